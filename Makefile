@@ -51,19 +51,19 @@ check: $(INSTALLED)  ## lint, format, types, direction of imports
 
 .PHONY: results
 results: $(INSTALLED)  ## repeat the runs behind the README's results table (seeds 0-2) and rewrite it
-	$(BIN)/python -m sims.results $(ARGS)
+	$(BIN)/python -m sims.study.results $(ARGS)
 
-PLOT_STUDY = $(BIN)/python -m sims.plot --study results/study.csv --tuning results/tuning.csv \
+PLOT_STUDY = $(BIN)/python -m sims.study.plot --study results/study.csv --tuning results/tuning.csv \
   --readme README.md
 
 .PHONY: study
 study: $(INSTALLED)  ## every method at every density (smart-watch): what results/study.csv lacks
-	$(BIN)/python -m sims.sweep sims/configs/study.toml $(ARGS)
+	$(BIN)/python -m sims.study.sweep sims/configs/study.toml $(ARGS)
 	$(PLOT_STUDY)
 
 .PHONY: study-fashion
 study-fashion: $(INSTALLED)  ## the same on Fashion-MNIST (apt install dataset-fashion-mnist)
-	$(BIN)/python -m sims.sweep sims/configs/study_fashion_mnist.toml $(ARGS)
+	$(BIN)/python -m sims.study.sweep sims/configs/study_fashion_mnist.toml $(ARGS)
 	$(PLOT_STUDY)
 
 .PHONY: bench

@@ -14,13 +14,13 @@ from fedtiny import config as run_config
 from fedtiny.config import RunConfig
 from fedtiny.data.dataset import ClientData
 from fedtiny.data.federation import load_client
-from fedtiny.devices.ledger import LedgerEntry
-from fedtiny.devices.step import StepPlan
+from fedtiny.devices.budget import memory_plan
 from fedtiny.errors import FedTinyError
+from fedtiny.memory.ledger import LedgerEntry
+from fedtiny.memory.step import StepPlan
 from fedtiny.models.graph import Graph
 from fedtiny.sparse.tensor import Mask
-from fedtiny.training.engines import UNBOUND, TrainingEngine, engine_for
-from fedtiny.training.memory import memory_plan
+from fedtiny.training.choice import UNBOUND, TrainingEngine, engine_for
 
 _APP_ROOT = Path(__file__).resolve().parents[1]
 

@@ -8,18 +8,18 @@ from math import ceil
 import numpy as np
 
 from clients.device import Device
+from fedtiny.config.methods import DeviceRule
 from fedtiny.data.batches import batches
 from fedtiny.data.statistics import InputStatistics
-from fedtiny.devices.ledger import LedgerEntry
-from fedtiny.devices.step import StepPlan
-from fedtiny.methods import DeviceRule
+from fedtiny.memory.ledger import LedgerEntry
+from fedtiny.memory.step import StepPlan
+from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.pruning.bn_selection import Moments
 from fedtiny.pruning.extrusion import Extrusion, lowest
 from fedtiny.pruning.saliency import connection_saliency
-from fedtiny.schedules import learning_rate
 from fedtiny.seeding import rng
-from fedtiny.sparse.model import SparseModel, from_state
 from fedtiny.sparse.tensor import Floats
+from fedtiny.training.learning_rate import learning_rate
 from fedtiny.training.local import train_locally, trainer_inputs
 from fedtiny.training.trainer import Labels, SgdConfig, Trainer
 from fedtiny.wire.models import with_statistics

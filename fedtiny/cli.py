@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from fedtiny.errors import FedTinyError
-from fedtiny.runs import RunFolder
+from fedtiny.runs.folder import RunFolder
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Run = Annotated[Path, typer.Argument(help="A run folder, e.g. runs/demo.")]
@@ -43,8 +43,8 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Quantize a run's model and write its C project to RUN/firmware."""
-    from fedtiny.exporting import export_run, fit_run
-    from fedtiny.firmware.tables import fit_dictionary, print_fit
+    from fedtiny.export.run import export_run, fit_run
+    from fedtiny.export.tables import fit_dictionary, print_fit
 
     fit = fit_run(RunFolder(run), device)
     if not as_json:
@@ -73,7 +73,7 @@ def verify(
 ) -> None:
     """Build an exported project for this host or emulated boards and run its test vectors."""
     from fedtiny.boards.verify import failed, verify_targets
-    from fedtiny.firmware.tables import print_targets
+    from fedtiny.export.tables import print_targets
 
     results = verify_targets(firmware, target.split(","), vectors, sanitize)
     if as_json:
@@ -126,8 +126,8 @@ def doctor(
 ) -> None:
     """What this machine has, and what each board can do with a model, and why not."""
     from fedtiny.devices.catalog import catalog, get
-    from fedtiny.devices.doctor import examine_all
-    from fedtiny.devices.environment import check_environment
+    from fedtiny.doctor.boards import examine_all
+    from fedtiny.doctor.environment import check_environment
     from fedtiny.models import build
 
     profiles = [get(board)] if board else list(catalog().values())
@@ -220,7 +220,7 @@ def _print_environment(checks: list[Any]) -> None:
 
 
 def _print_boards(reports: tuple[Any, ...]) -> None:
-    from fedtiny.devices.ledger import format_bytes
+    from fedtiny.memory.ledger import format_bytes
 
     table = Table(
         Column("board", no_wrap=True),

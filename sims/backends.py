@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 
 from fedtiny.config import RunConfig
-from fedtiny.runs import RunFolder
+from fedtiny.runs.folder import RunFolder
 from sims.grids.local import LocalGrid
 from strategies.observer import Observer
 

@@ -14,16 +14,16 @@ import numpy as np
 from fedtiny.config import RunConfig
 from fedtiny.data.dataset import Federation
 from fedtiny.data.federation import load_federation
-from fedtiny.devices.step import StepPlan
+from fedtiny.memory.step import StepPlan
 from fedtiny.models.cost import forward_macs, training_flops
 from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
 from fedtiny.models.narrow import value_bytes
+from fedtiny.models.sparse_model import from_state
 from fedtiny.pruning.masks import layer_masks
 from fedtiny.seeding import rng
 from fedtiny.sparse.densities import erdos_renyi_kernel, layer_counts, uniform
-from fedtiny.sparse.model import from_state
-from fedtiny.training.engines import MaskedDense, TrainingEngine, dense_engine, engine_for
+from fedtiny.training.choice import MaskedDense, TrainingEngine, dense_engine, engine_for
 from fedtiny.training.trainer import SgdConfig
 from sims.backends import Backend
 from sims.pipeline import dense_config

@@ -12,13 +12,13 @@ from rich.console import Console
 from fedtiny.boards import toolchain
 from fedtiny.config import RunConfig
 from fedtiny.data.federation import load_federation
-from fedtiny.devices.ledger import LedgerEntry
+from fedtiny.devices.budget import memory_plan
 from fedtiny.errors import FedTinyError
-from fedtiny.exporting import export_run
+from fedtiny.export.run import export_run
+from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.models.graph import Graph
-from fedtiny.runs import RunFolder
-from fedtiny.training.engines import engine_for, notice
-from fedtiny.training.memory import memory_plan
+from fedtiny.runs.folder import RunFolder
+from fedtiny.training.choice import engine_for, notice
 from sims.backends import Backend, run_federation
 from sims.progress import ProgressObserver
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.text import Text
 
+from fedtiny.wire.phase import Phase
 from strategies.observer import Event, Observer, RunInfo
-from strategies.phase import Phase
 
 _DOING = {
     Phase.JOIN: "waiting for devices",

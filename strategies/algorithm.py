@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fedtiny.aggregation.models import average
 from fedtiny.config import RunConfig
 from fedtiny.data.dataset import Dataset
 from fedtiny.data.statistics import Normalization
 from fedtiny.models.graph import Graph
+from fedtiny.models.sparse_model import SparseModel, sparse_names
 from fedtiny.pruning.bn_selection import BnPooling
 from fedtiny.pruning.schedule import PruningSchedule
-from fedtiny.rounds import average
-from fedtiny.sparse.model import SparseModel, sparse_names
 from fedtiny.sparse.tensor import Floats
 from fedtiny.wire.results import TrainResult
 from strategies.exchange import Exchange
@@ -92,7 +92,7 @@ class Algorithm(ABC):
 
     A method overrides what it does differently from federated averaging under a fixed mask. All
     hooks are pure but for the messages ``prepare`` sends through ``start.exchange``. What devices
-    do in a round with quotas is the method's :class:`~fedtiny.methods.DeviceRule`.
+    do in a round with quotas is the method's :class:`~fedtiny.config.methods.DeviceRule`.
     """
 
     @abstractmethod

@@ -13,8 +13,8 @@ from fedtiny import config as run_config
 from fedtiny.config import RunConfig
 from fedtiny.data.federation import load_federation
 from fedtiny.errors import FedTinyError
-from fedtiny.runs import RunFolder
-from fedtiny.trained import TrainedModel
+from fedtiny.runs.folder import RunFolder
+from fedtiny.runs.trained_model import TrainedModel
 from strategies.exchange import Exchange
 from strategies.metrics import MetricsWriter
 from strategies.observer import Observer, Observers, exchange_event

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fedtiny.methods import Method
+from fedtiny.config.methods import Method
 from fedtiny.models.narrow import value_bytes
-from fedtiny.sparse.model import from_state
+from fedtiny.models.sparse_model import from_state
 from fedtiny.sparse.tensor import Mask
 from strategies.algorithm import Algorithm, Prepared, Start
 

@@ -13,7 +13,7 @@ from flwr.serverapp import Grid
 from clients.records import to_packet, to_record, wire_bytes
 from fedtiny.errors import FedTinyError
 from fedtiny.wire.packet import Packet
-from strategies.phase import Phase
+from fedtiny.wire.phase import Phase
 
 Result = TypeVar("Result")
 

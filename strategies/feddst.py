@@ -16,12 +16,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from fedtiny.aggregation.models import average_dense
 from fedtiny.models.graph import Graph
+from fedtiny.models.sparse_model import SparseModel
 from fedtiny.pruning.bn_selection import BnPooling
 from fedtiny.pruning.regrowth import keep_largest, sparse_mean
 from fedtiny.pruning.schedule import PruningSchedule
-from fedtiny.rounds import average_dense
-from fedtiny.sparse.model import SparseModel
 from fedtiny.wire.results import TrainResult
 from strategies.algorithm import scheduled_quotas
 from strategies.fixed_masks import ErkMask

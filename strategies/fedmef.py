@@ -21,10 +21,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fedtiny.aggregation.models import pooled_growth
 from fedtiny.models.graph import Graph
+from fedtiny.models.sparse_model import SparseModel
 from fedtiny.pruning.schedule import PruningSchedule
-from fedtiny.rounds import pooled_growth
-from fedtiny.sparse.model import SparseModel
 from strategies.algorithm import Adjusted, RoundEnd, scheduled_quotas
 from strategies.fixed_masks import MagnitudeMask
 from strategies.progressive import exchange_weights

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedtiny.models.graph import Graph
+from fedtiny.models.sparse_model import SparseModel
 from fedtiny.pruning.schedule import PruningSchedule
 from fedtiny.pruning.thompson import Posterior, absent_outcomes, present_outcomes
 from fedtiny.seeding import rng
-from fedtiny.sparse.model import SparseModel
 from fedtiny.sparse.tensor import Floats, SparseTensor
 from strategies.algorithm import Adjusted, RoundEnd, scheduled_quotas
 from strategies.fixed_masks import ErkMask

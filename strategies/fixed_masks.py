@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
-from fedtiny.config_sections import PruningConfig
-from fedtiny.methods import Method
+from fedtiny.config.methods import Method
+from fedtiny.config.sections import PruningConfig
+from fedtiny.models.sparse_model import SparseModel, from_state, sparse_names
 from fedtiny.pruning.masks import layer_masks
 from fedtiny.seeding import rng
 from fedtiny.sparse.densities import (
@@ -17,7 +18,6 @@ from fedtiny.sparse.densities import (
     uniform,
     weight_budget,
 )
-from fedtiny.sparse.model import SparseModel, from_state, sparse_names
 from fedtiny.sparse.tensor import Mask
 from strategies.algorithm import Algorithm, Prepared, Start
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from fedtiny.config import RunConfig
 from fedtiny.models.graph import Graph
+from fedtiny.wire.phase import Phase
 from strategies.exchange import ExchangeReport
-from strategies.phase import Phase
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,19 +12,20 @@ from typing import Any
 
 import numpy as np
 
+from fedtiny.aggregation.models import pooled_growth
 from fedtiny.config import RunConfig
-from fedtiny.config_sections import PruningConfig
+from fedtiny.config.sections import PruningConfig
 from fedtiny.models.graph import Graph
+from fedtiny.models.sparse_model import SparseModel, dense_names
 from fedtiny.pruning.bn_selection import Moments, pool_statistics, select
 from fedtiny.pruning.candidates import CandidatePool, build_candidates
 from fedtiny.pruning.schedule import PruningSchedule
-from fedtiny.rounds import pooled_growth
 from fedtiny.seeding import rng
-from fedtiny.sparse.model import SparseModel, dense_names
 from fedtiny.sparse.prune_and_grow import prune_and_grow
 from fedtiny.sparse.tensor import Floats
 from fedtiny.training.trainer import Growth
 from fedtiny.wire.models import with_statistics
+from fedtiny.wire.phase import Phase
 from fedtiny.wire.results import CandidateLosses, CandidateStatistics
 from fedtiny.wire.tasks import CandidatesTask
 from strategies.algorithm import (
@@ -35,7 +36,6 @@ from strategies.algorithm import (
     Start,
     scheduled_quotas,
 )
-from strategies.phase import Phase
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ from dataclasses import dataclass
 
 from fedtiny.models.cost import layer_costs
 from fedtiny.models.graph import Graph
+from fedtiny.models.sparse_model import SparseModel
 from fedtiny.pruning.reconfigure import TimeCost, reconfigure
 from fedtiny.pruning.saliency import mean_scores
 from fedtiny.pruning.schedule import PruningSchedule
 from fedtiny.sparse.densities import weight_budget
-from fedtiny.sparse.model import SparseModel
 from strategies.algorithm import Adjusted, RoundEnd, scheduled_quotas
 from strategies.fixed_masks import MagnitudeMask
 

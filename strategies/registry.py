@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from fedtiny.config import RunConfig
-from fedtiny.methods import Method
+from fedtiny.config.methods import Method
 from strategies.algorithm import Algorithm
 from strategies.dense import DenseAveraging
 from strategies.feddst import FedDst

@@ -6,26 +6,26 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from fedtiny.aggregation.models import mean_loss, newcomers, participants
 from fedtiny.config import RunConfig
 from fedtiny.data.federation import load_federation
 from fedtiny.data.statistics import Normalization, merge
 from fedtiny.models.cost import adjustment_flops, parameter_count, statistics_count, training_flops
 from fedtiny.models.graph import Graph
-from fedtiny.pretraining import pretrain
+from fedtiny.models.sparse_model import SparseModel
 from fedtiny.quant.ranges import merge_ranges
-from fedtiny.rounds import mean_loss, newcomers, participants
-from fedtiny.sparse.model import SparseModel
-from fedtiny.trained import TrainedModel
-from fedtiny.training.engines import UNBOUND, engine_for
+from fedtiny.runs.trained_model import TrainedModel
+from fedtiny.training.choice import UNBOUND, engine_for
 from fedtiny.training.local import trainer_inputs
+from fedtiny.training.pretraining import pretrain
 from fedtiny.training.trainer import Evaluation
 from fedtiny.wire.packet import Packet
+from fedtiny.wire.phase import Phase
 from fedtiny.wire.results import Description, EvaluationResult, RangesResult, TrainResult
 from fedtiny.wire.tasks import ModelTask, TrainTask
 from strategies.algorithm import Algorithm, RoundEnd, Start
 from strategies.exchange import Exchange
 from strategies.observer import Observer, RunInfo
-from strategies.phase import Phase
 from strategies.state import CheckpointStore, ServerState
 
 METERED_ROUND = 1

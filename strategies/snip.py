@@ -8,12 +8,12 @@ weights are pre-trained unless ``pretraining.epochs = 0``.
 
 from __future__ import annotations
 
+from fedtiny.models.sparse_model import from_state
 from fedtiny.pruning.masks import global_masks
 from fedtiny.pruning.saliency import connection_saliency
 from fedtiny.sparse.densities import weight_budget
-from fedtiny.sparse.model import from_state
 from fedtiny.sparse.tensor import Mask
-from fedtiny.training.engines import UNBOUND, dense_engine
+from fedtiny.training.choice import UNBOUND, dense_engine
 from fedtiny.training.local import trainer_inputs
 from strategies.algorithm import Start
 from strategies.fixed_masks import FixedMask, Masks, layer_sizes

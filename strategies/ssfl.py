@@ -10,16 +10,16 @@ ours from the run's pre-trained weights, like every method.
 
 from __future__ import annotations
 
+from fedtiny.models.sparse_model import from_state
 from fedtiny.pruning.masks import global_masks
 from fedtiny.pruning.saliency import mean_scores
 from fedtiny.sparse.densities import weight_budget
-from fedtiny.sparse.model import from_state
 from fedtiny.sparse.tensor import Mask
+from fedtiny.wire.phase import Phase
 from fedtiny.wire.results import SaliencyScores
 from fedtiny.wire.tasks import ModelTask
 from strategies.algorithm import Start
 from strategies.fixed_masks import FixedMask, Masks, layer_sizes
-from strategies.phase import Phase
 
 
 class Ssfl(FixedMask):

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fedtiny import checkpoint
-from fedtiny.checkpoint import CheckpointError
 from fedtiny.config import RunConfig, dump
 from fedtiny.data.statistics import Normalization
 from fedtiny.models.graph import Graph
-from fedtiny.sparse.model import SparseModel
-from fedtiny.trained import model_arrays, read_model
+from fedtiny.models.sparse_model import SparseModel
+from fedtiny.runs import checkpoint
+from fedtiny.runs.checkpoint import CheckpointError
+from fedtiny.runs.trained_model import model_arrays, read_model
 from strategies.algorithm import Memory
 
 _KEEP = 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fedtiny.models.graph import Graph
-from fedtiny.sparse.model import SparseModel, from_state
+from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.sparse.tensor import Mask
 
 

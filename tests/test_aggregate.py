@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedtiny.aggregate import AggregateError, merge_growth, weighted_mean
+from fedtiny.aggregation.mean import AggregateError, merge_growth, weighted_mean
 
 
 def f32(*values):

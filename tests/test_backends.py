@@ -20,7 +20,7 @@ from flwr.common.constant import ErrorCode
 
 from fedtiny.config import RunConfig
 from fedtiny.errors import FedTinyError
-from fedtiny.runs import RunFolder
+from fedtiny.runs.folder import RunFolder
 from sims.backends import Backend, run_federation
 from sims.flower_run import APP, SWITCHES, flower_run
 from sims.grids.ray import RayGrid
@@ -32,7 +32,7 @@ RUN = """
 import json, sys
 from pathlib import Path
 from fedtiny.config import load
-from fedtiny.runs import RunFolder
+from fedtiny.runs.folder import RunFolder
 from sims.backends import Backend, run_federation
 
 config, overrides, folder, backend, resume = sys.argv[1:]

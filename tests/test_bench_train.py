@@ -16,10 +16,10 @@ from fedtiny.bench.dense import DenseTrainer
 from fedtiny.bench.roofline import measure_peak
 from fedtiny.bench.workload import Workload, workload
 from fedtiny.cli import app
-from fedtiny.devices.recompute import recomputing_plans
 from fedtiny.engine import available, unavailable_reason
 from fedtiny.models.cost import training_flops
-from fedtiny.training.torch_trainer import TorchTrainer
+from fedtiny.training.masked.trainer import TorchTrainer
+from fedtiny.training.sparse.recompute import recomputing_plans
 
 needs_engine = pytest.mark.skipif(not available(), reason=str(unavailable_reason()))
 RIVALS = {"dense", "masked", "sparse"}

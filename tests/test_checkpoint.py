@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedtiny import checkpoint
-from fedtiny.checkpoint import CheckpointError
 from fedtiny.config import RunConfig
 from fedtiny.data.dataset import SensorSpec
 from fedtiny.data.statistics import Normalization
 from fedtiny.models.initial import initial_state
-from fedtiny.models.smartwatch_cnn import smartwatch_cnn
+from fedtiny.models.sparse_model import SparseModel, from_state
+from fedtiny.models.zoo.smartwatch_cnn import smartwatch_cnn
+from fedtiny.runs import checkpoint
+from fedtiny.runs.checkpoint import CheckpointError
+from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.seeding import rng
-from fedtiny.sparse.model import SparseModel, from_state
 from fedtiny.sparse.tensor import Mask
-from fedtiny.trained import TrainedModel
 from strategies.state import CheckpointStore, ServerState
 
 GRAPH = smartwatch_cnn((6, 1, 128), 2)

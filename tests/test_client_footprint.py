@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedtiny.engine import available, unavailable_reason
-from sims.bench_client import run_process, write_message
+from sims.bench.client import run_process, write_message
 from sims.flower_run import APP
 
 needs_engine = pytest.mark.skipif(not available(), reason=str(unavailable_reason()))
@@ -18,7 +18,7 @@ ADDED_MB = 30
 
 MODULES = """
 import json, sys
-from sims.client_process import answer, load
+from sims.bench.client_process import answer, load
 bare = set(sys.modules)
 answer(load(), __import__("pathlib").Path(sys.argv[1]))
 print(json.dumps(sorted(set(sys.modules) - bare)))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fedtiny.config import RunConfig, dump, load, parse
-from fedtiny.config_sections import ConfigError
+from fedtiny.config.sections import ConfigError
 
 # Files called study*.toml describe sweeps; tests/test_study.py reads those.
 CONFIGS = sorted(p for p in Path("sims/configs").rglob("*.toml") if not p.stem.startswith("study"))

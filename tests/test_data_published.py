@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from fedtiny.config import parse
-from fedtiny.config_sections import ConfigError
+from fedtiny.config.sections import ConfigError
 from fedtiny.data import DataConfig, DataError, load_federation
 from fedtiny.data.cifar import read_cifar10, read_cifar100
 from fedtiny.data.cinic10 import read_cinic10

@@ -6,7 +6,6 @@ import sys
 import pytest
 
 from fedtiny.devices.catalog import catalog, get
-from fedtiny.devices.fleet import Fleet
 from fedtiny.errors import FedTinyError
 
 BOARDS = list(catalog().values())
@@ -66,30 +65,10 @@ def test_unknown_board_lists_the_known_ones():
     assert all(name in str(caught.value) for name in catalog())
 
 
-def test_fleet_deals_boards_in_turn_and_overrides_budgets():
-    fleet = Fleet(("pi_5", "esp32_s3", "portenta_h7"), {4: 3_000_000})
-    assert [fleet.profile(k).name for k in range(4)] == ["pi_5", "esp32_s3", "portenta_h7", "pi_5"]
-    assert fleet.budget_bytes(1) == get("esp32_s3").training_budget_bytes
-    assert fleet.budget_bytes(4) == 3_000_000
-
-
-@pytest.mark.parametrize(
-    ("boards", "budgets", "message"),
-    [
-        ((), {}, "at least one board"),
-        (("pi_5", "pi_6"), {}, "unknown board 'pi_6'"),
-        (("pi_5",), {2: 0}, "budget_bytes of partition 2 is 0"),
-    ],
-)
-def test_bad_fleets_are_refused(boards, budgets, message):
-    with pytest.raises(FedTinyError, match=message):
-        Fleet(boards, budgets)
-
-
 def test_catalogue_planner_and_doctor_import_neither_torch_nor_flower():
     code = (
-        "import sys; import fedtiny.devices.doctor, fedtiny.devices.environment, "
-        "fedtiny.devices.fleet; fedtiny.devices.environment.check_environment(); "
+        "import sys; import fedtiny.doctor.boards, fedtiny.doctor.environment; "
+        "fedtiny.doctor.environment.check_environment(); "
         "sys.exit(bool({'torch', 'flwr', 'ray'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from fedtiny.devices.catalog import catalog, get
-from fedtiny.devices.doctor import (
+from fedtiny.doctor.boards import (
     estimate_arena_bytes,
     estimate_flash_bytes,
     examine,
     examine_all,
     layer_nnz,
 )
-from fedtiny.devices.environment import check_environment
+from fedtiny.doctor.environment import check_environment
 from fedtiny.models import build
 from fedtiny.models.graph import INPUT, Add, Conv, Graph, Linear, Pool
 

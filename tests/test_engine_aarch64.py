@@ -20,8 +20,8 @@ from fedtiny.engine.library import Library
 from fedtiny.models import build
 from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
+from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.seeding import rng
-from fedtiny.sparse.model import SparseModel, from_state
 from fedtiny.sparse.tensor import Mask
 
 COMPILER = "aarch64-linux-gnu-g++"

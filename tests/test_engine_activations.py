@@ -18,8 +18,8 @@ from fedtiny.engine.layout import Layout, lanes_for
 from fedtiny.engine.library import EngineError, load
 from fedtiny.models import build
 from fedtiny.models.graph import BATCH_NORM_EPSILON, INPUT, Add, Conv, Graph, Linear, Node, Pool
-from fedtiny.sparse.model import SparseModel
-from fedtiny.training.engines import MaskedDense, Sparse, engine_for
+from fedtiny.models.sparse_model import SparseModel
+from fedtiny.training.choice import MaskedDense, Sparse, engine_for
 from fedtiny.training.trainer import SgdConfig
 
 pytestmark = pytest.mark.skipif(not available(), reason="the engine is not compiled here")

@@ -24,7 +24,7 @@ import numpy as np
 from fedtiny.engine import Trainer
 from fedtiny.engine.library import load
 from fedtiny.models import build
-from fedtiny.sparse.model import from_state
+from fedtiny.models.sparse_model import from_state
 from fedtiny.sparse.tensor import Mask
 lib, rng = load(Path(sys.argv[1])), np.random.default_rng(0)
 NEVER = 2

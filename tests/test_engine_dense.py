@@ -15,8 +15,8 @@ from fedtiny.engine.plan import Plan, plan
 from fedtiny.models import build
 from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Node, Pool
 from fedtiny.models.initial import initial_state
+from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.seeding import rng
-from fedtiny.sparse.model import SparseModel, from_state
 from fedtiny.sparse.tensor import Mask
 
 needs_engine = pytest.mark.skipif(not available(), reason="the engine is not compiled here")

@@ -14,7 +14,7 @@ from fedtiny.engine import Trainer, available
 from fedtiny.engine.library import load
 from fedtiny.models import build
 from fedtiny.models.graph import BATCH_NORM_EPSILON, INPUT, Add, Conv, Graph, Linear, Node, Pool
-from fedtiny.sparse.model import SparseModel
+from fedtiny.models.sparse_model import SparseModel
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.skipif(not available(), reason="the engine is not compiled here")

@@ -17,7 +17,7 @@ from fedtiny.engine.plan import LINES, Plan, Which
 from fedtiny.engine.state import address, aligned_bytes
 from fedtiny.models import build
 from fedtiny.models.graph import Graph
-from fedtiny.sparse.model import SparseModel, from_state
+from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.sparse.tensor import Mask
 
 needs_engine = pytest.mark.skipif(not available(), reason="the engine is not compiled here")

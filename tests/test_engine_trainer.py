@@ -12,8 +12,8 @@ from engine_models import random_model
 
 from fedtiny.engine import EngineError, Trainer, available
 from fedtiny.models import build
+from fedtiny.models.sparse_model import SparseModel
 from fedtiny.models.torch_module import GraphModule
-from fedtiny.sparse.model import SparseModel
 
 pytestmark = pytest.mark.skipif(not available(), reason="the engine is not compiled here")
 
@@ -142,7 +142,7 @@ def test_training_imports_no_torch():
 import sys, numpy as np
 from fedtiny.engine import Trainer
 from fedtiny.models import build
-from fedtiny.sparse.model import from_state
+from fedtiny.models.sparse_model import from_state
 from fedtiny.sparse.tensor import Mask
 graph = build("smartwatch_cnn", (6, 1, 32), 3)
 state = {n: np.ones(s, np.float32) for n, s in [*graph.parameters(), *graph.statistics()]}

@@ -10,8 +10,8 @@ import pytest
 
 from fedtiny.config import RunConfig
 from fedtiny.engine import available, unavailable_reason
-from fedtiny.runs import RunFolder
-from fedtiny.trained import TrainedModel
+from fedtiny.runs.folder import RunFolder
+from fedtiny.runs.trained_model import TrainedModel
 from sims.backends import Backend, run_federation
 
 ROUNDS = 4

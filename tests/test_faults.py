@@ -19,19 +19,19 @@ from clients.device import Device
 from clients.records import to_packet, to_record
 from fedtiny.config import RunConfig
 from fedtiny.errors import FedTinyError
-from fedtiny.runs import RunFolder
-from fedtiny.sparse.model import SparseModel
+from fedtiny.models.sparse_model import SparseModel
+from fedtiny.runs.folder import RunFolder
+from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.sparse.packing import pack_masks
 from fedtiny.sparse.tensor import Mask, SparseTensor
-from fedtiny.trained import TrainedModel
 from fedtiny.wire.packet import Array as PacketArray
 from fedtiny.wire.packet import Packet, WireError
+from fedtiny.wire.phase import Phase
 from fedtiny.wire.results import TrainResult
 from fedtiny.wire.tasks import TrainTask
 from sims.grids.inline import InlineGrid
 from strategies.app import run
 from strategies.exchange import FederationError
-from strategies.phase import Phase
 
 BAD = 3
 """The partition that misbehaves."""

@@ -7,7 +7,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from fedtiny.firmware import bundle, synthetic
+from fedtiny.export import bundle
+from fedtiny.firmware import synthetic
 from fedtiny.models import resnet8
 
 ARDUINO_STUB = """

@@ -13,7 +13,8 @@ import pytest
 from fedtiny.boards import elf, host, toolchain
 from fedtiny.boards.toolchain import ToolchainError
 from fedtiny.errors import FedTinyError
-from fedtiny.firmware import bundle, synthetic, text
+from fedtiny.export import bundle
+from fedtiny.firmware import synthetic, text
 from fedtiny.firmware.emit import SensorInterface, constant_arrays
 from fedtiny.firmware.encode import WeightFormat
 from fedtiny.firmware.lower import dense, lower

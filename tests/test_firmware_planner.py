@@ -116,7 +116,7 @@ def test_export_help_names_device_and_report():
 
 
 def test_fit_reads_as_json():
-    from fedtiny.firmware.tables import fit_dictionary
+    from fedtiny.export.tables import fit_dictionary
 
     again = json.loads(json.dumps(fit_dictionary(FREE)))
     assert again["fits"] is True

@@ -13,7 +13,8 @@ from fedtiny.boards.toolchain import ToolchainError
 from fedtiny.boards.verify import verify_targets
 from fedtiny.cli import app
 from fedtiny.errors import FedTinyError
-from fedtiny.firmware import bundle, synthetic
+from fedtiny.export import bundle
+from fedtiny.firmware import synthetic
 from fedtiny.firmware.cost import Core
 from fedtiny.firmware.encode import WeightFormat
 from fedtiny.firmware.lower import dense, lower

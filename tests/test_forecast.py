@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from fedtiny.config import RunConfig, load
 from fedtiny.data import load_federation
 from fedtiny.models.cost import forward_macs
-from fedtiny.runs import RunFolder
+from fedtiny.runs.folder import RunFolder
 from sims import forecast as module
 from sims.backends import Backend, run_federation
 from sims.forecast import Forecast, forecast, work

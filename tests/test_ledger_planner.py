@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedtiny.devices.catalog import get
-from fedtiny.devices.ledger import LedgerEntry, LedgerLine, MemoryPrediction
 from fedtiny.devices.planner import BudgetError, micro_batches, plan_device, plan_step
-from fedtiny.devices.step import StepPlan
-from fedtiny.devices.torch_memory import predict
+from fedtiny.memory.ledger import LedgerEntry, LedgerLine, MemoryPrediction
+from fedtiny.memory.step import StepPlan
 from fedtiny.models import build
+from fedtiny.training.masked.memory import predict
 
 WATCH = build("smartwatch_cnn", (6, 1, 128), 7)
 

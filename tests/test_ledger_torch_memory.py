@@ -5,19 +5,19 @@ from math import prod
 import numpy as np
 import pytest
 
-from fedtiny.devices.doctor import layer_nnz
-from fedtiny.devices.ledger import LedgerLine
-from fedtiny.devices.torch_memory import predict
+from fedtiny.doctor.boards import layer_nnz
+from fedtiny.memory.ledger import LedgerLine
 from fedtiny.models import build
 from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool
 from fedtiny.seeding import rng
+from fedtiny.training.masked.memory import predict
 
 torch = pytest.importorskip("torch", reason="needs the [train] extra")
 
-from fedtiny.devices.torch_meter import measure_peak_bytes, measure_training_step  # noqa: E402
 from fedtiny.models.initial import initial_state  # noqa: E402
-from fedtiny.sparse.model import SparseModel, from_state  # noqa: E402
+from fedtiny.models.sparse_model import SparseModel, from_state  # noqa: E402
 from fedtiny.sparse.tensor import Mask  # noqa: E402
+from fedtiny.training.masked.meter import measure_peak_bytes, measure_training_step  # noqa: E402
 from fedtiny.training.trainer import SgdConfig  # noqa: E402
 
 WATCH = build("smartwatch_cnn", (6, 1, 128), 7)

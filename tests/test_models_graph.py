@@ -10,9 +10,9 @@ from fedtiny.models import build, register
 from fedtiny.models.cost import forward_macs, layer_costs, parameter_count, training_flops
 from fedtiny.models.graph import INPUT, Add, Conv, Graph, GraphError, Linear, Pool
 from fedtiny.models.initial import initial_state
-from fedtiny.models.resnet8 import resnet8
-from fedtiny.models.smartwatch_cnn import smartwatch_cnn
 from fedtiny.models.torch_module import GraphModule
+from fedtiny.models.zoo.resnet8 import resnet8
+from fedtiny.models.zoo.smartwatch_cnn import smartwatch_cnn
 from fedtiny.seeding import rng
 
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fedtiny.runs import RunFolder
-from fedtiny.trained import TrainedModel
-from sims import own_data
+from examples import own_data
+from fedtiny.runs.folder import RunFolder
+from fedtiny.runs.trained_model import TrainedModel
 from sims.backends import Backend, run_federation
 
 

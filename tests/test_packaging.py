@@ -25,12 +25,13 @@ COMPILED = {".so", ".pyc"}
 NEEDS_EXTRA = [
     "fedtiny.bench",
     "fedtiny.boards",
-    "fedtiny.devices.torch_meter",
+    "fedtiny.export",
     "fedtiny.firmware",
     "fedtiny.models.torch_module",
     "fedtiny.pruning.synflow",
     "fedtiny.report",
-    "fedtiny.training.torch_trainer",
+    "fedtiny.training.masked.meter",
+    "fedtiny.training.masked.trainer",
 ]
 """Modules, and packages with modules, that do not import with the base dependencies alone."""
 

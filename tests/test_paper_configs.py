@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from fedtiny.config import load
-from fedtiny.runs import RunFolder
-from fedtiny.trained import TrainedModel
+from fedtiny.runs.folder import RunFolder
+from fedtiny.runs.trained_model import TrainedModel
 from sims.backends import Backend, run_federation
 from sims.pipeline import preflight
 

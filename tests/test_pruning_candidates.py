@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedtiny.models.resnet8 import resnet8
-from fedtiny.models.smartwatch_cnn import smartwatch_cnn
+from fedtiny.models.zoo.resnet8 import resnet8
+from fedtiny.models.zoo.smartwatch_cnn import smartwatch_cnn
 from fedtiny.pruning.candidates import build_candidates, pack_pool, unpack_pool
 from fedtiny.sparse.tensor import SparseError
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool
-from fedtiny.models.resnet8 import resnet8
+from fedtiny.models.zoo.resnet8 import resnet8
 from fedtiny.pruning.schedule import Granularity, Order, PruningSchedule, ScheduleError
 
 RESNET8 = resnet8((3, 32, 32), 10)

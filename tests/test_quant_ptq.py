@@ -9,13 +9,13 @@ import torch
 from fedtiny.data.statistics import Normalization
 from fedtiny.models import ds_cnn, mobilenet_v1, resnet8, smartwatch_cnn
 from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool
+from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.quant import reference
 from fedtiny.quant.fold import fold
 from fedtiny.quant.integer_model import IntegerPool, QuantizationError
 from fedtiny.quant.ptq import dequantize, quantize
 from fedtiny.quant.ranges import merge_ranges
-from fedtiny.sparse.model import SparseModel, from_state
 from fedtiny.sparse.tensor import Mask
 
 

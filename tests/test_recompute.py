@@ -14,19 +14,19 @@ from clients import handlers
 from clients.device import Device
 from fedtiny.config import RunConfig
 from fedtiny.data.statistics import Normalization
-from fedtiny.devices.ledger import LedgerEntry
+from fedtiny.devices.budget import largest_request, memory_plan, nominal_masks
 from fedtiny.devices.planner import BudgetError
-from fedtiny.devices.recompute import recomputing_plans
-from fedtiny.devices.step import StepPlan
 from fedtiny.engine import available, plan, unavailable_reason
+from fedtiny.memory.ledger import LedgerEntry
+from fedtiny.memory.step import StepPlan
 from fedtiny.models import build
 from fedtiny.models.graph import Conv, Graph
 from fedtiny.models.initial import initial_state
-from fedtiny.sparse.model import SparseModel, from_state
+from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.sparse.tensor import Mask
-from fedtiny.training.engines import MaskedDense, Sparse
+from fedtiny.training.choice import MaskedDense, Sparse
 from fedtiny.training.local import LocalUpdate, train_locally
-from fedtiny.training.memory import largest_request, memory_plan, nominal_masks
+from fedtiny.training.sparse.recompute import recomputing_plans
 from fedtiny.training.trainer import SgdConfig, Trainer
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.results import TrainResult

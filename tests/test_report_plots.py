@@ -9,8 +9,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from fedtiny import config as run_config
-from fedtiny.devices.ledger import LedgerEntry, LedgerLine
-from fedtiny.devices.step import StepPlan
+from fedtiny.memory.ledger import LedgerEntry, LedgerLine
+from fedtiny.memory.step import StepPlan
 from fedtiny.report.metrics import Run
 from fedtiny.report.plots.accuracy import accuracy_by_round, accuracy_by_uplink
 from fedtiny.report.plots.density import layer_densities
@@ -19,7 +19,7 @@ from fedtiny.report.plots.ledger import memory_ledger
 from fedtiny.report.plots.people import accuracy_per_person, confusion_matrices
 from fedtiny.report.plots.style import colors, style
 from fedtiny.report.plots.traffic import bytes_by_phase
-from fedtiny.runs import RunFolder
+from fedtiny.runs.folder import RunFolder
 
 LAYERS = [f"stage{k // 3}_block{k}_convolution" for k in range(9)]
 LABELS = ["ankle boot", "trapezius extension", "internal rotation", "a class of a rather long name"]

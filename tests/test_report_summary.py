@@ -10,10 +10,11 @@ import pytest
 
 from fedtiny import config as run_config
 from fedtiny.data.statistics import InputStatistics
-from fedtiny.devices.ledger import LedgerEntry, LedgerLine
-from fedtiny.devices.step import StepPlan
 from fedtiny.errors import FedTinyError
+from fedtiny.memory.ledger import LedgerEntry, LedgerLine
+from fedtiny.memory.step import StepPlan
 from fedtiny.models import smartwatch_cnn
+from fedtiny.models.sparse_model import from_state
 from fedtiny.pruning.bn_selection import Moments
 from fedtiny.report import headline, overlay, results_markdown, write
 from fedtiny.report.aggregate import aggregate
@@ -21,8 +22,7 @@ from fedtiny.report.metrics import read_run
 from fedtiny.report.sections import departures
 from fedtiny.report.summary import summarize
 from fedtiny.report.words import DEPARTURES
-from fedtiny.runs import RunFolder
-from fedtiny.sparse.model import from_state
+from fedtiny.runs.folder import RunFolder
 from fedtiny.sparse.tensor import Mask
 from fedtiny.training.trainer import Evaluation
 from fedtiny.wire.results import (
@@ -369,7 +369,7 @@ def test_overlay_of_one_run_twice_is_an_error(tmp_path, folder):
 
 
 def test_plot_command_names_a_missing_run(tmp_path):
-    command = [sys.executable, "-m", "sims.plot", str(tmp_path / "none")]
+    command = [sys.executable, "-m", "sims.study.plot", str(tmp_path / "none")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "none" in done.stderr

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedtiny.boards.native.kernels import Kernels
+from fedtiny.boards.native.library import compile_library, compile_runtime
+from fedtiny.boards.native.types import Rescale, Window
 from fedtiny.firmware.encode import WeightFormat, encode
-from fedtiny.firmware.host_library import compile_library, compile_runtime
-from fedtiny.firmware.kernel_types import Rescale, Window
-from fedtiny.firmware.kernels import Kernels
 
 SPEC = importlib.util.find_spec("bakenn")
 pytestmark = pytest.mark.skipif(

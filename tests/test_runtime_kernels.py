@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fedtiny.boards.native.kernels import Kernels
+from fedtiny.boards.native.library import compile_runtime
+from fedtiny.boards.native.types import KernelError, Rescale, Window
 from fedtiny.firmware import workspace
 from fedtiny.firmware.encode import WeightFormat, encode, planar_is_exact
-from fedtiny.firmware.host_library import compile_runtime
-from fedtiny.firmware.kernel_types import KernelError, Rescale, Window
-from fedtiny.firmware.kernels import Kernels
 
 SETTINGS = settings(
     max_examples=120,

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from fedtiny.boards import layer_bench, qemu, toolchain
+from fedtiny.boards.native.kernels import Kernels
+from fedtiny.boards.native.library import RUNTIME, STRICT_FLAGS, compile_runtime
+from fedtiny.boards.native.types import Rescale, Window
 from fedtiny.firmware import workspace
 from fedtiny.firmware.encode import WeightFormat, best_format, encode
-from fedtiny.firmware.host_library import RUNTIME, STRICT_FLAGS, compile_runtime
-from fedtiny.firmware.kernel_types import Rescale, Window
-from fedtiny.firmware.kernels import Kernels
 
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm")
 pytestmark = pytest.mark.skipif(

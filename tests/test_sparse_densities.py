@@ -5,8 +5,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from fedtiny.models.resnet8 import resnet8
-from fedtiny.models.smartwatch_cnn import smartwatch_cnn
+from fedtiny.models.zoo.resnet8 import resnet8
+from fedtiny.models.zoo.smartwatch_cnn import smartwatch_cnn
 from fedtiny.sparse.densities import (
     TOLERANCE,
     erdos_renyi_kernel,

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from fedtiny.config import RunConfig
-from fedtiny.methods import METHODS, DeviceRule, Method
+from fedtiny.config.methods import METHODS, DeviceRule, Method
 from fedtiny.models.narrow import value_bytes
 from fedtiny.report.words import DEPARTURES, PHASES
-from fedtiny.runs import RunFolder
-from fedtiny.trained import TrainedModel
+from fedtiny.runs.folder import RunFolder
+from fedtiny.runs.trained_model import TrainedModel
 from sims.backends import Backend, run_federation
 from strategies.algorithm import Adjusted, RoundEnd
 from strategies.fedmef import FedMef

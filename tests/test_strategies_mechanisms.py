@@ -13,14 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedtiny.config import RunConfig, parse
-from fedtiny.devices.engine_meter import measure_training_step
+from fedtiny.config.methods import DeviceRule
+from fedtiny.devices.budget import memory_plan
 from fedtiny.engine import available
 from fedtiny.errors import FedTinyError
-from fedtiny.methods import DeviceRule
 from fedtiny.models import build
 from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool
 from fedtiny.models.initial import initial_state
 from fedtiny.models.narrow import narrow, value_bytes
+from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.pruning.extrusion import Extrusion, lowest
 from fedtiny.pruning.masks import global_masks
@@ -29,12 +30,11 @@ from fedtiny.pruning.regrowth import keep_largest, sparse_mean
 from fedtiny.pruning.synflow import _scores, synflow_masks
 from fedtiny.pruning.thompson import Posterior
 from fedtiny.seeding import rng
-from fedtiny.sparse.model import SparseModel, from_state
 from fedtiny.sparse.tensor import Mask, SparseTensor
-from fedtiny.training.engine_trainer import EngineTrainer
 from fedtiny.training.local import train_locally
-from fedtiny.training.memory import memory_plan
-from fedtiny.training.torch_trainer import TorchTrainer
+from fedtiny.training.masked.trainer import TorchTrainer
+from fedtiny.training.sparse.meter import measure_training_step
+from fedtiny.training.sparse.trainer import EngineTrainer
 from fedtiny.training.trainer import SgdConfig, Trainer
 from fedtiny.wire.packet import Packet, WireError
 from fedtiny.wire.results import SaliencyScores, TrainResult

@@ -18,20 +18,20 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from rich.console import Console
 from typer.testing import CliRunner
 
-from fedtiny.blocks import replace_block
 from fedtiny.config import parse
-from fedtiny.config_sections import ConfigError
-from fedtiny.methods import METHODS
+from fedtiny.config.methods import METHODS
+from fedtiny.config.sections import ConfigError
 from fedtiny.report import study, study_markdown, study_report, study_tables, tuning
+from fedtiny.report.blocks import replace_block
 from fedtiny.report.plots.study import pareto_front, study_charts
 from fedtiny.report.plots.style import style
 from fedtiny.report.study import StudyError, StudyRow
-from fedtiny.runs import RunFolder
-from sims import sweep_plan
-from sims.plot import BEGIN, END
-from sims.plot import main as plot
-from sims.sweep import cli, run_all
-from sims.sweep_plan import Job
+from fedtiny.runs.folder import RunFolder
+from sims.study import plan as sweep_plan
+from sims.study.plan import Job
+from sims.study.plot import BEGIN, END
+from sims.study.plot import main as plot
+from sims.study.sweep import cli, run_all
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "sims/configs"

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool
 from fedtiny.models.initial import initial_state
+from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.seeding import rng
-from fedtiny.sparse.model import SparseModel, from_state
 from fedtiny.sparse.tensor import Mask
 from fedtiny.training.local import train_locally
-from fedtiny.training.torch_trainer import TorchTrainer
+from fedtiny.training.masked.trainer import TorchTrainer
 from fedtiny.training.trainer import SgdConfig
 
 GRAPH = Graph(

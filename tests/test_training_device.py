@@ -10,10 +10,10 @@ import torch
 
 from fedtiny.bench.workload import workload
 from fedtiny.config import parse
-from fedtiny.config_sections import ConfigError
+from fedtiny.config.sections import ConfigError
 from fedtiny.errors import FedTinyError
-from fedtiny.training.engines import MaskedDense, Sparse, engine_for
-from fedtiny.training.torch_trainer import TorchTrainer
+from fedtiny.training.choice import MaskedDense, Sparse, engine_for
+from fedtiny.training.masked.trainer import TorchTrainer
 from fedtiny.training.trainer import SgdConfig
 
 WORK = workload("resnet8", 0.1, batch=6, micro_batch=3)

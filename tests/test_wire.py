@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from clients.records import to_packet, to_record, wire_bytes
 from fedtiny.data.statistics import InputStatistics, Normalization
-from fedtiny.devices.ledger import LedgerEntry, LedgerLine
-from fedtiny.devices.step import StepPlan
+from fedtiny.memory.ledger import LedgerEntry, LedgerLine
+from fedtiny.memory.step import StepPlan
 from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
-from fedtiny.models.smartwatch_cnn import smartwatch_cnn
+from fedtiny.models.sparse_model import SparseModel, dense_names, from_state
+from fedtiny.models.zoo.smartwatch_cnn import smartwatch_cnn
 from fedtiny.pruning.bn_selection import Moments
 from fedtiny.pruning.candidates import build_candidates
 from fedtiny.seeding import rng
-from fedtiny.sparse.model import SparseModel, dense_names, from_state
 from fedtiny.sparse.tensor import Mask
 from fedtiny.training.trainer import Evaluation
 from fedtiny.wire.packet import Packet, WireError

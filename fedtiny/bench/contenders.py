@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fedtiny.bench.workload import Workload
-from fedtiny.devices import engine_meter
 from fedtiny.sparse.tensor import Floats
-from fedtiny.training.engine_trainer import EngineTrainer
+from fedtiny.training.sparse import meter as engine_meter
+from fedtiny.training.sparse.trainer import EngineTrainer
 from fedtiny.training.trainer import Labels
 
 
@@ -47,7 +47,7 @@ def _dense(work: Workload) -> Contender:
     import torch
 
     from fedtiny.bench.dense import DenseTrainer
-    from fedtiny.devices.torch_meter import measure_peak_bytes
+    from fedtiny.training.masked.meter import measure_peak_bytes
 
     state = work.sparse.to_dense()
 
@@ -71,8 +71,8 @@ def _dense(work: Workload) -> Contender:
 def _masked(work: Workload) -> Contender:
     import torch
 
-    from fedtiny.devices import torch_meter
-    from fedtiny.training.torch_trainer import TorchTrainer
+    from fedtiny.training.masked import meter as torch_meter
+    from fedtiny.training.masked.trainer import TorchTrainer
 
     def make() -> TorchTrainer:
         trainer = TorchTrainer(work.graph, work.sparse, work.sgd, work.micro_batch)

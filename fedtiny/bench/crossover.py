@@ -20,8 +20,8 @@ from fedtiny.engine.plan import Which
 from fedtiny.errors import FedTinyError
 from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool, Shape
 from fedtiny.models.initial import initial_state
+from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.seeding import rng
-from fedtiny.sparse.model import SparseModel, from_state
 from fedtiny.sparse.tensor import Floats, Mask
 from fedtiny.training.trainer import Labels
 

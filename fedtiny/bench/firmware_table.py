@@ -15,10 +15,10 @@ import typer
 from rich.console import Console
 
 from fedtiny.bench.firmware import FirmwareBenchmark, bench_firmware
-from fedtiny.blocks import replace_block
 from fedtiny.errors import FedTinyError
 from fedtiny.models import build
 from fedtiny.models.graph import Shape
+from fedtiny.report.blocks import replace_block
 from fedtiny.report.plots.style import REFERENCE, Chart, colors, legend_below, panels, style
 
 BEGIN, END = "<!-- bench-firmware -->", "<!-- /bench-firmware -->"

@@ -20,8 +20,8 @@ from fedtiny.boards import qemu
 from fedtiny.boards.layer_bench import PROGRAM
 from fedtiny.errors import FedTinyError
 from fedtiny.models.graph import INPUT, Add, Conv, Graph, Linear, Node
+from fedtiny.models.sparse_model import SparseModel
 from fedtiny.seeding import rng
-from fedtiny.sparse.model import SparseModel
 
 INSTALL = "pip install --no-deps bakenn==1.0.0"
 NAME = "peer"

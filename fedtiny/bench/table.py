@@ -15,8 +15,8 @@ from rich.console import Console
 
 from fedtiny.bench.train import REPEATS, bench_train
 from fedtiny.bench.workload import workload
-from fedtiny.blocks import replace_block
 from fedtiny.errors import FedTinyError
+from fedtiny.report.blocks import replace_block
 
 BEGIN, END = "<!-- bench-train -->", "<!-- /bench-train -->"
 CURVE = (0.5, 0.3, 0.1, 0.05, 0.02, 0.01)

@@ -14,10 +14,10 @@ from typing import Any
 from fedtiny.bench.contenders import Contender, Steps, contenders
 from fedtiny.bench.roofline import Peak, measure_peak
 from fedtiny.bench.workload import Workload
-from fedtiny.devices.recompute import recomputing_plans
 from fedtiny.engine import available, unavailable_reason
 from fedtiny.engine.library import load
 from fedtiny.errors import FedTinyError
+from fedtiny.training.sparse.recompute import recomputing_plans
 
 REPEATS = 15
 """Timed steps of each contender."""

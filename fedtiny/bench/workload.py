@@ -13,9 +13,9 @@ from fedtiny.models import build
 from fedtiny.models.cost import layer_costs
 from fedtiny.models.graph import INPUT, Graph, Shape
 from fedtiny.models.initial import initial_state
+from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.seeding import rng
 from fedtiny.sparse.densities import layer_counts, uniform
-from fedtiny.sparse.model import SparseModel, from_state
 from fedtiny.sparse.tensor import Floats, Mask
 from fedtiny.training.trainer import Labels, SgdConfig
 

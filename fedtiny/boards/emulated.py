@@ -67,7 +67,7 @@ def verify(firmware: Path, machine: str, vectors: int = VECTORS) -> Emulation:
     """Build an exported project for an emulated board and run its self-test there.
 
     Args:
-        firmware: as written by :func:`fedtiny.firmware.bundle.export`.
+        firmware: as written by :func:`fedtiny.export.bundle.export`.
         machine: one of :data:`fedtiny.boards.qemu.MACHINES`.
         vectors: at most so many of the project's test vectors.
 

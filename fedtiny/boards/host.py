@@ -43,7 +43,7 @@ def check(directory: Path, target: str = "check") -> CheckResult:
     """Build the firmware project in ``directory`` and run it over all its test vectors.
 
     Args:
-        directory: as written by :func:`fedtiny.firmware.bundle.export`.
+        directory: as written by :func:`fedtiny.export.bundle.export`.
         target: ``"check"``, or ``"sanitize"`` for the same under ASan and UBSan.
 
     Raises:

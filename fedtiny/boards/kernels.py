@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedtiny.boards import cmsis_nn, qemu, toolchain
-from fedtiny.firmware.host_library import RUNTIME
+from fedtiny.boards.native.library import RUNTIME
 
 
 @dataclass(frozen=True, slots=True)

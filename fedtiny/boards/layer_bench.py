@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fedtiny.boards import qemu
+from fedtiny.boards.native.library import RUNTIME
 from fedtiny.errors import FedTinyError
 from fedtiny.firmware.encode import EncodedWeights
-from fedtiny.firmware.host_library import RUNTIME
 
 PROGRAM = Path(__file__).parent / "programs" / "layer_bench.c"
 

@@ -21,7 +21,7 @@ def verify_targets(
     """Build and run the self-test on each target.
 
     Args:
-        firmware: as written by :func:`fedtiny.firmware.bundle.export`.
+        firmware: as written by :func:`fedtiny.export.bundle.export`.
         targets: ``"host"`` or names of :data:`fedtiny.boards.qemu.MACHINES`.
         vectors: at most so many test vectors on each emulated board; the host runs them all.
         sanitize: the host's build under ASan and UBSan.

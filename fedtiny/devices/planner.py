@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from fedtiny.devices.ledger import LedgerLine, MemoryPrediction, format_bytes
 from fedtiny.devices.profile import DeviceProfile
-from fedtiny.devices.step import StepPlan
 from fedtiny.errors import FedTinyError
+from fedtiny.memory.ledger import LedgerLine, MemoryPrediction, format_bytes
+from fedtiny.memory.step import StepPlan
 
 Steps = Callable[[int], Iterable[tuple[StepPlan, MemoryPrediction]]]
 """Micro-batch -> ways to do a step with it and their predicted bytes, the fastest first."""

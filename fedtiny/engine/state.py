@@ -13,7 +13,7 @@ from fedtiny.engine import abi
 from fedtiny.engine.layout import Layout
 from fedtiny.engine.liveness import ALIGNMENT_BYTES, aligned
 from fedtiny.models.graph import INPUT
-from fedtiny.sparse.model import SparseModel, dense_names, sparse_names
+from fedtiny.models.sparse_model import SparseModel, dense_names, sparse_names
 from fedtiny.sparse.tensor import Mask, SparseTensor
 
 Ints = npt.NDArray[np.int32]

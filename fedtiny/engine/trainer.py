@@ -18,7 +18,7 @@ from fedtiny.engine.plan import Growth, Plan, Which, compile_ranges
 from fedtiny.engine.program import Program
 from fedtiny.engine.state import State, address, aligned_bytes
 from fedtiny.models.graph import Graph
-from fedtiny.sparse.model import SparseModel
+from fedtiny.models.sparse_model import SparseModel
 from fedtiny.sparse.tensor import Floats, Indices
 
 Labels = npt.NDArray[np.int64]

@@ -13,10 +13,10 @@ import numpy as np
 from fedtiny.data.statistics import Normalization
 from fedtiny.firmware.emit import SensorInterface
 from fedtiny.models.graph import INPUT, Graph
+from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.quant.integer_model import Int16s, IntegerGraph
 from fedtiny.quant.ptq import quantize
 from fedtiny.seeding import rng
-from fedtiny.sparse.model import SparseModel, from_state
 from fedtiny.sparse.tensor import Mask
 
 _MEAN, _STD = 100, 500

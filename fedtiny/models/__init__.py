@@ -5,13 +5,13 @@ from dataclasses import replace
 from inspect import signature
 
 from fedtiny.errors import FedTinyError
-from fedtiny.models.ds_cnn import ds_cnn
 from fedtiny.models.graph import Graph, Shape
-from fedtiny.models.mobilenet_v1 import mobilenet_v1
-from fedtiny.models.resnet8 import resnet8
-from fedtiny.models.resnet18 import resnet18
-from fedtiny.models.smartwatch_cnn import smartwatch_cnn
-from fedtiny.models.vgg11 import vgg11
+from fedtiny.models.zoo.ds_cnn import ds_cnn
+from fedtiny.models.zoo.mobilenet_v1 import mobilenet_v1
+from fedtiny.models.zoo.resnet8 import resnet8
+from fedtiny.models.zoo.resnet18 import resnet18
+from fedtiny.models.zoo.smartwatch_cnn import smartwatch_cnn
+from fedtiny.models.zoo.vgg11 import vgg11
 
 Builder = Callable[..., Graph]
 """(input shape, classes) -> graph; with a third parameter ``width``, of any width."""

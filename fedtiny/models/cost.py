@@ -29,7 +29,7 @@ class LayerCost:
 def layer_costs(graph: Graph) -> tuple[LayerCost, ...]:
     """Cost of each layer in order.
 
-    >>> from fedtiny.models.resnet8 import resnet8
+    >>> from fedtiny.models.zoo.resnet8 import resnet8
     >>> sum(cost.macs for cost in layer_costs(resnet8((3, 32, 32), 10)))
     12501632
     """
@@ -82,7 +82,7 @@ def adjustment_flops(graph: Graph, nnz: Mapping[str, int], layers: Collection[st
         nnz: weights present, by layer name; layers not named are dense.
         layers: whose absent weights' gradients are asked for.
 
-    >>> from fedtiny.models.resnet8 import resnet8
+    >>> from fedtiny.models.zoo.resnet8 import resnet8
     >>> graph = resnet8((3, 32, 32), 10)
     >>> nnz = {layer.name: 1 for layer in graph.prunable_layers}
     >>> adjustment_flops(graph, nnz, []) == training_flops(graph, nnz)

@@ -19,7 +19,7 @@ def value_bytes(graph: Graph, density: float = 1.0) -> int:
     Biases, batch norms with their statistics, and the end layers count in full: it is what a
     device sends up in a round.
 
-    >>> from fedtiny.models.smartwatch_cnn import smartwatch_cnn
+    >>> from fedtiny.models.zoo.smartwatch_cnn import smartwatch_cnn
     >>> graph = smartwatch_cnn((6, 1, 128), 7)
     >>> value_bytes(graph), value_bytes(graph, 0.05)
     (256412, 22940)
@@ -43,7 +43,7 @@ def narrow(graph: Graph, density: float) -> Graph:
     Raises:
         FedTinyError: one channel is too wide already, or the model has no width.
 
-    >>> from fedtiny.models.resnet8 import resnet8
+    >>> from fedtiny.models.zoo.resnet8 import resnet8
     >>> found = narrow(resnet8((1, 28, 28), 10), 0.05)
     >>> found.name, value_bytes(found) <= value_bytes(resnet8((1, 28, 28), 10), 0.05)
     ('resnet8@4', True)

@@ -13,7 +13,7 @@ from math import exp
 
 import numpy as np
 
-from fedtiny.sparse.model import SparseModel
+from fedtiny.models.sparse_model import SparseModel
 from fedtiny.sparse.order import magnitude_order
 from fedtiny.sparse.tensor import Indices
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fedtiny.aggregate import AggregateError
-from fedtiny.sparse.model import SparseModel
+from fedtiny.aggregation.mean import AggregateError
+from fedtiny.models.sparse_model import SparseModel
 from fedtiny.sparse.order import top_k
 from fedtiny.sparse.prune_and_grow import prune_and_grow
 from fedtiny.sparse.tensor import Mask, SparseTensor

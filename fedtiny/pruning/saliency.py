@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fedtiny.aggregate import weighted_mean
-from fedtiny.sparse.model import SparseModel
+from fedtiny.aggregation.mean import weighted_mean
+from fedtiny.models.sparse_model import SparseModel
 from fedtiny.sparse.tensor import Floats, SparseTensor
 
 

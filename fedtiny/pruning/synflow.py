@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from fedtiny.models.graph import BATCH_NORM_EPSILON, Graph
+from fedtiny.models.sparse_model import sparse_names
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.pruning.masks import global_masks
-from fedtiny.sparse.model import sparse_names
 from fedtiny.sparse.tensor import Floats, Mask
 
 ITERATIONS = 100
@@ -33,7 +33,7 @@ def synflow_masks(
         count: weights to keep, at least one a layer.
         iterations: n.
 
-    >>> from fedtiny.models.smartwatch_cnn import smartwatch_cnn
+    >>> from fedtiny.models.zoo.smartwatch_cnn import smartwatch_cnn
     >>> from fedtiny.models.initial import initial_state
     >>> graph = smartwatch_cnn((2, 1, 16), 3, width=4)
     >>> masks = synflow_masks(graph, initial_state(graph, np.random.default_rng(0)), 30, 5)

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from fedtiny.data.statistics import Normalization
 from fedtiny.models.graph import INPUT, Add, Conv, Graph, Layer, Linear, Pool, Shape
+from fedtiny.models.sparse_model import SparseModel
 from fedtiny.quant.fold import Doubles, FoldedLayer, fold
 from fedtiny.quant.integer_model import (
     INPUT_SHIFT,
@@ -41,7 +42,6 @@ from fedtiny.quant.integer_model import (
 )
 from fedtiny.quant.ranges import Ranges, check_ranges
 from fedtiny.quant.requantize import SCALE_LIMIT, fixed_point
-from fedtiny.sparse.model import SparseModel
 
 BIAS_LIMIT = 2**22
 """Largest |bias| in accumulator units; leaves the sparse kernels' 24-bit lanes room for sums."""

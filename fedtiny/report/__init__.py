@@ -13,7 +13,7 @@ from fedtiny.report.study import StudyRow
 from fedtiny.report.study import read as read_study
 from fedtiny.report.terminal import headline
 from fedtiny.report.tuning import sentence as tuning_sentence
-from fedtiny.runs import RunFolder
+from fedtiny.runs.folder import RunFolder
 
 JSON_NAME = "report.json"
 MARKDOWN_NAME = "report.md"
@@ -110,7 +110,9 @@ def _study_notes(rows: Sequence[StudyRow], tuning: Path | None) -> list[str]:
 def _study_rows(csv: Path) -> list[StudyRow]:
     rows = read_study(csv)
     if not rows:
-        raise FedTinyError(f"{csv} has no rows: run python -m sims.sweep sims/configs/study.toml")
+        raise FedTinyError(
+            f"{csv} has no rows: run python -m sims.study.sweep sims/configs/study.toml"
+        )
     return rows
 
 

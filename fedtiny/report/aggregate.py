@@ -13,7 +13,7 @@ from fedtiny.report.metrics import read_run
 from fedtiny.report.summary import summarize
 from fedtiny.report.tables import NOT_RUN, markdown_table, subtract
 from fedtiny.report.words import GROUPS
-from fedtiny.runs import RunFolder
+from fedtiny.runs.folder import RunFolder
 
 COLUMNS = (
     "density",

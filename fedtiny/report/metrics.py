@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from fedtiny import checkpoint
 from fedtiny.config import RunConfig
-from fedtiny.devices.ledger import LedgerEntry
 from fedtiny.errors import FedTinyError
+from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.report.words import GROUPS
-from fedtiny.runs import RunFolder
+from fedtiny.runs import checkpoint
+from fedtiny.runs.folder import RunFolder
 
 Events = Mapping[str, Sequence[Mapping[str, Any]]]
 

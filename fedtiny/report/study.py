@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from fedtiny.errors import FedTinyError
-from fedtiny.runs import RunFolder
+from fedtiny.runs.folder import RunFolder
 
 
 class StudyError(FedTinyError):

@@ -8,7 +8,7 @@ from html import escape
 
 import pandas as pd
 
-from fedtiny.methods import METHODS
+from fedtiny.config.methods import METHODS
 from fedtiny.report.study import StudyRow
 from fedtiny.report.tables import NOT_RUN, html_table, latex_table, markdown_table
 

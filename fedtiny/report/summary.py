@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 import fedtiny
-from fedtiny.devices.ledger import LedgerEntry, MemoryPrediction
+from fedtiny.memory.ledger import LedgerEntry, MemoryPrediction
 from fedtiny.report.metrics import Run
 from fedtiny.report.words import GROUPS
 

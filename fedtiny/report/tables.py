@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from fedtiny.devices.ledger import format_bytes
+from fedtiny.memory.ledger import format_bytes
 
 NOT_RUN = "–"
 """Shown where a step did not run."""

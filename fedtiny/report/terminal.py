@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedtiny.config import RunConfig
-from fedtiny.methods import traits
+from fedtiny.config.methods import traits
 from fedtiny.report.tables import percent, size
 from fedtiny.report.words import GROUPS, group_title
 

@@ -36,7 +36,7 @@ def prune_and_grow(weights: SparseTensor, growth: tuple[Indices, Floats], quota:
     Args:
         weights: of one layer.
         growth: (int32 indices, float32 g̃) merged from the devices, ascending
-            (:func:`fedtiny.aggregate.merge_growth`). Absent positions only.
+            (:func:`fedtiny.aggregation.mean.merge_growth`). Absent positions only.
         quota: most weights to exchange (:meth:`fedtiny.pruning.schedule.PruningSchedule.quota`).
 
     Raises:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fedtiny.config.methods import DeviceRule
 from fedtiny.data.batches import batches
 from fedtiny.data.dataset import Dataset
 from fedtiny.data.statistics import Normalization
-from fedtiny.methods import DeviceRule
+from fedtiny.models.sparse_model import SparseModel
 from fedtiny.pruning.regrowth import regrow
-from fedtiny.sparse.model import SparseModel
 from fedtiny.sparse.tensor import Floats
 from fedtiny.training.trainer import Growth, Labels, Trainer
 

@@ -9,9 +9,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from fedtiny.models.sparse_model import SparseModel
 from fedtiny.pruning.bn_selection import Moments
 from fedtiny.pruning.extrusion import Extrusion
-from fedtiny.sparse.model import SparseModel
 from fedtiny.sparse.tensor import Floats, Indices
 
 Labels = npt.NDArray[np.int64]

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fedtiny.models.graph import Graph
+from fedtiny.models.sparse_model import SparseModel, dense_names, sparse_names
 from fedtiny.pruning.bn_selection import Moments
-from fedtiny.sparse.model import SparseModel, dense_names, sparse_names
 from fedtiny.sparse.packing import pack_masks, unpack_masks
 from fedtiny.sparse.tensor import Floats, Mask, SparseTensor
 from fedtiny.wire.packet import Array, Packet, concatenate, split
@@ -28,7 +28,7 @@ def value_arrays(graph: Graph, model: SparseModel) -> dict[str, Array]:
 
 
 def dense_array(graph: Graph, dense: Mapping[str, Floats]) -> Floats:
-    """Everything held densely, in the order of :func:`~fedtiny.sparse.model.dense_names`."""
+    """Everything held densely, in the order of :func:`~fedtiny.models.sparse_model.dense_names`."""
     return concatenate([dense[name] for name in dense_names(graph)])
 
 

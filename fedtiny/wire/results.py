@@ -14,13 +14,13 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from fedtiny.config.methods import DeviceRule
 from fedtiny.data.statistics import InputStatistics
-from fedtiny.devices.ledger import LedgerEntry, LedgerLine
-from fedtiny.devices.step import StepPlan
-from fedtiny.methods import DeviceRule
+from fedtiny.memory.ledger import LedgerEntry, LedgerLine
+from fedtiny.memory.step import StepPlan
 from fedtiny.models.graph import INPUT, Graph
+from fedtiny.models.sparse_model import SparseModel, sparse_names
 from fedtiny.pruning.bn_selection import Moments
-from fedtiny.sparse.model import SparseModel, sparse_names
 from fedtiny.sparse.packing import pack_masks, unpack_masks
 from fedtiny.sparse.tensor import Floats, Mask
 from fedtiny.training.trainer import Evaluation, Growth, Ranges

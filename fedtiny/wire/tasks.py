@@ -10,9 +10,9 @@ import numpy as np
 
 from fedtiny.data.statistics import Normalization
 from fedtiny.models.graph import Graph
+from fedtiny.models.sparse_model import SparseModel, sparse_names
 from fedtiny.pruning.bn_selection import Moments
 from fedtiny.pruning.candidates import CandidatePool, pack_pool, unpack_pool
-from fedtiny.sparse.model import SparseModel, sparse_names
 from fedtiny.sparse.tensor import Floats
 from fedtiny.wire.models import (
     dense_array,

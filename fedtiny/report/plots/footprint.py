@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from fedtiny.devices.catalog import catalog
-from fedtiny.devices.ledger import format_bytes
+from fedtiny.memory.ledger import format_bytes
 from fedtiny.report.plots.style import PALETTE, Chart, panels
 from fedtiny.report.words import board_title
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 
-from fedtiny.devices.ledger import LedgerEntry
+from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.report.metrics import Run
 from fedtiny.report.plots.style import PALETTE, Chart, legend_below, panels
 from fedtiny.report.words import board_title

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
-from fedtiny.devices.ledger import format_bytes
+from fedtiny.memory.ledger import format_bytes
 from fedtiny.report.metrics import Run
 from fedtiny.report.plots.style import PALETTE, REFERENCE, Chart, legend_below, panels
 from fedtiny.report.summary import dense_equivalent_bytes

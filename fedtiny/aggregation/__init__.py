@@ -1,0 +1,1 @@
+"""Reductions over devices' replies, in the given order: the same replies give the same bytes."""

@@ -1,0 +1,1 @@
+"""The C kernels compiled for this host and called with numpy arrays."""

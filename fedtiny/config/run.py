@@ -1,0 +1,176 @@
+"""One frozen, typed tree describes a run: TOML in, the resolved copy saved beside the results."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import tomli_w
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from fedtiny.config.sections import (
+    ConfigError,
+    DevicesConfig,
+    ExportConfig,
+    FederationConfig,
+    ModelConfig,
+    PretrainingConfig,
+    PruningConfig,
+    Section,
+    TrainingConfig,
+)
+from fedtiny.data.config import DataConfig
+from fedtiny.models.graph import Graph, Shape
+from fedtiny.models.narrow import narrow
+from fedtiny.pruning.schedule import Granularity, PruningSchedule
+
+
+class RunConfig(Section):
+    """Everything that determines a run's results, but for the code version.
+
+    Attributes:
+        name: of the run folder under ``runs/``.
+        seed: of every random number.
+        dense_reference: also run the same federation without pruning, for comparison.
+    """
+
+    name: str = "run"
+    seed: int = 0
+    dense_reference: bool = False
+    data: DataConfig = Field(default_factory=DataConfig)
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    federation: FederationConfig = Field(default_factory=FederationConfig)
+    training: TrainingConfig = Field(default_factory=TrainingConfig)
+    pretraining: PretrainingConfig = Field(default_factory=PretrainingConfig)
+    pruning: PruningConfig = Field(default_factory=PruningConfig)
+    devices: DevicesConfig = Field(default_factory=DevicesConfig)
+    export: ExportConfig = Field(default_factory=ExportConfig)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.pruning.stop > self.federation.rounds:
+            raise ValueError(
+                f"pruning.stop = {self.pruning.stop} lies beyond federation.rounds = "
+                f"{self.federation.rounds}; use at most half of the rounds, or 0 for just that"
+            )
+        if self.federation.clients_per_round > self.data.partitions:
+            raise ValueError(
+                f"federation.clients_per_round = {self.federation.clients_per_round} exceeds "
+                f"data.partitions = {self.data.partitions}"
+            )
+        return self
+
+    def graph(self, input_shape: Shape, classes: int) -> Graph:
+        """The layer graph that is trained: the model, or its narrow form of equal bytes.
+
+        Raises:
+            ConfigError: the model's module cannot be imported.
+            FedTinyError: no such model, or none of its widths is small enough.
+        """
+        graph = self.model.build(input_shape, classes)
+        return narrow(graph, self.pruning.density) if self.pruning.method == "narrow" else graph
+
+    @property
+    def schedule(self) -> PruningSchedule:
+        """When which layers are adjusted; R_stop defaults to half of the rounds."""
+        pruning = self.pruning
+        progressive = pruning.method == "fedtiny"
+        return PruningSchedule(
+            pruning.interval,
+            pruning.stop or self.federation.rounds // 2,
+            pruning.granularity if progressive else Granularity.ENTIRE,
+            pruning.order,
+            pruning.fraction,
+        )
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a TOML file and apply ``section.key=value`` overrides.
+
+    Raises:
+        ConfigError: no such file, bad TOML, an unknown key (the nearest known one is named), or
+            a value out of range.
+    """
+    try:
+        tree = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read config {path}: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    for override in overrides:
+        _apply(tree, override)
+    return parse(tree, str(path))
+
+
+def parse(tree: Mapping[str, Any], source: str = "config") -> RunConfig:
+    """Validate a tree of plain values.
+
+    >>> parse({"pruning": {"densty": 0.1}})
+    Traceback (most recent call last):
+    ...
+    fedtiny.config.sections.ConfigError: config: unknown key pruning.densty; did you mean density?
+    """
+    try:
+        return RunConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_explain(error)}") from None
+
+
+def dump(config: RunConfig) -> str:
+    """The resolved config as TOML; ``parse(tomllib.loads(dump(c))) == c``."""
+    return tomli_w.dumps(_without_none(config.model_dump(mode="json")))
+
+
+def _without_none(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {str(key): _without_none(value) for key, value in tree.items() if value is not None}
+    return tree
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator:
+        raise ConfigError(f"--set {override!r}: write key=value, e.g. pruning.density=0.01")
+    *sections, leaf = key.strip().split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"--set {override!r}: {section!r} is a value, not a section")
+    tree[leaf] = _value(text.strip())
+
+
+def _value(text: str) -> Any:
+    """A TOML value; anything that is not one is a bare string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explain(error: ValidationError) -> str:
+    problems = []
+    for item in error.errors():
+        path = [str(part) for part in item["loc"]]
+        key = ".".join(path)
+        if item["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(path[-1], _known_keys(path[:-1]), n=1)
+            problems.append(f"unknown key {key}" + (f"; did you mean {near[0]}?" if near else ""))
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            problems.append(f"{key}: {message}" if key else message)
+    return "; ".join(problems)
+
+
+def _known_keys(sections: Sequence[str]) -> list[str]:
+    model: type[BaseModel] = RunConfig
+    for section in sections:
+        field = model.model_fields.get(section)
+        if field is None or not isinstance(field.annotation, type):
+            return []
+        if not issubclass(field.annotation, BaseModel):
+            return []
+        model = field.annotation
+    return list(model.model_fields)

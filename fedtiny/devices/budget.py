@@ -1,0 +1,117 @@
+"""A device's memory plan: how it goes through a training step within its budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import prod
+
+import numpy as np
+
+from fedtiny.config import RunConfig
+from fedtiny.config.methods import DeviceRule
+from fedtiny.devices.catalog import get
+from fedtiny.devices.planner import plan_device
+from fedtiny.memory.ledger import LedgerEntry, LedgerLine, MemoryPrediction
+from fedtiny.memory.step import StepPlan
+from fedtiny.models.cost import parameter_count
+from fedtiny.models.graph import Graph
+from fedtiny.models.narrow import FLOAT_BYTES
+from fedtiny.sparse.densities import layer_counts, uniform
+from fedtiny.sparse.tensor import Mask
+from fedtiny.training.choice import engine_for
+
+
+def memory_plan(
+    config: RunConfig,
+    graph: Graph,
+    partition: int,
+    board: str,
+    masks: Mapping[str, Mask] | None = None,
+    quotas: Mapping[str, int] | None = None,
+) -> LedgerEntry | None:
+    """The step that fits ``board`` with the largest micro-batch, and what it will need.
+
+    Args:
+        config: batch size, density, engine and budget overrides.
+        graph: the model.
+        partition: whose budget override applies.
+        board: catalogue name; empty for a client without a budget, whose plan is ``None``.
+        masks: of the prunable layers; by default uniform ones of the config's density, which is
+            what is known before the first task.
+        quotas: gradients of absent weights asked for; by default the most the run ever will.
+
+    Raises:
+        BudgetError: nothing fits, or the board does not train; names the ledger line.
+        FedTinyError: no such board.
+    """
+    if not board:
+        return None
+    profile, engine = get(board), engine_for(config)
+    budget = config.devices.budget_bytes.get(partition, profile.training_budget_bytes)
+    batch = config.training.batch_size
+    held = masks if masks is not None else nominal_masks(config, graph)
+    asked = quotas if quotas is not None else largest_request(config, graph)
+    copies = _received_bytes(config, graph, held)
+
+    def steps(micro_batch: int) -> Iterator[tuple[StepPlan, MemoryPrediction]]:
+        for step, needed in engine.steps(graph, held, batch, micro_batch, asked):
+            yield step, needed.plus(copies)
+
+    step, prediction = plan_device(profile, steps, batch, budget_bytes=budget)
+    return LedgerEntry(
+        partition=partition,
+        device=profile.name,
+        budget_bytes=budget,
+        predicted_peak_bytes=prediction.peak_bytes,
+        measured_peak_bytes=None,
+        batch=batch,
+        step=step,
+        lines=prediction.lines,
+    )
+
+
+def _received_bytes(
+    config: RunConfig, graph: Graph, masks: Mapping[str, Mask]
+) -> dict[LedgerLine, int]:
+    """The received parameters that FedProx keeps beside the trained ones."""
+    if not config.training.proximal_mu:
+        return {}
+    absent = sum(mask.size - mask.nnz for mask in masks.values())
+    kept = parameter_count(graph) - (0 if engine_for(config).holds_zeros else absent)
+    return {LedgerLine.OPTIMIZER: FLOAT_BYTES * kept}
+
+
+def nominal_masks(config: RunConfig, graph: Graph) -> dict[str, Mask]:
+    """Masks of the config's density in every prunable layer, evenly spread.
+
+    They are full for a method that has devices hold every weight, if only for one step.
+    """
+    density = 1.0 if config.pruning.traits.dense_step else config.pruning.density
+    sizes = {layer.name: prod(layer.weight_shape) for layer in graph.prunable_layers}
+    counts = layer_counts(uniform(sizes, density), sizes)
+    return {
+        layer.name: Mask(layer.weight_shape, _spread(counts[layer.name], sizes[layer.name]))
+        for layer in graph.prunable_layers
+    }
+
+
+def _spread(count: int, size: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    return (np.arange(count, dtype=np.int64) * size // count).astype(np.int32)
+
+
+def largest_request(config: RunConfig, graph: Graph) -> dict[str, int]:
+    """The quotas of the adjustment that asks for most gradients; empty if nothing is adjusted."""
+    traits = config.pruning.traits
+    if not traits.adjusts:
+        return {}
+    masks, schedule = nominal_masks(config, graph), config.schedule
+    if traits.rule is DeviceRule.SQUARES:
+        return {name: mask.size - mask.nnz for name, mask in masks.items() if mask.nnz < mask.size}
+    requests: list[dict[str, int]] = [{}]
+    for round in range(1, schedule.stop + 1):
+        counter = schedule.adjustment(round)
+        if counter is not None:
+            names = schedule.block(graph, counter)
+            quotas = {n: schedule.quota(round, masks[n].nnz, masks[n].size) for n in names}
+            requests.append({name: quota for name, quota in quotas.items() if quota})
+    return max(requests, key=lambda request: sum(request.values()))

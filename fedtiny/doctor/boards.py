@@ -1,0 +1,181 @@
+"""What each board can do with a model, and why not: the data behind ``fedtiny doctor``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from math import floor, prod
+
+import numpy as np
+
+from fedtiny.devices.planner import BudgetError, plan_device
+from fedtiny.devices.profile import DeviceProfile
+from fedtiny.memory.ledger import MemoryPrediction, format_bytes
+from fedtiny.models.graph import INPUT, Graph, Layer
+from fedtiny.sparse.tensor import Mask
+from fedtiny.training.sparse import memory as engine_memory
+
+_VALUE_BYTES = 1
+"""An int8 weight."""
+_DELTA_BYTES = 1
+"""Distance to the row's previous weight."""
+_ROW_BYTES = 2
+"""Weights in one output channel (uint16)."""
+_CHANNEL_BYTES = 12
+"""Bias, multiplier and shift of one output channel (int32 each)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingVerdict:
+    """Whether a board can be a training client, by the memory the sparse engine would take.
+
+    Attributes:
+        possible: a micro-batch fits.
+        budget_bytes: what a step may use; 0 if the board does not train at all.
+        batch: samples per optimizer step.
+        micro_batch: the largest that fits; None if none does.
+        recompute: convolutions run twice for that.
+        prediction: bytes of that step; None if none fits.
+        reason: why not, naming the ledger line; empty if possible.
+    """
+
+    possible: bool
+    budget_bytes: int
+    batch: int
+    micro_batch: int | None
+    recompute: tuple[str, ...]
+    prediction: MemoryPrediction | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunVerdict:
+    """Whether the int8 model fits a board. Estimates, before any export.
+
+    Attributes:
+        possible: flash and arena fit.
+        flash_bytes: weights, indices, biases and multipliers; without code.
+        arena_bytes: activations live at once; without stack.
+        reason: why not; empty if possible.
+    """
+
+    possible: bool
+    flash_bytes: int
+    arena_bytes: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BoardReport:
+    """One board's row."""
+
+    profile: DeviceProfile
+    training: TrainingVerdict
+    run: RunVerdict
+
+
+def examine(
+    profile: DeviceProfile,
+    graph: Graph,
+    batch: int,
+    density: float,
+    budget_bytes: int | None = None,
+) -> BoardReport:
+    """What ``profile`` can do with ``graph``.
+
+    Args:
+        profile: the board.
+        graph: the model.
+        batch: samples per optimizer step.
+        density: nnz / prunable weights, in (0, 1].
+        budget_bytes: replaces the board's own training budget.
+
+    >>> from fedtiny.devices.catalog import get
+    >>> from fedtiny.models import smartwatch_cnn
+    >>> report = examine(get("esp32_s3"), smartwatch_cnn((6, 1, 128), 7), 64, 0.05)
+    >>> report.training.micro_batch, report.run.possible
+    (16, True)
+    """
+    training = _examine_training(profile, graph, batch, density, budget_bytes)
+    return BoardReport(profile, training, _examine_run(profile, graph, density))
+
+
+def examine_all(
+    profiles: Iterable[DeviceProfile], graph: Graph, batch: int, density: float
+) -> tuple[BoardReport, ...]:
+    """:func:`examine` for several boards."""
+    return tuple(examine(profile, graph, batch, density) for profile in profiles)
+
+
+def _examine_training(
+    profile: DeviceProfile, graph: Graph, batch: int, density: float, budget_bytes: int | None
+) -> TrainingVerdict:
+    budget = profile.training_budget_bytes if budget_bytes is None else budget_bytes
+    nnz = layer_nnz(graph, density)
+    masks = {  # only how many weights there are matters
+        layer.name: Mask(layer.weight_shape, np.arange(nnz[layer.name], dtype=np.int32))
+        for layer in graph.prunable_layers
+    }
+    steps = partial(engine_memory.steps, graph, masks, batch)
+    try:
+        step, prediction = plan_device(profile, steps, batch, budget_bytes)
+    except BudgetError as error:
+        return TrainingVerdict(False, budget, batch, None, (), None, str(error))
+    return TrainingVerdict(True, budget, batch, step.micro_batch, step.recompute, prediction, "")
+
+
+def _examine_run(profile: DeviceProfile, graph: Graph, density: float) -> RunVerdict:
+    flash, arena = estimate_flash_bytes(graph, density), estimate_arena_bytes(graph)
+    reasons = []
+    if not profile.runs:
+        reasons.append("it is no run target")
+    if profile.flash_bytes is not None and flash > profile.flash_bytes:
+        reasons.append(
+            f"weights need {format_bytes(flash)} of flash, it has "
+            f"{format_bytes(profile.flash_bytes)}; lower the density"
+        )
+    if arena > profile.ram_bytes:
+        reasons.append(
+            f"activations need {format_bytes(arena)} of RAM, it has "
+            f"{format_bytes(profile.ram_bytes)}; choose a narrower model or smaller inputs"
+        )
+    reason = f"{profile.name}: {'; '.join(reasons)}" if reasons else ""
+    return RunVerdict(not reasons, flash, arena, reason)
+
+
+def layer_nnz(graph: Graph, density: float) -> dict[str, int]:
+    """Weights present per prunable layer when every one has ``density``; at least one each."""
+    sizes = {layer.name: prod(layer.weight_shape) for layer in graph.prunable_layers}
+    return {name: max(1, floor(density * size)) for name, size in sizes.items()}
+
+
+def estimate_flash_bytes(graph: Graph, density: float) -> int:
+    """Bytes of the int8 model: each layer in the smaller of its dense and its sparse form."""
+    nnz = layer_nnz(graph, density)
+    return sum(_layer_flash(layer, nnz.get(layer.name)) for layer in graph.layers)
+
+
+def _layer_flash(layer: Layer, nnz: int | None) -> int:
+    size, channels = prod(layer.weight_shape), layer.weight_shape[0]
+    weights = size * _VALUE_BYTES
+    if nnz is not None:
+        weights = min(weights, nnz * (_VALUE_BYTES + _DELTA_BYTES) + channels * _ROW_BYTES)
+    return weights + channels * _CHANNEL_BYTES
+
+
+def estimate_arena_bytes(graph: Graph) -> int:
+    """Bytes of int8 activations live at once, at the worst node: a lower bound of any arena.
+
+    >>> from fedtiny.models import smartwatch_cnn
+    >>> estimate_arena_bytes(smartwatch_cnn((6, 1, 128), 7)) == 32 * 128 + 64 * 64
+    True
+    """
+    nodes = graph.nodes
+    last_use = {name: i for i, node in enumerate(nodes) for name in node.inputs}
+    born = {INPUT: -1, **{node.name: i for i, node in enumerate(nodes)}}
+    peak = 0
+    for i in range(len(nodes)):
+        live = [name for name in born if born[name] <= i <= last_use.get(name, len(nodes))]
+        peak = max(peak, sum(prod(graph.shapes[name]) for name in live))
+    return peak

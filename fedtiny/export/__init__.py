@@ -1,0 +1,1 @@
+"""From a trained model to a checked C project on disk."""

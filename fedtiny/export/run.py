@@ -1,0 +1,146 @@
+"""From a finished run to firmware: quantize, write the C project, check it, score it."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedtiny.config import RunConfig
+from fedtiny.data.dataset import Dataset, concatenate
+from fedtiny.data.federation import load_federation
+from fedtiny.quant import reference
+from fedtiny.quant.integer_model import IntegerGraph
+from fedtiny.quant.ptq import quantize
+from fedtiny.runs.folder import RunFolder
+from fedtiny.runs.trained_model import TrainedModel
+from fedtiny.training.choice import UNBOUND, TrainingEngine, engine_for
+from fedtiny.training.local import trainer_inputs
+
+
+@dataclass(frozen=True, slots=True)
+class TestSets:
+    """What a finished model is scored on.
+
+    Attributes:
+        same_people: every participant's test samples. Only a simulation can gather them: in a
+            deployment they never leave their device.
+        unseen_people: of people who took no part.
+    """
+
+    same_people: Dataset
+    unseen_people: Dataset
+
+    @property
+    def all(self) -> Dataset:
+        """Both, in this order: the firmware's test vectors."""
+        return concatenate((self.same_people, self.unseen_people))
+
+
+def fit_run(folder: RunFolder, device: str | None = None) -> Any:
+    """How a finished run's model fits a board, before anything is written.
+
+    Args:
+        folder: with ``model.safetensors``.
+        device: a board of the catalogue; None for a Cortex-M4 without limits.
+
+    Returns:
+        A :class:`fedtiny.firmware.planner.Fit`.
+    """
+    from fedtiny.devices.catalog import get
+    from fedtiny.firmware.planner import ANY_CORTEX_M4, fit, target_of
+
+    folder.load_config().model.register()
+    target = ANY_CORTEX_M4 if device is None else target_of(get(device))
+    return fit(integer_model(TrainedModel.load(folder.model)), target)
+
+
+def export_run(folder: RunFolder, check: bool = True, plan: Any = None) -> dict[str, Any]:
+    """Export a finished run's model to its ``firmware/`` and record the outcome.
+
+    Args:
+        folder: with ``config.toml`` and ``model.safetensors``.
+        check: build the C project on this host and compare every test sample.
+        plan: from :func:`fit_run`; by default the fastest on a Cortex-M4.
+
+    Returns:
+        What ``export.json`` holds: accuracies of the float and the integer model, vectors and
+        mismatches of the check (``None`` if unchecked), sizes, layers.
+
+    Raises:
+        FedTinyError: no such run, a model that cannot be quantized, or no compiler.
+    """
+    from fedtiny.boards import host
+    from fedtiny.export.bundle import export
+
+    started = time.monotonic()
+    config = folder.load_config()
+    config.model.register()
+    trained, tests = TrainedModel.load(folder.model), test_sets(config)
+    integer, engine = integer_model(trained), engine_for(config)
+    firmware = export(integer, folder.firmware, counts(tests.all), sensor_interface(trained))
+    result = host.check(folder.firmware) if check else None
+    outcome = {
+        "float": {name: float_accuracy(trained, engine, data) for name, data in _named(tests)},
+        "int8": {name: int8_accuracy(integer, data) for name, data in _named(tests)},
+        **asdict(firmware),
+        "vectors": result.vectors if result else None,
+        "mismatches": result.mismatches if result else None,
+        "seconds": time.monotonic() - started,
+    }
+    (folder.path / "export.json").write_text(json.dumps(outcome, indent=1) + "\n")
+    return outcome
+
+
+def integer_model(trained: TrainedModel) -> IntegerGraph:
+    """The trained model in int8, calibrated on the devices' own ranges."""
+    return quantize(trained.graph, trained.model, trained.normalization, trained.ranges)
+
+
+def test_sets(config: RunConfig) -> TestSets:
+    """The test samples of a run."""
+    federation = load_federation(config.data, config.seed)
+    same = concatenate(tuple(client.test for client in federation.clients))
+    return TestSets(same, federation.unseen)
+
+
+def counts(data: Dataset) -> np.ndarray[Any, np.dtype[np.int16]]:
+    """Sensor counts as the exported model takes them: int16 ``(N, C, H, W)``."""
+    return data.x.astype(np.int16)
+
+
+def sensor_interface(trained: TrainedModel) -> Any:
+    """Names for people in the exported header."""
+    from fedtiny.firmware.emit import SensorInterface
+
+    sensor = trained.sensor
+    units = (f"{scale:g} {unit}" for unit, scale in zip(sensor.units, sensor.scale, strict=True))
+    return SensorInterface(trained.labels, sensor.channels, tuple(units))
+
+
+def float_accuracy(trained: TrainedModel, engine: TrainingEngine, data: Dataset) -> float:
+    """Share of ``data`` the float model labels correctly."""
+    trainer = engine.trainer(trained.graph, trained.model, None, UNBOUND)
+    return trainer.evaluate(*trainer_inputs(data, trained.normalization)).correct / len(data)
+
+
+def int8_accuracy(model: IntegerGraph, data: Dataset) -> float:
+    """Share of ``data`` the integer reference labels correctly."""
+    predicted = reference.run(model, counts(data)).argmax(axis=1)
+    return float(np.mean(predicted == data.y))
+
+
+def export_model(path: Path, directory: Path, samples: Dataset) -> Any:
+    """Export a model file without its run; ``samples`` become the test vectors."""
+    from fedtiny.export.bundle import export
+
+    trained = TrainedModel.load(path)
+    return export(integer_model(trained), directory, counts(samples), sensor_interface(trained))
+
+
+def _named(tests: TestSets) -> tuple[tuple[str, Dataset], ...]:
+    return (("same_people", tests.same_people), ("unseen_people", tests.unseen_people))

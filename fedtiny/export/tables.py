@@ -1,0 +1,89 @@
+"""Tables for the terminal: how a model fits a device, what verification found."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Column, Table
+
+from fedtiny.boards.emulated import Emulation
+from fedtiny.boards.verify import Results
+from fedtiny.export.bundle import layer_reports
+from fedtiny.firmware.planner import Fit
+
+
+def print_targets(results: Results) -> None:
+    """One line a target; a table of instructions by layer if boards were emulated."""
+    console = Console()
+    for name, result in results.items():
+        line = f"{name}: {result.vectors} vectors, {result.mismatches} mismatches"
+        if isinstance(result, Emulation):
+            line += (
+                f"; {result.instructions:,} instructions a vector, "
+                f"stack {result.stack_bytes:,} B, code {result.sizes.code_bytes:,} B"
+            )
+        console.print(line, highlight=False)
+    boards = {n: r for n, r in results.items() if isinstance(r, Emulation)}
+    if not boards:
+        return
+    table = Table("instructions (not cycles)", *boards)
+    names = [layer.name for layer in next(iter(boards.values())).layers]
+    rows = [("quantize input", [r.quantize_instructions for r in boards.values()])]
+    for i, name in enumerate(names):
+        rows.append((name, [r.layers[i].instructions for r in boards.values()]))
+    for name, counts in rows:
+        table.add_row(name, *(f"{count:,}" for count in counts))
+    console.print(table)
+
+
+def print_fit(fit: Fit) -> None:
+    """What every layer costs, and whether the model fits its target."""
+    table = Table(
+        Column("layer", no_wrap=True),
+        "kernel",
+        "format",
+        "density",
+        Column("flash", justify="right"),
+        Column("scratch", justify="right"),
+        Column("alive", justify="right"),
+        Column("instructions", justify="right"),
+    )
+    for layer in layer_reports(fit.plan):
+        density = "" if layer.density is None else f"{layer.density:.1%}"
+        kernel = layer.kernel.removeprefix("fedtiny_").removesuffix("_s8")
+        sizes = (layer.flash_bytes, layer.scratch_bytes, layer.live_bytes, layer.instructions)
+        table.add_row(
+            layer.name, kernel, layer.format or "", density, *(f"{size:,}" for size in sizes)
+        )
+    console = Console()
+    console.print(table)
+    plan = fit.plan
+    console.print(
+        f"{fit.target.name}: flash {plan.flash_bytes:,} B{_left(fit.flash_left_bytes)}, arena "
+        f"{plan.arena.nbytes:,} B{_left(fit.ram_left_bytes)}, {plan.instructions:,} instructions "
+        f"predicted on a Cortex-{fit.target.core.upper()} (not cycles)",
+        highlight=False,
+    )
+    for problem in fit.problems:
+        console.print(f"does not fit: {problem}", highlight=False)
+
+
+def fit_dictionary(fit: Fit) -> dict[str, Any]:
+    """The same for machines."""
+    return {
+        "target": asdict(fit.target),
+        "fits": not fit.problems,
+        "problems": fit.problems,
+        "flash_bytes": fit.plan.flash_bytes,
+        "flash_left_bytes": fit.flash_left_bytes,
+        "arena_bytes": fit.plan.arena.nbytes,
+        "ram_left_bytes": fit.ram_left_bytes,
+        "instructions": fit.plan.instructions,
+        "layers": [asdict(layer) for layer in layer_reports(fit.plan)],
+    }
+
+
+def _left(nbytes: int | None) -> str:
+    return "" if nbytes is None else f" ({nbytes:,} B left)"

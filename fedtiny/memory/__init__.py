@@ -1,0 +1,1 @@
+"""Training memory in one vocabulary: the ledger's lines, steps, the static arena planner."""

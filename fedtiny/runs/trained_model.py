@@ -1,0 +1,109 @@
+"""A trained model with everything needed to run or export it: one ``model.safetensors``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fedtiny.data.dataset import SensorSpec
+from fedtiny.data.statistics import Normalization
+from fedtiny.models import build
+from fedtiny.models.graph import INPUT, Graph
+from fedtiny.models.sparse_model import SparseModel, dense_names, sparse_names
+from fedtiny.runs import checkpoint
+from fedtiny.runs.checkpoint import Array, CheckpointError
+from fedtiny.sparse.tensor import Mask, SparseTensor
+from fedtiny.training.trainer import Ranges
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedModel:
+    """The result of a federation.
+
+    Attributes:
+        graph: a registered architecture with its input shape and classes.
+        model: sparse weights, dense parameters, batch-norm statistics.
+        normalization: of sensor counts.
+        ranges: of every tensor, merged from the devices; empty before calibration.
+        labels: class names.
+        sensor: channel names, units and scales.
+    """
+
+    graph: Graph
+    model: SparseModel
+    normalization: Normalization
+    ranges: Ranges
+    labels: tuple[str, ...]
+    sensor: SensorSpec
+
+    def save(self, path: Path) -> None:
+        """Write ``path``: the same model gives the same bytes, on every backend."""
+        checkpoint.write(path, self.arrays(), self.manifest())
+
+    def arrays(self) -> dict[str, Array]:
+        """By name: ``{layer}.weight.{indices,values}``, dense tensors, ``input.*``, ``ranges``."""
+        arrays = model_arrays(self.model)
+        arrays["input.mean"], arrays["input.std"] = self.normalization.mean, self.normalization.std
+        if self.ranges:
+            names = [INPUT, *(node.name for node in self.graph.nodes)]
+            arrays["ranges"] = np.array([self.ranges[name] for name in names], np.float32)
+        return arrays
+
+    def manifest(self) -> dict[str, object]:
+        """What the arrays do not say."""
+        return {
+            "model": self.graph.name,
+            "input_shape": list(self.graph.input_shape),
+            "labels": list(self.labels),
+            "channels": list(self.sensor.channels),
+            "units": list(self.sensor.units),
+            "scale": list(self.sensor.scale),
+        }
+
+    @classmethod
+    def load(cls, path: Path) -> TrainedModel:
+        """The inverse of :meth:`save`.
+
+        Raises:
+            CheckpointError: the file is missing, damaged, or lacks a tensor of its architecture.
+            FedTinyError: its architecture is not registered.
+        """
+        arrays, manifest = checkpoint.read(path)
+        try:
+            channels, height, width = manifest["input_shape"]
+            labels = tuple(manifest["labels"])
+            graph = build(manifest["model"], (channels, height, width), len(labels))
+            names = [INPUT, *(node.name for node in graph.nodes)]
+            ranges = {
+                name: (float(low), float(high))
+                for name, (low, high) in zip(names, arrays.get("ranges", ()), strict=False)
+            }
+            sensor = SensorSpec(*(tuple(manifest[key]) for key in ("channels", "units", "scale")))
+            normalization = Normalization(arrays["input.mean"], arrays["input.std"])
+            model = read_model(graph, arrays)
+        except KeyError as error:
+            raise CheckpointError(f"{path}: lacks {error}; it is no trained model") from error
+        return cls(graph, model, normalization, ranges, labels, sensor)
+
+
+def model_arrays(model: SparseModel) -> dict[str, Array]:
+    """A sparse model as arrays by checkpoint name."""
+    arrays: dict[str, Array] = dict(model.dense)
+    for name, weight in model.weights.items():
+        arrays[f"{name}.weight.indices"] = weight.mask.indices
+        arrays[f"{name}.weight.values"] = weight.values
+    return arrays
+
+
+def read_model(graph: Graph, arrays: dict[str, Array]) -> SparseModel:
+    """The inverse of :func:`model_arrays`; KeyError names a missing array."""
+    weights = {
+        name: SparseTensor(
+            Mask(graph.layer(name).weight_shape, arrays[f"{name}.weight.indices"]),
+            arrays[f"{name}.weight.values"],
+        )
+        for name in sparse_names(graph)
+    }
+    return SparseModel(weights, {name: arrays[name] for name in dense_names(graph)})

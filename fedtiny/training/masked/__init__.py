@@ -1,0 +1,1 @@
+"""Training on masked dense tensors in PyTorch: the oracle, and the way above the crossover."""

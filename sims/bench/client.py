@@ -1,0 +1,161 @@
+"""What our client adds to a bare ``flwr-clientapp`` process: memory and seconds, side by side.
+
+``python -m sims.bench.client [--repeats 5] [--json]``. Flower starts a process for every message,
+so each figure is of fresh processes, the kinds taking turns:
+
+* ``bare``: what ``flwr-clientapp`` imports, nothing more;
+* ``load``: the client app loaded;
+* ``sparse_describe``, ``sparse_train``: one message answered with the sparse engine;
+* ``torch_describe``, ``torch_train``: the same with masked-dense PyTorch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from fedtiny.config import RunConfig
+from fedtiny.config import load as load_config
+from fedtiny.data.federation import load_client
+from fedtiny.data.statistics import InputStatistics
+from fedtiny.devices.budget import largest_request, nominal_masks
+from fedtiny.errors import FedTinyError
+from fedtiny.models.initial import initial_state
+from fedtiny.models.sparse_model import from_state
+from fedtiny.seeding import rng
+from fedtiny.wire.packet import Packet
+from fedtiny.wire.tasks import TrainTask
+from sims.flower_run import APP, SWITCHES
+
+_CONFIG = "sims/configs/demo.toml"
+_PARTITION = 1  # a Raspberry Pi Zero 2 W in the demo's fleet
+
+_WIDTHS = (10, 10, 8, 8, 8, 8)
+
+Figures = dict[str, float]
+
+
+def write_message(path: Path, kind: str, engine: str) -> Path:
+    """Store a message for the demo's partition 1 as :mod:`sims.bench.client_process` reads it.
+
+    Args:
+        path: the ``.npz`` to write.
+        kind: ``"describe"``, or ``"train"``: a whole round that also asks for growth gradients.
+        engine: ``training.engine`` of the run.
+    """
+    overrides = [f"training.engine={engine}"]
+    config = load_config(APP / _CONFIG, overrides)
+    packet = _train_packet(config) if kind == "train" else Packet()
+    facts = {
+        "type": kind if kind == "train" else f"query.{kind}",
+        "scalars": dict(packet.scalars),
+        "node_config": {"partition-id": _PARTITION, "num-partitions": config.data.partitions},
+        "run_config": {"config": _CONFIG, "overrides": json.dumps(overrides)},
+    }
+    arrays: dict[str, Any] = dict(packet.arrays)
+    np.savez(path, facts=np.array(json.dumps(facts)), **arrays)
+    return path
+
+
+def _train_packet(config: RunConfig) -> Packet:
+    train = load_client(config.data, config.seed, _PARTITION).train
+    graph = config.model.build(train.input_shape, len(train.labels))
+    state = initial_state(graph, rng(config.seed, "weights"))
+    model = from_state(graph, state, nominal_masks(config, graph))
+    normalization = InputStatistics.of(train).normalization()
+    quotas = largest_request(config, graph)
+    return TrainTask(1, model, normalization, quotas, meter=False).packet(graph)
+
+
+def run_process(*arguments: str) -> Figures:
+    """Run :mod:`sims.bench.client_process` to its end.
+
+    Returns:
+        ``rss_mb`` at its peak; ``wall_s`` from its start to its end; ``cpu_s`` of it, which other
+        work on the machine disturbs less.
+    """
+    started, spent = time.perf_counter(), _cpu_of_children()
+    done = subprocess.run(
+        [sys.executable, "-m", "sims.bench.client_process", *arguments],
+        cwd=APP,
+        env={**os.environ, **SWITCHES},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise FedTinyError(f"client process {' '.join(arguments)}: {done.stderr.strip()}")
+    return {
+        "rss_mb": json.loads(done.stdout)["peak_rss_bytes"] / 1e6,
+        "wall_s": time.perf_counter() - started,
+        "cpu_s": _cpu_of_children() - spent,
+    }
+
+
+def _cpu_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def measure(repeats: int) -> dict[str, Figures]:
+    """Medians by kind of process."""
+    with tempfile.TemporaryDirectory() as folder:
+        kinds = {"bare": ["bare"], "load": ["load"]}
+        for engine in ("sparse", "torch"):
+            for kind in ("describe", "train"):
+                path = write_message(Path(folder) / f"{engine}_{kind}.npz", kind, engine)
+                kinds[f"{engine}_{kind}"] = ["answer", str(path)]
+        runs: dict[str, list[Figures]] = {name: [] for name in kinds}
+        for _ in range(repeats):
+            for name, arguments in kinds.items():
+                runs[name].append(run_process(*arguments))
+    return {
+        name: {key: round(median(one[key] for one in found), 3) for key in found[0]}
+        for name, found in runs.items()
+    }
+
+
+def table(figures: dict[str, Figures]) -> str:
+    """One line a kind, with what it adds to the bare process."""
+    bare = figures["bare"]
+    titles = ("peak RSS", "added", "wall", "added", "CPU", "added")
+    lines = [
+        f"{'process':15} " + " ".join(f"{t:>{w}}" for t, w in zip(titles, _WIDTHS, strict=True))
+    ]
+    for name, one in figures.items():
+        lines.append(
+            f"{name:15} {one['rss_mb']:7.1f} MB {one['rss_mb'] - bare['rss_mb']:+7.1f} MB "
+            f"{one['wall_s']:6.2f} s {one['wall_s'] - bare['wall_s']:+6.2f} s "
+            f"{one['cpu_s']:6.2f} s {one['cpu_s'] - bare['cpu_s']:+6.2f} s"
+        )
+    return "\n".join(lines)
+
+
+def main(
+    repeats: Annotated[int, typer.Option(help="Processes of each kind.", min=1)] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure client processes of the demo's smart-watch model."""
+    try:
+        figures = measure(repeats)
+    except FedTinyError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from None
+    print(json.dumps({"repeats": repeats, "processes": figures}) if as_json else table(figures))
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    app()

@@ -1,0 +1,66 @@
+"""A client process as ``flwr-clientapp`` lives: start, load the app, answer one message, end.
+
+``python -m sims.bench.client_process STAGE [MESSAGE]``: ``bare`` stops before the app is loaded,
+``load`` after that, ``answer`` after the reply to MESSAGE (``write_message`` of the client benchmark).
+Prints its peak memory and which heavy modules it holds as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import flwr.supernode.cli  # noqa: F401 (what the real command imports: the bare process)
+from flwr.clientapp import ClientApp
+from flwr.clientapp.client_app import LoadClientAppError
+from flwr.supercore.object_ref import load_app
+
+HEAVY = ("matplotlib", "pandas", "ray", "torch")
+"""What a device should never hold."""
+
+
+def load() -> ClientApp:
+    """The client app, found as Flower finds it."""
+    app = load_app("clients.app:app", LoadClientAppError, None)
+    assert isinstance(app, ClientApp)
+    return app
+
+
+def answer(app: ClientApp, path: Path) -> None:
+    """Reply to the message in ``path``, down to the bytes that Flower would send."""
+    import numpy as np
+    from flwr.app import Context, Message, RecordDict
+
+    from clients.records import to_record, wire_bytes
+    from fedtiny.wire.packet import Packet
+    from sims.grids.identity import assume_identity
+
+    assume_identity()
+    with np.load(path) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    facts = json.loads(str(arrays.pop("facts")))
+    context = Context(1, 1, facts["node_config"], RecordDict(), facts["run_config"])
+    message = Message(to_record(Packet(arrays, facts["scalars"])), 1, facts["type"])
+    message.metadata.__dict__["_message_id"] = "1"
+    reply = app(message=message, context=context)
+    if reply.has_error():
+        raise SystemExit(reply.error.reason)
+    wire_bytes(reply.content)
+
+
+def peak_rss_bytes() -> int:
+    """Most memory this process ever had resident (VmHWM)."""
+    status = Path("/proc/self/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+if __name__ == "__main__":
+    stage, *rest = sys.argv[1:]
+    if stage != "bare":
+        loaded = load()
+        if stage == "answer":
+            answer(loaded, Path(rest[0]))
+    held = [name for name in HEAVY if name in sys.modules]
+    print(json.dumps({"peak_rss_bytes": peak_rss_bytes(), "modules": held}))

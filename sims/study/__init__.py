@@ -1,0 +1,1 @@
+"""Sweeps over methods, densities and seeds, and the tables and plots made of them."""

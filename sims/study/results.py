@@ -1,0 +1,61 @@
+"""``python -m sims.study.results``: the runs behind the results table, and the table itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from fedtiny import config as run_config
+from fedtiny.errors import FedTinyError
+from fedtiny.report.blocks import replace_block
+from fedtiny.runs.folder import RunFolder
+from sims.backends import Backend
+from sims.pipeline import Pipeline, preflight
+
+CONFIGS = (Path("sims/configs/demo.toml"), Path("sims/configs/fashion_mnist.toml"))
+BEGIN, END = "<!-- results: made by `make results` -->", "<!-- /results -->"
+
+cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@cli.command()
+def results(
+    config: Annotated[list[Path] | None, typer.Option(help="Configs; default: both.")] = None,
+    seeds: Annotated[int, typer.Option(help="Seeds 0 … n−1 of each.")] = 3,
+    out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/results"),
+    readme: Annotated[Path, typer.Option(help="File whose table is rewritten.")] = Path(
+        "README.md"
+    ),
+    backend: Annotated[Backend, typer.Option(help="Where clients run.")] = Backend.RAY,
+) -> None:
+    """Run every config with every seed (finished runs are kept), then rewrite the table."""
+    from fedtiny.report import results_markdown
+
+    console = Console(stderr=True)
+    try:
+        groups = [
+            [_finished(path, seed, out, backend, console) for seed in range(seeds)]
+            for path in config or CONFIGS
+        ]
+        table = results_markdown(groups)
+        readme.write_text(replace_block(readme.read_text(), BEGIN, END, table))
+    except FedTinyError as error:
+        console.print(f"[red]error:[/red] {error}", highlight=False)
+        raise typer.Exit(2) from None
+    print(table)
+
+
+def _finished(path: Path, seed: int, out: Path, backend: Backend, console: Console) -> RunFolder:
+    settings = run_config.load(path, [f"seed={seed}"])
+    folder = RunFolder(out / f"{settings.name}-{seed}")
+    if not (folder.path / "report.json").is_file():
+        preflight(settings)
+        Pipeline(settings, folder, backend, console).run(resume=folder.config.is_file())
+    return folder
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,292 @@
+"""``python -m sims.study.sweep FILE``: a study's runs in one process pool, one CSV row each."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+import fedtiny
+from fedtiny.errors import FedTinyError
+from fedtiny.report import study
+from fedtiny.report.study import StudyRow
+from fedtiny.runs.folder import RunFolder
+from sims.backends import Backend, run_federation
+from sims.pipeline import preflight
+from sims.study import plan as sweep_plan
+from sims.study.plan import Job
+
+_ROOT = Path(__file__).resolve().parents[2]
+_CODE = ("fedtiny", "clients", "strategies", "sims", "constraints.txt")
+_INTERRUPTED = 130
+
+Task = Callable[[Job], StudyRow]
+
+cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@cli.command()
+def sweep(
+    file: Annotated[Path, typer.Argument(help="Sweep file, e.g. sims/configs/study.toml.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the CSVs; default: those the file names.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
+    runs: Annotated[Path, typer.Option(help="Folder of the run folders.")] = Path("runs/study"),
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Drop this sweep's rows first and run all of it.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option(help="Check every run, run nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+) -> None:
+    """Tune, then run what the CSV has no row of yet; rows are on disk as soon as a run ends."""
+    console = Console(stderr=True)
+    try:
+        plan = sweep_plan.load(file)
+        trials, grid = sweep_plan.trials(plan, file.parent), sweep_plan.jobs(plan, file.parent)
+        _check([*trials, *grid])
+        path, runs = _csv(plan.csv, out), runs / plan.dataset
+        if plan.tuning and not dry_run:
+            table = _csv(plan.tuning.csv, out)
+            _sweep("trials", trials, table, runs, workers, fresh, console)
+            tuned = sweep_plan.choose(trials, study.read(table))
+            grid = sweep_plan.jobs(plan, file.parent, tuned)
+        if not dry_run:
+            _sweep("runs", grid, path, runs, workers, fresh, console)
+    except FedTinyError as error:
+        console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on with what is missing")
+        raise typer.Exit(_INTERRUPTED) from None
+    if as_json:
+        keys = {job.key for job in grid}
+        print(json.dumps([asdict(row) for row in study.read(path) if row.key in keys], indent=1))
+
+
+def _csv(path: Path, out: Path | None) -> Path:
+    return out / path.name if out else _ROOT / path
+
+
+def _check(grid: Sequence[Job]) -> None:
+    """Whatever would fail in one seed is found before the first run."""
+    checked = set()
+    for job in grid:
+        if (job.method, job.density) in checked:
+            continue
+        checked.add((job.method, job.density))
+        try:
+            preflight(job.config)
+        except FedTinyError as error:
+            raise FedTinyError(f"{job.title}: {error}") from error
+
+
+def _sweep(
+    what: str,
+    grid: Sequence[Job],
+    path: Path,
+    folder: Path,
+    workers: int,
+    fresh: bool,
+    console: Console,
+) -> None:
+    """Run what ``path`` lacks of ``grid``; raises FedTinyError if a run fails, after the others."""
+    dropped = {job.key for job in grid} if fresh else set()
+    with _sole_writer(path):
+        rows = [row for row in study.read(path) if row.key not in dropped]
+        pending = _pending(what, grid, rows, path, console)
+        if not pending:
+            return
+        study.write(path, rows)
+        workers = min(workers or len(os.sched_getaffinity(0)), len(pending))
+        task = partial(run_job, folder=folder, commit=code_version())
+        failures = run_all(pending, task, _pool(workers), path, console)
+        # Runs end in any order; the file does not depend on it.
+        study.write(path, sorted(study.read(path), key=lambda row: row.key))
+    if failures:
+        raise FedTinyError("; ".join(failures))
+
+
+def _pending(
+    what: str, grid: Sequence[Job], rows: Sequence[StudyRow], path: Path, console: Console
+) -> list[Job]:
+    commits = {row.key: row.commit for row in rows}
+    pending = [job for job in grid if job.key not in commits]
+    console.print(f"{len(grid)} {what}, {len(grid) - len(pending)} of them done")
+    others = {commits[job.key] for job in grid if job.key in commits} - {code_version()}
+    if others:
+        console.print(
+            f"[yellow]note:[/yellow] {path} has rows of other code ({', '.join(sorted(others))}); "
+            "--fresh runs all of them again",
+            soft_wrap=True,
+        )
+    return pending
+
+
+@contextmanager
+def _sole_writer(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        _lock(folder, path)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _lock(folder: int, path: Path) -> None:
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise FedTinyError(
+            f"another sweep is writing to {path.parent}: wait for it, or give --out"
+        ) from error
+
+
+def _pool(workers: int) -> Executor:
+    """Processes of one thread each: every core has its own run."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"  # read when a worker imports NumPy
+    # Spawned, not forked: torch and Flower may have threads by now.
+    return ProcessPoolExecutor(workers, get_context("spawn"), _initialize)
+
+
+def _initialize() -> None:
+    """A worker ends quietly on Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def run_job(job: Job, folder: Path, commit: str) -> StudyRow:
+    """One run in this process, from the beginning; its metrics and model stay in ``folder``."""
+    run = RunFolder(folder / f"{job.method}-{job.density:g}-{job.seed}")
+    shutil.rmtree(run.path, ignore_errors=True)
+    run_federation(job.config, run, Backend.INLINE)
+    shutil.rmtree(run.checkpoints)
+    return study.measure(run, job.dataset, job.method, job.density, job.accuracy, commit)
+
+
+def run_all(
+    pending: Sequence[Job], task: Task, pool: Executor, path: Path, console: Console
+) -> list[str]:
+    """Append a row to ``path`` for every job that ends well; a sentence for every other.
+
+    ``pool`` is shut down at the end.
+
+    Raises:
+        FedTinyError: a worker process died.
+    """
+    report = _Report(len(pending), console)
+    failures = []
+    futures = {pool.submit(task, job): job for job in pending}
+    try:
+        with report.progress:
+            for future in as_completed(futures):
+                failure = _collect(future, futures[future], path, report)
+                failures += [failure] if failure else []
+    finally:
+        pool.shutdown(cancel_futures=True)
+    console.print(f"{len(pending)} runs in {report.elapsed / 60:.1f} minutes")
+    return failures
+
+
+def _collect(future: Future[StudyRow], job: Job, path: Path, report: _Report) -> str:
+    try:
+        row = future.result()
+    except BrokenProcessPool as error:
+        raise FedTinyError(
+            "a worker process died, perhaps for lack of memory: run the same command with fewer "
+            "--workers; what is done is kept"
+        ) from error
+    except Exception as error:  # one run's failure must not cost the others
+        report.line(f"[red]{escape(f'{job.title}: {type(error).__name__}: {error}')}[/red]")
+        return f"{job.title} failed: {error}"
+    study.append(path, row)
+    report.line(f"{job.title}: accuracy {100 * row.accuracy:.1f} %")
+    return ""
+
+
+@dataclass
+class _Report:
+    """One line per run with the time left; on a terminal a bar under them."""
+
+    total: int
+    console: Console
+    done: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.progress = Progress(
+            TextColumn("runs"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+            transient=True,
+        )
+        self._task = self.progress.add_task("", total=self.total, left="")
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.started
+
+    def line(self, text: str) -> None:
+        """A run ended."""
+        self.done += 1
+        left = self.elapsed / self.done * (self.total - self.done)
+        self.progress.update(self._task, completed=self.done, left=f"{left / 60:.0f} min left")
+        self.console.print(
+            f"{count_text(self.done, self.total)} {text}, {left / 60:.0f} min left",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def count_text(done: int, total: int) -> str:
+    """``12/240``, padded so that lines align.
+
+    >>> count_text(7, 240)
+    '  7/240'
+    """
+    return f"{done:{len(str(total))}}/{total}"
+
+
+def code_version() -> str:
+    """Commit that last changed code, ``-dirty`` with changes since; FedTiny's without git."""
+    found = _git("log", "-1", "--format=%h", "--abbrev=10")
+    if not found:
+        return fedtiny.__version__
+    return found + ("-dirty" if _git("status", "--porcelain") else "")
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *arguments, "--", *_CODE], cwd=_ROOT, check=True, capture_output=True, text=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    cli()
