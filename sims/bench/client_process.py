@@ -1,7 +1,7 @@
 """A client process as ``flwr-clientapp`` lives: start, load the app, answer one message, end.
 
 ``python -m sims.bench.client_process STAGE [MESSAGE]``: ``bare`` stops before the app is loaded,
-``load`` after that, ``answer`` after the reply to MESSAGE (``write_message`` of the client benchmark).
+``load`` after that, ``answer`` after the reply to MESSAGE (``client.write_message``).
 Prints its peak memory and which heavy modules it holds as JSON.
 """
 
