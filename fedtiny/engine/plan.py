@@ -18,19 +18,14 @@ from fedtiny.engine.backward import Backward
 from fedtiny.engine.forward import Forward
 from fedtiny.engine.layout import Layout
 from fedtiny.engine.library import EngineError
-from fedtiny.engine.liveness import ALIGNMENT_BYTES, Buffer, Role
 from fedtiny.engine.program import Program, Step
 from fedtiny.engine.state import state_items
+from fedtiny.memory.arena import Buffer
+from fedtiny.memory.ledger import LedgerLine
 from fedtiny.models.graph import Graph, Linear
 from fedtiny.sparse.tensor import Mask
 
-LINES = (
-    "weights", "indices", "gradients", "optimizer",
-    "saved_activations", "temporaries", "top_k", "batch",
-)  # fmt: skip
-"""Lines of a plan's memory, in the ledger's words."""
-
-_FIXED_BYTES = 2 * ALIGNMENT_BYTES + 2 * 8
+_FIXED_BYTES = 2 * abi.ALIGNMENT_BYTES + 2 * 8
 """To align state and workspace; a sum of losses and a count of correct predictions."""
 
 GROWTH_TILE_WEIGHTS = 65_536
@@ -86,18 +81,18 @@ class Plan:
         self.growth = compile_growth(layout, self.quotas) if quotas else None
 
     @cached_property
-    def lines(self) -> dict[str, int]:
+    def lines(self) -> dict[LedgerLine, int]:
         """Bytes by ledger line; the programs' own op tables count as temporaries."""
-        lines = dict.fromkeys(LINES, 0)
+        lines = dict.fromkeys(LedgerLine, 0)
         for item in state_items(self.layout).values():
             lines[item.line] += item.nbytes
         programs = [*self.programs.values()] + ([self.growth.program] if self.growth else [])
         largest = max(programs, key=lambda program: program.workspace_bytes)
-        for role in Role:
-            lines[role.value] += largest.lines[role]
+        for line, nbytes in largest.lines.items():
+            lines[line] += nbytes
         ops = sum(len(program.steps) for program in programs) * ctypes.sizeof(abi.Op)
         layers = len(self.layout.graph.layers) * ctypes.sizeof(abi.Layer)
-        lines["temporaries"] += ops + layers + _FIXED_BYTES
+        lines[LedgerLine.TEMPORARIES] += ops + layers + _FIXED_BYTES
         return lines
 
     @property
@@ -168,7 +163,9 @@ def _add_growth_buffers(step: Step, layout: Layout, name: str, quota: int, capac
         "absent_grad": layout.reals(capacity),
         "absent_offset": 4 * (capacity + starts),
     }
-    step.extra = {key: Buffer(f"{name} {key}", nbytes, Role.TOP_K) for key, nbytes in sizes.items()}
+    step.extra = {
+        key: Buffer(f"{name} {key}", nbytes, LedgerLine.TOP_K) for key, nbytes in sizes.items()
+    }
     step.numbers = {"top_k": quota, "capacity": capacity}
 
 

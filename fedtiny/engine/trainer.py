@@ -13,10 +13,11 @@ from fedtiny.engine import abi, library
 from fedtiny.engine.growth import grow
 from fedtiny.engine.layout import CROSSOVER_DENSITY, TILE_BYTES, Layout
 from fedtiny.engine.library import EngineError, Library
-from fedtiny.engine.liveness import Buffer
 from fedtiny.engine.plan import Growth, Plan, Which, compile_ranges
 from fedtiny.engine.program import Program
 from fedtiny.engine.state import State, address, aligned_bytes
+from fedtiny.memory.arena import Buffer
+from fedtiny.memory.ledger import LedgerLine
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.sparse.tensor import Floats, Indices
@@ -94,8 +95,8 @@ class Trainer:
             self._lib.free_pool(self._pool)
 
     @property
-    def arena_lines(self) -> dict[str, int]:
-        """Bytes by ledger line (see :data:`fedtiny.engine.plan.LINES`)."""
+    def arena_lines(self) -> dict[LedgerLine, int]:
+        """Bytes by ledger line."""
         return dict(self.plan.lines)
 
     @property

@@ -42,5 +42,5 @@ def steps(
     ):
         dropped = plan.layout.recompute
         ordered = tuple(layer.name for layer in graph.layers if layer.name in dropped)
-        arena = MemoryPrediction({LedgerLine(name): size for name, size in plan.lines.items()})
-        yield StepPlan(micro_batch, ordered), arena.plus({LedgerLine.BATCH: batch_bytes})
+        needed = MemoryPrediction(plan.lines).plus({LedgerLine.BATCH: batch_bytes})
+        yield StepPlan(micro_batch, ordered), needed
