@@ -14,6 +14,7 @@ import numpy as np
 from fedtiny.config import RunConfig
 from fedtiny.data.dataset import Federation
 from fedtiny.data.federation import load_federation
+from fedtiny.devices.budget import engine_of
 from fedtiny.memory.step import StepPlan
 from fedtiny.models.cost import forward_macs, training_flops
 from fedtiny.models.graph import Graph
@@ -23,7 +24,9 @@ from fedtiny.models.sparse_model import from_state
 from fedtiny.pruning.masks import layer_masks
 from fedtiny.seeding import rng
 from fedtiny.sparse.densities import erdos_renyi_kernel, layer_counts, uniform
-from fedtiny.training.choice import MaskedDense, TrainingEngine, dense_engine, engine_for
+from fedtiny.training.choice import dense_engine
+from fedtiny.training.engine import TrainingEngine
+from fedtiny.training.masked.engine import MaskedDense
 from fedtiny.training.trainer import SgdConfig
 from sims.backends import Backend
 from sims.pipeline import dense_config
@@ -174,7 +177,7 @@ def flops_per_second(engine: TrainingEngine, graph: Graph, nnz: Mapping[str, int
 
 
 def _seconds(config: RunConfig, one: Work, federation: Federation, workers: int) -> float:
-    graph, engine = _graph(config, federation), engine_for(config)
+    graph, engine = _graph(config, federation), engine_of(config)
     rate = flops_per_second(engine, graph, _planned_nnz(config, graph))
     # Workers that share a GPU are no faster than one; a round waits for its largest device.
     share = 1.0 if _on_gpu(engine) else max(1 / workers, one.largest_share)
@@ -190,7 +193,7 @@ def _on_gpu(engine: TrainingEngine) -> bool:
 
 def _uplink(config: RunConfig, federation: Federation) -> int:
     per_round = len(federation.clients) * _participation(config)
-    values = value_bytes(_graph(config, federation), _density(config))
+    values = value_bytes(_graph(config, federation), config.pruning.trained_density)
     return round(config.federation.rounds * per_round * values)
 
 
@@ -203,13 +206,9 @@ def _graph(config: RunConfig, federation: Federation) -> Graph:
     return config.graph(federation.public.input_shape, len(federation.public.labels))
 
 
-def _density(config: RunConfig) -> float:
-    return 1.0 if config.pruning.traits.dense_model else config.pruning.density
-
-
 def _planned_nnz(config: RunConfig, graph: Graph) -> dict[str, int]:
     """ERK costs more than uniform layer densities: it counts wherever the method may choose it."""
-    sizes, density, pruning = _sizes(graph), _density(config), config.pruning
+    sizes, density, pruning = _sizes(graph), config.pruning.trained_density, config.pruning
     pool = pruning.method == "fedtiny" and pruning.selection != "none" and pruning.candidates > 2
     if density < 1 and (pool or pruning.method == "erk"):
         shapes = {layer.name: layer.weight_shape for layer in graph.prunable_layers}

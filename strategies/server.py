@@ -10,12 +10,12 @@ from fedtiny.aggregation.models import mean_loss, newcomers, participants
 from fedtiny.config import RunConfig
 from fedtiny.data.federation import load_federation
 from fedtiny.data.statistics import Normalization, merge
+from fedtiny.devices.budget import engine_of
 from fedtiny.models.cost import adjustment_flops, parameter_count, statistics_count, training_flops
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.quant.ranges import merge_ranges
 from fedtiny.runs.trained_model import TrainedModel
-from fedtiny.training.choice import UNBOUND, engine_for
 from fedtiny.training.local import trainer_inputs
 from fedtiny.training.pretraining import pretrain
 from fedtiny.training.trainer import Evaluation
@@ -73,7 +73,7 @@ class Server:
     def _run(self, state: ServerState | None) -> TrainedModel:
         self.exchange.join(self.config.data.partitions)
         if state is None:
-            self._event("start", 0, engine=engine_for(self.config).title, **_cost(self.graph))
+            self._event("start", 0, engine=engine_of(self.config).title, **_cost(self.graph))
             state = self._prepare()
             self.store.save(state)
         for round in range(state.round + 1, self.config.federation.rounds + 1):
@@ -179,8 +179,7 @@ class Server:
         for partition, result in results.items():
             self._evaluation("same_people", round, result.evaluation, partition)
         unseen = load_federation(self.config.data, self.config.seed).unseen
-        engine = engine_for(self.config)
-        trainer = engine.trainer(self.graph, state.model, None, UNBOUND)
+        trainer = engine_of(self.config).evaluator(self.graph, state.model)
         for owner in sorted(set(unseen.owner.tolist())):
             person = unseen.take((unseen.owner == owner).nonzero()[0])
             evaluation = trainer.evaluate(*trainer_inputs(person, state.normalization))

@@ -13,7 +13,7 @@ from fedtiny.pruning.masks import global_masks
 from fedtiny.pruning.saliency import connection_saliency
 from fedtiny.sparse.densities import weight_budget
 from fedtiny.sparse.tensor import Mask
-from fedtiny.training.choice import UNBOUND, dense_engine
+from fedtiny.training.choice import dense_engine
 from fedtiny.training.local import trainer_inputs
 from strategies.algorithm import Start
 from strategies.fixed_masks import FixedMask, Masks, layer_sizes
@@ -26,7 +26,7 @@ class Snip(FixedMask):
         """See :class:`strategies.fixed_masks.FixedMask`."""
         full = {name: Mask.full(weight.shape) for name, weight in start.weights.items()}
         model = from_state(start.graph, start.state, full)
-        trainer = dense_engine().trainer(start.graph, model, None, UNBOUND)
+        trainer = dense_engine().evaluator(start.graph, model)
         x, y = trainer_inputs(start.public, start.normalization)
         scores = connection_saliency(model, trainer.gradients(x, y))
         return global_masks(scores, weight_budget(layer_sizes(start), self.pruning.density))

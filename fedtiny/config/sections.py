@@ -170,6 +170,11 @@ class PruningConfig(Section):
         return traits(self.method)
 
     @property
+    def trained_density(self) -> float:
+        """Part of the prunable weights that is trained: all of them by methods without masks."""
+        return 1.0 if self.traits.dense_model else self.density
+
+    @property
     def saved_density(self) -> float:
         """Part of the saved activations that devices keep: all of them but for FedMef."""
         return self.activation_density if self.method == "fedmef" else 1.0

@@ -175,7 +175,7 @@ class Backward:
     def _stored(self, node: Conv | Linear) -> Buffer:
         """The layer's stored output, expanded if it was pruned, computed again if dropped."""
         original, packed = self.forward.stored[node.name], self.forward.packed.get(node.name)
-        if packed is None and node.name not in self.layout.recompute:
+        if packed is None and node.name not in self.layout.options.recompute:
             return original
         if id(original) not in self._again:
             again = Buffer(f"{node.name} again", original.nbytes)

@@ -176,7 +176,7 @@ def pooling(
     shapes = layout.graph.shapes
     shape, out_shape = shapes[node.input], shapes[node.name]
     kernel, stride = node.window(shape)
-    rows = layout.threads * kernel[0] * shape[2] * layout.lanes
+    rows = layout.options.threads * kernel[0] * shape[2] * layout.lanes
     numbers = {
         "out_height": out_shape[1], "out_width": out_shape[2],
         "kernel_h": kernel[0], "kernel_w": kernel[1],

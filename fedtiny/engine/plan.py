@@ -18,6 +18,7 @@ from fedtiny.engine.backward import Backward
 from fedtiny.engine.forward import Forward
 from fedtiny.engine.layout import Layout
 from fedtiny.engine.library import EngineError
+from fedtiny.engine.options import EngineOptions
 from fedtiny.engine.program import Program, Step
 from fedtiny.engine.state import state_items
 from fedtiny.memory.arena import Buffer
@@ -110,28 +111,26 @@ class Plan:
 def plan(
     graph: Graph,
     masks: Mapping[str, Mask],
-    micro_batch: int,
-    *,
-    threads: int = 1,
-    recompute: frozenset[str] = frozenset(),
+    options: EngineOptions,
     quotas: Mapping[str, int] | None = None,
-    activation_density: float = 1.0,
 ) -> Plan:
     """The plan of training ``graph`` under ``masks`` (of the prunable layers, by name).
+
+    Args:
+        graph: the model.
+        masks: where the weights will be.
+        options: for which the plan is made.
+        quotas: weights to grow, by layer name.
 
     >>> import numpy as np
     >>> from fedtiny.models import build
     >>> graph = build("smartwatch_cnn", (6, 1, 128), 7)
     >>> masks = {l.name: Mask(l.weight_shape, np.arange(99, dtype=np.int32))
     ...          for l in graph.prunable_layers}
-    >>> plan(graph, masks, micro_batch=8).arena_bytes < 2**20
+    >>> plan(graph, masks, EngineOptions(micro_batch=8)).arena_bytes < 2**20
     True
     """
-    layout = Layout(
-        graph, masks, micro_batch, 4, threads, recompute,
-        activation_density=activation_density,
-    )  # fmt: skip
-    return Plan(layout, quotas)
+    return Plan(Layout(graph, masks, options), quotas)
 
 
 def compile_growth(
@@ -186,15 +185,7 @@ def _check(layout: Layout) -> None:
     last = graph.nodes[-1]
     if not isinstance(last, Linear) or last.relu:
         raise EngineError(f"{graph.name}: the engine wants a linear layer without ReLU at the end")
-    if layout.micro_batch < 1:
-        raise EngineError(f"micro_batch must be at least 1, not {layout.micro_batch}")
-    if not 0 < layout.activation_density <= 1:
-        raise EngineError(f"activation_density must lie in (0, 1], not {layout.activation_density}")
-    if layout.recompute and layout.activation_density < 1:
-        raise EngineError(
-            "outputs are recomputed from whole inputs: leave recompute empty, or "
-            "activation_density at 1"
-        )
+    _check_options(layout.options)
     for layer in graph.prunable_layers:
         if layer.name not in layout.masks:
             raise EngineError(f"no mask for layer {layer.name!r}")
@@ -203,3 +194,17 @@ def _check(layout: Layout) -> None:
                 f"layer {layer.name!r}: mask of shape {layout.masks[layer.name].shape}, "
                 f"weights of shape {layer.weight_shape}"
             )
+
+
+def _check_options(options: EngineOptions) -> None:
+    if options.micro_batch < 1:
+        raise EngineError(f"micro_batch must be at least 1, not {options.micro_batch}")
+    if not 0 < options.activation_density <= 1:
+        raise EngineError(
+            f"activation_density must lie in (0, 1], not {options.activation_density}"
+        )
+    if options.recompute and options.activation_density < 1:
+        raise EngineError(
+            "outputs are recomputed from whole inputs: leave recompute empty, or "
+            "activation_density at 1"
+        )
