@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from fedtiny.aggregation.models import mean_loss, newcomers, participants
 from fedtiny.config import RunConfig
 from fedtiny.data.federation import load_federation
+from fedtiny.data.samples import Samples
 from fedtiny.data.statistics import Normalization, merge
 from fedtiny.devices.budget import engine_of
 from fedtiny.models.cost import adjustment_flops, parameter_count, statistics_count, training_flops
@@ -16,7 +17,6 @@ from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.quant.ranges import merge_ranges
 from fedtiny.runs.trained_model import TrainedModel
-from fedtiny.training.local import trainer_inputs
 from fedtiny.training.pretraining import pretrain
 from fedtiny.training.trainer import Evaluation
 from fedtiny.wire.packet import Packet
@@ -87,7 +87,14 @@ class Server:
         public = load_federation(self.config.data, self.config.seed).public
         self.observer.on_phase(Phase.PRETRAIN, 0)
         started = time.monotonic()
-        state, report = pretrain(self.config, self.graph, public, normalization)
+        state, report = pretrain(
+            self.config.pretraining,
+            self.graph,
+            Samples(public, normalization),
+            momentum=self.config.training.momentum,
+            weight_decay=self.config.training.weight_decay,
+            seed=self.config.seed,
+        )
         self._event("pretrained", 0, seconds=time.monotonic() - started, **report)
         start = Start(
             self.config,
@@ -182,7 +189,7 @@ class Server:
         trainer = engine_of(self.config).evaluator(self.graph, state.model)
         for owner in sorted(set(unseen.owner.tolist())):
             person = unseen.take((unseen.owner == owner).nonzero()[0])
-            evaluation = trainer.evaluate(*trainer_inputs(person, state.normalization))
+            evaluation = trainer.evaluate(Samples(person, state.normalization))
             self._evaluation("unseen_people", round, evaluation, owner)
 
     def _evaluation(self, group: str, round: int, evaluation: Evaluation, who: int) -> None:

@@ -8,13 +8,15 @@ weights are pre-trained unless ``pretraining.epochs = 0``.
 
 from __future__ import annotations
 
+import numpy as np
+
+from fedtiny.data.samples import Samples
 from fedtiny.models.sparse_model import from_state
 from fedtiny.pruning.masks import global_masks
 from fedtiny.pruning.saliency import connection_saliency
 from fedtiny.sparse.densities import weight_budget
 from fedtiny.sparse.tensor import Mask
 from fedtiny.training.choice import dense_engine
-from fedtiny.training.local import trainer_inputs
 from strategies.algorithm import Start
 from strategies.fixed_masks import FixedMask, Masks, layer_sizes
 
@@ -27,6 +29,6 @@ class Snip(FixedMask):
         full = {name: Mask.full(weight.shape) for name, weight in start.weights.items()}
         model = from_state(start.graph, start.state, full)
         trainer = dense_engine().evaluator(start.graph, model)
-        x, y = trainer_inputs(start.public, start.normalization)
-        scores = connection_saliency(model, trainer.gradients(x, y))
+        batch = Samples(start.public, start.normalization).batch(np.arange(len(start.public)))
+        scores = connection_saliency(model, trainer.gradients(*batch))
         return global_masks(scores, weight_budget(layer_sizes(start), self.pruning.density))

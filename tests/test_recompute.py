@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from array_samples import ArraySamples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -65,7 +66,7 @@ def task_result(name: str, micro_batch: int, recompute: tuple[str, ...]) -> Loca
 
     quotas = {graph.prunable_layers[-1].name: 20, graph.prunable_layers[0].name: 5}
     return train_locally(
-        start, sparse_model(graph), x, y,
+        start, sparse_model(graph), ArraySamples(x, y),
         epochs=2, batch_size=8, generator=np.random.default_rng(2), quotas=quotas,
     )  # fmt: skip
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from array_samples import ArraySamples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -134,8 +135,8 @@ def test_growth_leaves_the_model_as_it_was() -> None:
 
 def test_evaluation_counts_by_class_and_is_independent_of_batching() -> None:
     x, y = samples(23)
-    one = TorchTrainer(GRAPH, sparse_model(0.5), micro_batch=23).evaluate(x, y)
-    many = TorchTrainer(GRAPH, sparse_model(0.5), micro_batch=4).evaluate(x, y)
+    one = TorchTrainer(GRAPH, sparse_model(0.5), micro_batch=23).evaluate(ArraySamples(x, y))
+    many = TorchTrainer(GRAPH, sparse_model(0.5), micro_batch=4).evaluate(ArraySamples(x, y))
     np.testing.assert_array_equal(one.confusion, many.confusion)
     np.testing.assert_array_equal(one.confusion.sum(1), np.bincount(y, minlength=3))
     assert one.loss_sum == pytest.approx(many.loss_sum, rel=1e-5)
@@ -143,9 +144,9 @@ def test_evaluation_counts_by_class_and_is_independent_of_batching() -> None:
 
 
 def test_ranges_contain_every_value_and_are_reached() -> None:
-    x, _ = samples(9)
+    x, y = samples(9)
     trainer = TorchTrainer(GRAPH, sparse_model(0.5), micro_batch=4)
-    ranges = trainer.ranges(x)
+    ranges = trainer.ranges(ArraySamples(x, y))
     assert ranges[INPUT] == (pytest.approx(x.min()), pytest.approx(x.max()))
     assert list(ranges) == [INPUT, *(node.name for node in GRAPH.nodes)]
     assert ranges["body"][0] >= 0  # after its ReLU
@@ -175,7 +176,7 @@ def test_growth_uses_the_last_full_batch(count: int, expected: int) -> None:
     trainer = RecordingTrainer()
     x, y = samples(count)
     train_locally(
-        lambda _: trainer, sparse_model(0.5), x, y,
+        lambda _: trainer, sparse_model(0.5), ArraySamples(x, y),
         epochs=2, batch_size=4, generator=rng(0, "b"), quotas={"body": 1},
     )  # fmt: skip
     assert trainer.growth_batch == expected

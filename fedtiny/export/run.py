@@ -13,6 +13,7 @@ import numpy as np
 from fedtiny.config import RunConfig
 from fedtiny.data.dataset import Dataset, concatenate
 from fedtiny.data.federation import load_federation
+from fedtiny.data.samples import Samples
 from fedtiny.devices.budget import engine_of
 from fedtiny.quant import reference
 from fedtiny.quant.integer_model import IntegerGraph
@@ -20,7 +21,6 @@ from fedtiny.quant.ptq import quantize
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.training.engine import TrainingEngine
-from fedtiny.training.local import trainer_inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def sensor_interface(trained: TrainedModel) -> Any:
 def float_accuracy(trained: TrainedModel, engine: TrainingEngine, data: Dataset) -> float:
     """Share of ``data`` the float model labels correctly."""
     trainer = engine.evaluator(trained.graph, trained.model)
-    return trainer.evaluate(*trainer_inputs(data, trained.normalization)).correct / len(data)
+    return trainer.evaluate(Samples(data, trained.normalization)).correct / len(data)
 
 
 def int8_accuracy(model: IntegerGraph, data: Dataset) -> float:

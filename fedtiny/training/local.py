@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import ceil
 
 import numpy as np
 
 from fedtiny.config.methods import DeviceRule
 from fedtiny.data.batches import batches
-from fedtiny.data.dataset import Dataset
-from fedtiny.data.statistics import Normalization
+from fedtiny.data.samples import Samples
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.pruning.regrowth import regrow
 from fedtiny.sparse.tensor import Floats
-from fedtiny.training.trainer import Growth, Labels, Trainer
+from fedtiny.training.trainer import Growth, Trainer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,16 +36,10 @@ class LocalUpdate:
     squares: Mapping[str, Floats] = field(default_factory=dict)
 
 
-def trainer_inputs(dataset: Dataset, normalization: Normalization) -> tuple[Floats, Labels]:
-    """A data set as trainers take it: float32 (N, C, H, W), normalised, and int64 labels."""
-    return normalization.apply(dataset.x), dataset.y.copy()
-
-
 def train_locally(
     start: Callable[[SparseModel], Trainer],
     model: SparseModel,
-    x: Floats,
-    y: Labels,
+    samples: Samples,
     *,
     epochs: int,
     batch_size: int,
@@ -53,7 +47,7 @@ def train_locally(
     quotas: Mapping[str, int],
     rule: DeviceRule = DeviceRule.REPORT,
 ) -> LocalUpdate:
-    """Train for ``epochs`` passes over (x, y); where masks are adjusted, do what ``rule`` says.
+    """Train for ``epochs`` passes; where masks are adjusted, do what ``rule`` says.
 
     Gradients are taken at the trained weights on the last full batch (FedTiny, Alg. 2); a client
     with less than one full batch uses its last batch. Under ``DeviceRule.REGROW`` they are taken
@@ -62,8 +56,7 @@ def train_locally(
     Args:
         start: makes the trainer of a model; never are there two at once.
         model: to train.
-        x: float32 (N, C, H, W), normalised.
-        y: int64 (N,).
+        samples: drawn batch by batch; no two batches are ever held together.
         epochs: ≥ 1.
         batch_size: samples per step; the last batch of an epoch may be smaller.
         generator: draws the permutations.
@@ -72,25 +65,26 @@ def train_locally(
     """
     losses = []
     growth_batch = np.arange(0)
-    order = list(batches(len(x), batch_size, generator, epochs))
+    steps = epochs * ceil(len(samples) / batch_size)
     regrows = bool(quotas) and rule is DeviceRule.REGROW
     trainer = start(model)
-    for step, batch in enumerate(order):
-        if regrows and step == len(order) // 2:
-            grown = regrow(trainer.model(), trainer.growth(x[batch], y[batch], quotas), quotas)
+    for step, batch in enumerate(batches(len(samples), batch_size, generator, epochs)):
+        if regrows and step == steps // 2:
+            found = trainer.growth(*samples.batch(batch), quotas)
+            grown = regrow(trainer.model(), found, quotas)
             del trainer  # a device has no memory for two
             trainer = start(grown)
-        losses.append(trainer.step(x[batch], y[batch]))
+        losses.append(trainer.step(*samples.batch(batch)))
         if len(batch) == batch_size or len(growth_batch) < batch_size:
             growth_batch = batch
     growth: Growth = {}
     if quotas and not regrows:
-        growth = trainer.growth(x[growth_batch], y[growth_batch], quotas)
+        growth = trainer.growth(*samples.batch(growth_batch), quotas)
     trained, loss = trainer.model(), float(np.mean(losses))
     if quotas and rule is DeviceRule.SQUARES:
-        present = trainer.gradients(x[growth_batch], y[growth_batch])
-        return LocalUpdate(trained, len(x), loss, {}, _squares(trained, present, growth))
-    return LocalUpdate(trained, len(x), loss, growth)
+        present = trainer.gradients(*samples.batch(growth_batch))
+        return LocalUpdate(trained, len(samples), loss, {}, _squares(trained, present, growth))
+    return LocalUpdate(trained, len(samples), loss, growth)
 
 
 def _squares(
