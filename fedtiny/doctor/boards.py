@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import floor, prod
+from math import prod
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from fedtiny.engine import EngineOptions
 from fedtiny.memory.ledger import MemoryPrediction, format_bytes
 from fedtiny.memory.step import StepPlan
 from fedtiny.models.graph import INPUT, Graph, Layer
+from fedtiny.sparse.densities import layer_counts
 from fedtiny.sparse.tensor import Mask
 from fedtiny.training.sparse import memory as engine_memory
 
@@ -151,7 +152,7 @@ def _examine_run(profile: DeviceProfile, graph: Graph, density: float) -> RunVer
 def layer_nnz(graph: Graph, density: float) -> dict[str, int]:
     """Weights present per prunable layer when every one has ``density``; at least one each."""
     sizes = {layer.name: prod(layer.weight_shape) for layer in graph.prunable_layers}
-    return {name: max(1, floor(density * size)) for name, size in sizes.items()}
+    return layer_counts(dict.fromkeys(sizes, density), sizes)
 
 
 def estimate_flash_bytes(graph: Graph, density: float) -> int:
