@@ -22,7 +22,6 @@ from fedtiny.models.narrow import value_bytes
 from fedtiny.models.sparse_model import from_state
 from fedtiny.pruning.masks import layer_masks
 from fedtiny.seeding import rng
-from fedtiny.sparse.densities import erdos_renyi_kernel, layer_counts, uniform
 from fedtiny.training.choice import MaskedDense, TrainingEngine, dense_engine, engine_for
 from fedtiny.training.trainer import SgdConfig
 from sims.backends import Backend
@@ -129,17 +128,16 @@ def forecast(
 
 def work(config: RunConfig, federation: Federation) -> Work:
     """The FLOPs of ``config``, without its dense reference."""
-    graph, pruning = _graph(config, federation), config.pruning
-    nnz = _planned_nnz(config, graph)
+    graph = _graph(config, federation)
+    nnz = config.method.planned_counts(graph)
     forward = 2 * forward_macs(graph, nnz)
     clients, rounds = federation.clients, config.federation.rounds
     train = [len(client.train) for client in clients]
     trained = rounds * config.training.epochs * sum(train) * _participation(config)
-    looks = {"adaptive": 2, "vanilla": 1, "none": 0}[pruning.selection] * pruning.candidates
-    selected = looks * sum(len(client.development) for client in clients)
+    selected = config.method.development_passes * sum(len(client.development) for client in clients)
     evaluations = -(-rounds // config.federation.evaluate_every)
     tested = evaluations * sum(len(client.test) for client in clients)
-    watched = tested + (selected if pruning.method == "fedtiny" else 0)
+    watched = tested + selected
     return Work(
         devices=round(trained * training_flops(graph, nnz)) + watched * forward,
         largest_share=max(train) / sum(train),
@@ -175,7 +173,7 @@ def flops_per_second(engine: TrainingEngine, graph: Graph, nnz: Mapping[str, int
 
 def _seconds(config: RunConfig, one: Work, federation: Federation, workers: int) -> float:
     graph, engine = _graph(config, federation), engine_for(config)
-    rate = flops_per_second(engine, graph, _planned_nnz(config, graph))
+    rate = flops_per_second(engine, graph, config.method.planned_counts(graph))
     # Workers that share a GPU are no faster than one; a round waits for its largest device.
     share = 1.0 if _on_gpu(engine) else max(1 / workers, one.largest_share)
     seconds = (one.devices * share + one.server) / rate
@@ -190,7 +188,7 @@ def _on_gpu(engine: TrainingEngine) -> bool:
 
 def _uplink(config: RunConfig, federation: Federation) -> int:
     per_round = len(federation.clients) * _participation(config)
-    values = value_bytes(_graph(config, federation), _density(config))
+    values = value_bytes(_graph(config, federation), config.method.density)
     return round(config.federation.rounds * per_round * values)
 
 
@@ -201,20 +199,6 @@ def _participation(config: RunConfig) -> float:
 
 def _graph(config: RunConfig, federation: Federation) -> Graph:
     return config.graph(federation.public.input_shape, len(federation.public.labels))
-
-
-def _density(config: RunConfig) -> float:
-    return 1.0 if config.pruning.traits.dense_model else config.pruning.density
-
-
-def _planned_nnz(config: RunConfig, graph: Graph) -> dict[str, int]:
-    """ERK costs more than uniform layer densities: it counts wherever the method may choose it."""
-    sizes, density, pruning = _sizes(graph), _density(config), config.pruning
-    pool = pruning.method == "fedtiny" and pruning.selection != "none" and pruning.candidates > 2
-    if density < 1 and (pool or pruning.method == "erk"):
-        shapes = {layer.name: layer.weight_shape for layer in graph.prunable_layers}
-        return layer_counts(erdos_renyi_kernel(shapes, density), sizes)
-    return layer_counts(uniform(sizes, density), sizes)
 
 
 def _sizes(graph: Graph) -> dict[str, int]:

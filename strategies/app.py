@@ -13,14 +13,13 @@ from fedtiny import config as run_config
 from fedtiny.config import RunConfig
 from fedtiny.data.federation import load_federation
 from fedtiny.errors import FedTinyError
+from fedtiny.federation.state import CheckpointStore
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from strategies.exchange import Exchange
 from strategies.metrics import MetricsWriter
 from strategies.observer import Observer, Observers, exchange_event
-from strategies.registry import algorithm
 from strategies.server import Server
-from strategies.state import CheckpointStore
 
 app = ServerApp()
 
@@ -73,6 +72,6 @@ def run(
         lambda report: observer.on_event(exchange_event(report)),
     )
     store = CheckpointStore(folder.checkpoints, config, graph)
-    trained = Server(config, graph, algorithm(config), exchange, store, observer).run(resume)
+    trained = Server(config, graph, exchange, store, observer).run(resume)
     trained.save(folder.model)
     return trained

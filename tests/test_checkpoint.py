@@ -10,6 +10,7 @@ import pytest
 from fedtiny.config import RunConfig
 from fedtiny.data.dataset import SensorSpec
 from fedtiny.data.statistics import Normalization
+from fedtiny.federation.state import CheckpointStore, ServerState
 from fedtiny.models.initial import initial_state
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.models.zoo.smartwatch_cnn import smartwatch_cnn
@@ -18,7 +19,6 @@ from fedtiny.runs.checkpoint import CheckpointError
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.seeding import rng
 from fedtiny.sparse.tensor import Mask
-from strategies.state import CheckpointStore, ServerState
 
 GRAPH = smartwatch_cnn((6, 1, 128), 2)
 NORMALIZATION = Normalization(np.zeros(6, np.float32), np.ones(6, np.float32))

@@ -10,12 +10,12 @@ from PIL import Image
 from scipy.io import savemat
 
 from fedtiny.config import parse
-from fedtiny.config.sections import ConfigError
 from fedtiny.data import DataConfig, DataError, load_federation
 from fedtiny.data.cifar import read_cifar10, read_cifar100
 from fedtiny.data.cinic10 import read_cinic10
 from fedtiny.data.csv_images import read_csv_directory
 from fedtiny.data.svhn import read_svhn
+from fedtiny.settings import ConfigError
 
 READERS = {
     "cifar10": read_cifar10,

@@ -278,8 +278,8 @@ def test_pruning_saves_memory_and_the_ledger_knows_how_much():
 
 
 def test_only_fedmef_prunes_and_only_in_the_sparse_engine(tiny_config):
-    assert tiny_config("pruning.method=fedtiny").pruning.saved_density == 1
-    assert tiny_config("pruning.method=fedmef").pruning.saved_density == 0.5
+    assert tiny_config("pruning.method=fedtiny").method.saved_density == 1
+    assert tiny_config("pruning.method=fedmef").method.saved_density == 0.5
     with pytest.raises(Exception, match="needs the sparse engine"):
         engine_for(tiny_config("pruning.method=fedmef", "training.engine=torch"))
     whole = ("pruning.method=fedmef", "training.engine=torch", "pruning.activation_density=1")

@@ -29,8 +29,7 @@ from fedtiny.training.local import LocalUpdate, train_locally
 from fedtiny.training.sparse.recompute import recomputing_plans
 from fedtiny.training.trainer import SgdConfig, Trainer
 from fedtiny.wire.packet import Packet
-from fedtiny.wire.results import TrainResult
-from fedtiny.wire.tasks import TrainTask
+from fedtiny.wire.train import TrainResult, TrainTask
 
 needs_engine = pytest.mark.skipif(not available(), reason=str(unavailable_reason()))
 WATCH = build("smartwatch_cnn", (6, 1, 128), 7)

@@ -35,7 +35,7 @@ from fedtiny.models.initial import initial_state
 from fedtiny.models.sparse_model import from_state
 from fedtiny.seeding import rng
 from fedtiny.wire.packet import Packet
-from fedtiny.wire.tasks import TrainTask
+from fedtiny.wire.train import TrainTask
 from sims.flower_run import APP, SWITCHES
 
 _CONFIG = "sims/configs/demo.toml"
