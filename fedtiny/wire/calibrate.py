@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from fedtiny.models.graph import INPUT, Graph
+from fedtiny.models.graph import Graph
 from fedtiny.training.trainer import Ranges
 from fedtiny.wire.packet import Packet, WireError
 
@@ -23,18 +23,14 @@ class RangesResult:
     ranges: Ranges
 
     def packet(self, graph: Graph) -> Packet:
-        """As named arrays: ``ranges`` float32 (1 + nodes, 2), the input first."""
-        return Packet({"ranges": np.array([self.ranges[k] for k in _tensors(graph)], np.float32)})
+        """As named arrays: ``ranges`` float32 (observed tensors, 2), the input first."""
+        return Packet({"ranges": np.array([self.ranges[k] for k in graph.observed], np.float32)})
 
     @classmethod
     def read(cls, graph: Graph, packet: Packet) -> Self:
         """The inverse of :meth:`packet`; raises WireError."""
-        names = _tensors(graph)
+        names = graph.observed
         table = packet.floats("ranges", (len(names), 2)).tolist()
         if any(low > high for low, high in table):
             raise WireError("ranges: a minimum above its maximum")
         return cls({name: (low, high) for name, (low, high) in zip(names, table, strict=True)})
-
-
-def _tensors(graph: Graph) -> list[str]:
-    return [INPUT, *(node.name for node in graph.nodes)]
