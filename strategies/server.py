@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from fedtiny.aggregation.models import mean_loss, newcomers, participants
 from fedtiny.config import RunConfig
-from fedtiny.data.federation import load_federation
+from fedtiny.data.server import ServerData
 from fedtiny.data.statistics import Normalization, merge
 from fedtiny.models.cost import adjustment_flops, parameter_count, statistics_count, training_flops
 from fedtiny.models.graph import Graph
@@ -38,6 +38,7 @@ class Server:
 
     Attributes:
         config, graph: of the run.
+        data: all samples that the server sees.
         algorithm: the method.
         exchange: to ask devices with.
         store: checkpoints.
@@ -46,6 +47,7 @@ class Server:
 
     config: RunConfig
     graph: Graph
+    data: ServerData
     algorithm: Algorithm
     exchange: Exchange
     store: CheckpointStore
@@ -84,7 +86,7 @@ class Server:
     def _prepare(self) -> ServerState:
         """Descriptions, pre-training, and the method's own preparation."""
         normalization = self._describe()
-        public = load_federation(self.config.data, self.config.seed).public
+        public = self.data.public
         self.observer.on_phase(Phase.PRETRAIN, 0)
         started = time.monotonic()
         state, report = pretrain(self.config, self.graph, public, normalization)
@@ -178,7 +180,7 @@ class Server:
         )
         for partition, result in results.items():
             self._evaluation("same_people", round, result.evaluation, partition)
-        unseen = load_federation(self.config.data, self.config.seed).unseen
+        unseen = self.data.unseen
         engine = engine_for(self.config)
         trainer = engine.trainer(self.graph, state.model, None, UNBOUND)
         for owner in sorted(set(unseen.owner.tolist())):
@@ -208,11 +210,9 @@ class Server:
             task.packet(self.graph),
             lambda _, packet: RangesResult.read(self.graph, packet),
         )
-        public = load_federation(self.config.data, self.config.seed).public
         ranges = merge_ranges([result.ranges for result in results.values()])
-        return TrainedModel(
-            self.graph, state.model, state.normalization, ranges, public.labels, public.sensor
-        )
+        labels, sensor = self.data.labels, self.data.sensor
+        return TrainedModel(self.graph, state.model, state.normalization, ranges, labels, sensor)
 
     def _partitions(self) -> list[int]:
         return list(range(self.config.data.partitions))

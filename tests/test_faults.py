@@ -18,6 +18,7 @@ from clients.app import Handler, respond
 from clients.device import Device
 from clients.records import to_packet, to_record
 from fedtiny.config import RunConfig
+from fedtiny.data.simulated import deal_into
 from fedtiny.errors import FedTinyError
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.runs.folder import RunFolder
@@ -179,7 +180,8 @@ class LossyGrid(InlineGrid):
         hidden: int = 0,
     ) -> None:
         folder.create(config)
-        settings = {"config": str(folder.config), "overrides": "[]", "out": ""}
+        deal_into(folder.data, config.data, config.seed)
+        settings = {"config": str(folder.config), "overrides": "[]", "out": str(folder.path)}
         super().__init__(app, config.data.partitions, settings)
         self._lost = lost
         self._hidden = hidden
