@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from fedtiny.aggregation.ranges import merge_ranges
 from fedtiny.config import RunConfig
-from fedtiny.data.federation import load_federation
+from fedtiny.data.server import ServerData
 from fedtiny.data.statistics import Normalization, merge
 from fedtiny.federation.round import Federation, begin, finish, read_reply
 from fedtiny.federation.state import CheckpointStore, ServerState
@@ -41,6 +41,7 @@ class Server:
 
     Attributes:
         config, graph: of the run.
+        data: all samples that the server sees.
         exchange: to ask devices with.
         store: checkpoints.
         observer: sees every event.
@@ -48,6 +49,7 @@ class Server:
 
     config: RunConfig
     graph: Graph
+    data: ServerData
     exchange: Exchange
     store: CheckpointStore
     observer: Observer
@@ -85,7 +87,7 @@ class Server:
     def _prepare(self) -> ServerState:
         """Descriptions, pre-training, and the method's own preparation."""
         normalization = self._describe()
-        public = load_federation(self.config.data, self.config.seed).public
+        public = self.data.public
         self.observer.on_phase(Phase.PRETRAIN, 0)
         started = time.monotonic()
         state, report = pretrain(self.config, self.graph, public, normalization)
@@ -165,7 +167,7 @@ class Server:
         )
         for partition, result in results.items():
             self._evaluation("same_people", round, result.evaluation, partition)
-        unseen = load_federation(self.config.data, self.config.seed).unseen
+        unseen = self.data.unseen
         engine = engine_for(self.config)
         trainer = engine.trainer(self.graph, model, None, UNBOUND)
         for owner in sorted(set(unseen.owner.tolist())):
@@ -194,11 +196,9 @@ class Server:
             self._to_all(task.packet(self.graph)),
             lambda _, packet: RangesResult.read(self.graph, packet),
         )
-        public = load_federation(self.config.data, self.config.seed).public
         ranges = merge_ranges([result.ranges for result in results.values()])
-        return TrainedModel(
-            self.graph, state.model, state.normalization, ranges, public.labels, public.sensor
-        )
+        labels, sensor = self.data.labels, self.data.sensor
+        return TrainedModel(self.graph, state.model, state.normalization, ranges, labels, sensor)
 
     @cached_property
     def federation(self) -> Federation:

@@ -19,6 +19,7 @@ from clients.app import client_app as make_app
 from clients.device import Device
 from clients.records import to_packet, to_record
 from fedtiny.config import RunConfig
+from fedtiny.data.simulated import deal_into
 from fedtiny.errors import FedTinyError
 from fedtiny.methods.device import DeviceHalf
 from fedtiny.models.sparse_model import SparseModel
@@ -180,7 +181,8 @@ class LossyGrid(InlineGrid):
         hidden: int = 0,
     ) -> None:
         folder.create(config)
-        settings = {"config": str(folder.config), "overrides": "[]", "out": ""}
+        deal_into(folder.data, config.data, config.seed)
+        settings = {"config": str(folder.config), "overrides": "[]", "out": str(folder.path)}
         super().__init__(app, config.data.partitions, settings)
         self._lost = lost
         self._hidden = hidden
