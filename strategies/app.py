@@ -16,8 +16,8 @@ from fedtiny.errors import FedTinyError
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from strategies.exchange import Exchange
-from strategies.metrics import MetricsWriter
-from strategies.observer import Observer, Observers, exchange_event
+from strategies.metrics import MetricsObserver
+from strategies.observer import Observer, Observers
 from strategies.registry import algorithm
 from strategies.server import Server
 from strategies.state import CheckpointStore
@@ -64,13 +64,13 @@ def run(
     folder.create(config)
     public = load_federation(config.data, config.seed).public
     graph = config.graph(public.input_shape, len(public.labels))
-    observer = Observers([MetricsWriter(folder.metrics), *observers])
+    observer = Observers([MetricsObserver(folder.metrics), *observers])
     exchange = Exchange(
         grid,
         config.federation.timeout_s,
         config.federation.max_failures,
         observer.on_phase,
-        lambda report: observer.on_event(exchange_event(report)),
+        observer.on_event,
     )
     store = CheckpointStore(folder.checkpoints, config, graph)
     trained = Server(config, graph, algorithm(config), exchange, store, observer).run(resume)

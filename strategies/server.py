@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
 from fedtiny.aggregation.models import mean_loss, newcomers, participants
 from fedtiny.config import RunConfig
@@ -14,6 +15,19 @@ from fedtiny.models.cost import adjustment_flops, parameter_count, statistics_co
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.quant.ranges import merge_ranges
+from fedtiny.runs.events import (
+    Adjusted,
+    DeviceDescribed,
+    Evaluated,
+    Group,
+    Metered,
+    ModelPrepared,
+    Pretrained,
+    RoundFinished,
+    RunFinished,
+    RunStarted,
+    Story,
+)
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.training.choice import UNBOUND, engine_for
 from fedtiny.training.local import trainer_inputs
@@ -65,7 +79,7 @@ class Server:
         try:
             trained = self._run(state)
             last = self.config.federation.rounds + 1
-            self._event("end", last, seconds=time.monotonic() - started)
+            self.observer.on_event(RunFinished(last, time.monotonic() - started))
             return trained
         finally:
             self.observer.on_end()
@@ -73,7 +87,7 @@ class Server:
     def _run(self, state: ServerState | None) -> TrainedModel:
         self.exchange.join(self.config.data.partitions)
         if state is None:
-            self._event("start", 0, engine=engine_for(self.config).title, **_cost(self.graph))
+            self.observer.on_event(_started(self.config, self.graph))
             state = self._prepare()
             self.store.save(state)
         for round in range(state.round + 1, self.config.federation.rounds + 1):
@@ -88,7 +102,15 @@ class Server:
         self.observer.on_phase(Phase.PRETRAIN, 0)
         started = time.monotonic()
         state, report = pretrain(self.config, self.graph, public, normalization)
-        self._event("pretrained", 0, seconds=time.monotonic() - started, **report)
+        self.observer.on_event(
+            Pretrained(
+                0,
+                time.monotonic() - started,
+                int(report["samples"]),
+                int(report["epochs"]),
+                report["accuracy"],
+            )
+        )
         start = Start(
             self.config,
             self.graph,
@@ -100,9 +122,8 @@ class Server:
             self.exchange,
         )
         prepared = self.algorithm.prepare(start)
-        self._event(
-            "prepared", 0, story=dict(prepared.story), **_density(self.graph, prepared.model)
-        )
+        story = cast(Story, prepared.story)
+        self.observer.on_event(ModelPrepared(0, *_density(self.graph, prepared.model), story))
         return ServerState(0, prepared.model, normalization, prepared.story)
 
     def _describe(self) -> Normalization:
@@ -114,8 +135,7 @@ class Server:
             lambda partition, packet: Description.read(self.graph, partition, packet),
         )
         for partition, one in descriptions.items():
-            ledger = one.ledger.to_json() if one.ledger else None
-            self._event("device", 0, partition=partition, samples=one.samples, ledger=ledger)
+            self.observer.on_event(DeviceDescribed(0, partition, one.samples, one.ledger))
         return merge([one.statistics for one in descriptions.values()]).normalization()
 
     def _round(self, state: ServerState, round: int) -> ServerState:
@@ -135,7 +155,7 @@ class Server:
         )
         for partition, result in results.items():
             if result.ledger is not None:
-                self._event("metered", round, partition=partition, ledger=result.ledger.to_json())
+                self.observer.on_event(Metered(round, partition, result.ledger))
         replies = list(results.values())
         combined = self.algorithm.combine(self.graph, replies, self.config.pruning.bn_pooling)
         # Evaluated before the adjustment: grown weights are still 0 and need a round of training.
@@ -145,14 +165,15 @@ class Server:
         )
         if quotas:
             exchanged = newcomers(state.model, adjusted.model, quotas)
-            self._event("adjusted", round, exchanged=exchanged)
-        self._event(
-            "round",
-            round,
-            loss=mean_loss(replies),
-            seconds=time.monotonic() - started,
-            adjustment_flops=self._adjustment_flops(state.model, quotas),
-            **_density(self.graph, adjusted.model),
+            self.observer.on_event(Adjusted(round, exchanged))
+        self.observer.on_event(
+            RoundFinished(
+                round,
+                *_density(self.graph, adjusted.model),
+                loss=mean_loss(replies),
+                seconds=time.monotonic() - started,
+                adjustment_flops=self._adjustment_flops(state.model, quotas),
+            )
         )
         return replace(state, round=round, model=adjusted.model, memory=adjusted.memory)
 
@@ -186,16 +207,18 @@ class Server:
             evaluation = trainer.evaluate(*trainer_inputs(person, state.normalization))
             self._evaluation("unseen_people", round, evaluation, owner)
 
-    def _evaluation(self, group: str, round: int, evaluation: Evaluation, who: int) -> None:
-        self._event(
-            "evaluation",
-            round,
-            group=group,
-            who=who,
-            count=evaluation.count,
-            correct=evaluation.correct,
-            loss_sum=evaluation.loss_sum,
-            confusion=evaluation.confusion.tolist(),
+    def _evaluation(self, group: Group, round: int, evaluation: Evaluation, who: int) -> None:
+        confusion = tuple(map(tuple, evaluation.confusion.tolist()))
+        self.observer.on_event(
+            Evaluated(
+                round,
+                group,
+                who,
+                evaluation.count,
+                evaluation.correct,
+                evaluation.loss_sum,
+                confusion,
+            )
         )
 
     def _calibrate(self, state: ServerState) -> TrainedModel:
@@ -221,27 +244,27 @@ class Server:
         count = self.config.federation.clients_per_round
         return participants(self.config.seed, round, self._partitions(), count)
 
-    def _event(self, event: str, round: int, **fields: object) -> None:
-        self.observer.on_event({"event": event, "round": round, **fields})
-
 
 _EMPTY = Packet()
 
 
-def _cost(graph: Graph) -> dict[str, object]:
-    return {
-        "model": graph.name,
-        "parameters": parameter_count(graph),
-        "statistics": statistics_count(graph),
-        "training_flops_dense": training_flops(graph),
-    }
+def _started(config: RunConfig, graph: Graph) -> RunStarted:
+    return RunStarted(
+        0,
+        engine=engine_for(config).title,
+        model=graph.name,
+        parameters=parameter_count(graph),
+        statistics=statistics_count(graph),
+        training_flops_dense=training_flops(graph),
+    )
 
 
-def _density(graph: Graph, model: SparseModel) -> dict[str, object]:
+def _density(graph: Graph, model: SparseModel) -> tuple[float, float, int, dict[str, float]]:
+    """What :class:`fedtiny.runs.events.ModelState` says of a model, in its order."""
     nnz = {name: weight.nnz for name, weight in model.weights.items()}
-    return {
-        "density": model.density,
-        "density_all": model.density_all(graph),
-        "training_flops": training_flops(graph, nnz),
-        "densities": {name: weight.mask.density for name, weight in model.weights.items()},
-    }
+    return (
+        model.density,
+        model.density_all(graph),
+        training_flops(graph, nnz),
+        {name: weight.mask.density for name, weight in model.weights.items()},
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -13,13 +12,17 @@ import pytest
 from fedtiny.config import RunConfig
 from fedtiny.config.methods import METHODS, DeviceRule, Method
 from fedtiny.models.narrow import value_bytes
-from fedtiny.report.words import DEPARTURES, PHASES
+from fedtiny.report.words import DEPARTURES
+from fedtiny.runs.events import Adjusted as MasksAdjusted
+from fedtiny.runs.events import Event, Exchanged, ModelPrepared, RoundFinished
 from fedtiny.runs.folder import RunFolder
+from fedtiny.runs.metrics import Recording
 from fedtiny.runs.trained_model import TrainedModel
+from fedtiny.wire.phase import Phase
 from sims.backends import Backend, run_federation
 from strategies.algorithm import Adjusted, RoundEnd
 from strategies.fedmef import FedMef
-from strategies.observer import Event, Observer
+from strategies.observer import Observer
 from strategies.state import CheckpointStore, ServerState
 
 ROUNDS = 4
@@ -60,7 +63,7 @@ class _Stop(Observer):
     """Pulls the plug in the second adjusting round, before its checkpoint is written."""
 
     def on_event(self, event: Event) -> None:
-        if event["event"] == "round" and event["round"] == ADJUSTING[-1]:
+        if isinstance(event, RoundFinished) and event.round == ADJUSTING[-1]:
             raise _StoppedError
 
 
@@ -78,12 +81,10 @@ def states(monkeypatch: pytest.MonkeyPatch) -> list[ServerState]:
     return saved
 
 
-def federate(
-    config: RunConfig, path: Path, resume: bool = False, stop: bool = False
-) -> list[Event]:
+def federate(config: RunConfig, path: Path, resume: bool = False, stop: bool = False) -> Recording:
     folder = RunFolder(path)
     run_federation(config, folder, Backend.INLINE, resume, [_Stop()] if stop else [])
-    return [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    return folder.recording()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -145,20 +146,19 @@ def _positions(state: ServerState) -> np.ndarray:
     return np.concatenate([mask.indices for mask in state.model.masks.values()])
 
 
-def check_kinds(method: Method, events: list[Event]) -> None:
-    exchanges = [event for event in events if event["event"] == "exchange"]
+def check_kinds(method: Method, events: Recording) -> None:
+    exchanges = events.of(Exchanged)
     for exchange in exchanges:
-        assert set(exchange["up"]["kinds"]) <= set(DEPARTURES)
-        assert exchange["phase"] in PHASES
-        if exchange["phase"] == "train":
+        assert set(exchange.up.kinds) <= set(DEPARTURES)
+        if exchange.phase is Phase.TRAIN:
             expected = {"values", "dense", "count", "loss"}
-            if exchange["round"] in ADJUSTING:
+            if exchange.round in ADJUSTING:
                 expected |= EXTRA.get(method, set())
-            assert set(exchange["up"]["kinds"]) == expected
-    adjusted = [event["round"] for event in events if event["event"] == "adjusted"]
+            assert set(exchange.up.kinds) == expected
+    adjusted = [event.round for event in events.of(MasksAdjusted)]
     assert adjusted == (list(ADJUSTING) if method in EXTRA else [])
-    assert any(x["phase"] == "saliency" for x in exchanges) == (method == "ssfl")
-    assert next(e for e in events if e["event"] == "prepared")["story"]["method"] == method
+    assert any(x.phase is Phase.SALIENCY for x in exchanges) == (method == "ssfl")
+    assert events.of(ModelPrepared)[0].story["method"] == method
 
 
 def test_a_narrow_model_is_found_again_by_its_file(tiny_config: Configure, tmp_path: Path) -> None:
@@ -176,13 +176,13 @@ def test_dense_gradients_and_scores_are_counted_in_full(
     graph = tiny_config(*SMALL).graph((6, 1, 128), 7)
     weights = sum(int(np.prod(layer.weight_shape)) for layer in graph.prunable_layers)
     for method, phase, kind in (
-        ("prunefl", "train", "squared_gradients"),
-        ("ssfl", "saliency", "scores"),
+        ("prunefl", Phase.TRAIN, "squared_gradients"),
+        ("ssfl", Phase.SALIENCY, "scores"),
     ):
         config = tiny_config(*SMALL, f"pruning.method={method}")
         events = federate(config, tmp_path / method)
-        up = next(e["up"] for e in events if e["event"] == "exchange" and e["phase"] == phase)
-        assert up["kinds"][kind] == 4 * weights * config.data.partitions
+        up = next(e.up for e in events.of(Exchanged) if e.phase is phase)
+        assert up.kinds[kind] == 4 * weights * config.data.partitions
 
 
 @pytest.mark.parametrize("method", ["magnitude", "feddst"])
