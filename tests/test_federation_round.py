@@ -21,13 +21,14 @@ from fedtiny.models import build
 from fedtiny.models.initial import initial_state
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.pruning.masks import layer_masks
+from fedtiny.runs.events import Exchanged
 from fedtiny.seeding import rng
 from fedtiny.sparse.tensor import SparseTensor
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
 from fedtiny.wire.train import TrainResult, TrainTask
 from sims.grids.inline import InlineGrid
-from strategies.exchange import Exchange, ExchangeReport
+from strategies.exchange import Exchange
 
 GRAPH = build("smartwatch_cnn@4", (2, 1, 32), 3)
 WEIGHTS = initial_state(GRAPH, rng(0, "initialization"))
@@ -147,7 +148,7 @@ class Echo(InlineGrid):
 
 
 def test_an_exchange_carries_a_packet_per_partition_and_counts_each() -> None:
-    reports: list[ExchangeReport] = []
+    reports: list[Exchanged] = []
     grid = Echo(4)
     exchange = Exchange(grid, 5.0, 0, lambda phase, round: None, reports.append)
     exchange._nodes = {partition: partition + 1 for partition in range(4)}
@@ -163,5 +164,5 @@ def test_an_exchange_carries_a_packet_per_partition_and_counts_each() -> None:
     assert list(answers) == [0, 1, 3]
     assert len(set(grid.contents)) == 2, "what several devices get is serialized once"
     (report,) = reports
-    assert (report.asked, report.down.payload_bytes, report.up.payload_bytes) == (3, 4080, 4080)
-    assert report.down.wire_bytes == report.up.wire_bytes > 4080
+    assert (report.asked, report.down.payload, report.up.payload) == (3, 4080, 4080)
+    assert report.down.wire == report.up.wire > 4080
