@@ -14,13 +14,13 @@ from fedtiny import config as run_config
 from fedtiny.config import RunConfig
 from fedtiny.data import shares
 from fedtiny.data.client import ClientData, load_client
-from fedtiny.devices.budget import memory_plan
+from fedtiny.devices.budget import engine_of, memory_plan
 from fedtiny.errors import FedTinyError
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.memory.step import StepPlan
 from fedtiny.models.graph import Graph
 from fedtiny.sparse.tensor import Mask
-from fedtiny.training.choice import UNBOUND, TrainingEngine, engine_for
+from fedtiny.training.engine import UNBOUND, TrainingEngine
 
 _APP_ROOT = Path(__file__).resolve().parents[1]
 
@@ -56,7 +56,7 @@ class Device:
     @cached_property
     def engine(self) -> TrainingEngine:
         """How this device trains."""
-        return engine_for(self.config)
+        return engine_of(self.config)
 
     def plan(
         self, masks: Mapping[str, Mask] | None = None, quotas: Mapping[str, int] | None = None

@@ -19,7 +19,7 @@ from fedtiny.data.simulated import deal_into
 from fedtiny.data.statistics import Normalization
 from fedtiny.devices.budget import largest_request, memory_plan, nominal_masks
 from fedtiny.devices.planner import BudgetError
-from fedtiny.engine import available, plan, unavailable_reason
+from fedtiny.engine import EngineOptions, available, plan, unavailable_reason
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.memory.step import StepPlan
 from fedtiny.models import build
@@ -27,8 +27,9 @@ from fedtiny.models.graph import Conv, Graph
 from fedtiny.models.initial import initial_state
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.sparse.tensor import Mask
-from fedtiny.training.choice import MaskedDense, Sparse
 from fedtiny.training.local import LocalUpdate, train_locally
+from fedtiny.training.masked.engine import MaskedDense
+from fedtiny.training.sparse.engine import Sparse
 from fedtiny.training.sparse.recompute import recomputing_plans
 from fedtiny.training.trainer import SgdConfig, Trainer
 from fedtiny.wire.packet import Packet
@@ -97,14 +98,15 @@ def test_each_plan_needs_less_than_the_one_before_and_is_what_would_be_compiled(
     graph = build("resnet18", (3, 32, 32), 10)
     quotas = {"stage4.2.conv2": 450} if quotas else {}
     masks = sparse_model(graph, 0.05).masks
-    plans = list(recomputing_plans(graph, masks, 4, quotas=quotas))
+    plans = list(recomputing_plans(graph, masks, EngineOptions(4), quotas))
     sizes = [one.arena_bytes for one in plans]
     assert len(sizes) > 3
     assert sizes == sorted(set(sizes), reverse=True)
     for one, fewer in zip(plans[1:], plans, strict=False):
-        dropped = one.layout.recompute
-        assert fewer.layout.recompute < dropped
-        assert plan(graph, masks, 4, recompute=dropped, quotas=quotas).lines == one.lines
+        dropped = one.layout.options.recompute
+        assert set(fewer.layout.options.recompute) < set(dropped)
+        again = plan(graph, masks, EngineOptions(4, recompute=dropped), quotas)
+        assert again.lines == one.lines
     assert (plans[-1].growth is not None) == bool(quotas)
 
 
@@ -182,8 +184,7 @@ def test_what_the_demo_trains_on_an_stm32h743_fits_its_memory_banks(
     workspace = plan(
         WATCH,
         nominal_masks(config, WATCH),
-        entry.step.micro_batch,
-        recompute=frozenset(entry.step.recompute),
+        EngineOptions(entry.step.micro_batch, recompute=entry.step.recompute),
         quotas=largest_request(config, WATCH),
     ).workspace_bytes
     assert workspace <= 512 * 1024

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from fedtiny.aggregation.sparse import keep_largest, sparse_mean
 from fedtiny.config import RunConfig, parse
 from fedtiny.devices.budget import memory_plan
-from fedtiny.engine import available
+from fedtiny.engine import EngineOptions, available
 from fedtiny.errors import FedTinyError
 from fedtiny.methods.feddst import Regrow
 from fedtiny.methods.prunefl import Squares
@@ -60,7 +60,7 @@ Make = Callable[[SparseModel, SgdConfig | None], Trainer]
 ENGINES: list[object] = [
     pytest.param(lambda model, sgd: TorchTrainer(GRAPH, model, sgd, 12), id="torch"),
     pytest.param(
-        lambda model, sgd: EngineTrainer(GRAPH, model, sgd, 12),
+        lambda model, sgd: EngineTrainer(GRAPH, model, sgd, EngineOptions(12)),
         id="sparse",
         marks=pytest.mark.skipif(not available(), reason="engine not compiled"),
     ),
@@ -152,7 +152,7 @@ def test_fedprox_memory_is_planned_as_it_is_held() -> None:
     model, (x, y) = sparse_model(), samples()
     held = model.nnz + sum(model.dense[n].size for n, _ in GRAPH.parameters() if n in model.dense)
     plain, proximal = (
-        measure_training_step(GRAPH, model, SgdConfig(0.1, proximal_mu=mu), x, y, 12)
+        measure_training_step(GRAPH, model, SgdConfig(0.1, proximal_mu=mu), x, y, EngineOptions(12))
         for mu in (0.0, 1.0)
     )
     assert proximal - plain == 4 * held

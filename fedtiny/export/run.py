@@ -13,12 +13,13 @@ import numpy as np
 from fedtiny.config import RunConfig
 from fedtiny.data.dataset import Dataset, concatenate
 from fedtiny.data.simulated import deal
+from fedtiny.devices.budget import engine_of
 from fedtiny.quant import reference
 from fedtiny.quant.integer_model import IntegerGraph
 from fedtiny.quant.ptq import quantize
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
-from fedtiny.training.choice import UNBOUND, TrainingEngine, engine_for
+from fedtiny.training.engine import TrainingEngine
 from fedtiny.training.local import trainer_inputs
 
 
@@ -84,7 +85,7 @@ def export_run(folder: RunFolder, check: bool = True, plan: Any = None) -> dict[
     config = folder.load_config()
     config.model.register()
     trained, tests = TrainedModel.load(folder.model), test_sets(config)
-    integer, engine = integer_model(trained), engine_for(config)
+    integer, engine = integer_model(trained), engine_of(config)
     firmware = export(integer, folder.firmware, counts(tests.all), sensor_interface(trained))
     result = host.check(folder.firmware) if check else None
     outcome = {
@@ -127,7 +128,7 @@ def sensor_interface(trained: TrainedModel) -> Any:
 
 def float_accuracy(trained: TrainedModel, engine: TrainingEngine, data: Dataset) -> float:
     """Share of ``data`` the float model labels correctly."""
-    trainer = engine.trainer(trained.graph, trained.model, None, UNBOUND)
+    trainer = engine.evaluator(trained.graph, trained.model)
     return trainer.evaluate(*trainer_inputs(data, trained.normalization)).correct / len(data)
 
 
