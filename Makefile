@@ -50,11 +50,11 @@ check: $(INSTALLED)  ## lint, format, types, direction of imports
 	$(BIN)/lint-imports --no-logo
 
 .PHONY: results
-results: $(INSTALLED)  ## repeat the runs behind the README's results table (seeds 0-2) and rewrite it
+results: $(INSTALLED)  ## repeat the runs of docs/results/results.md (seeds 0-2) and rewrite its table
 	$(BIN)/python -m sims.study.results $(ARGS)
 
 PLOT_STUDY = $(BIN)/python -m sims.study.plot --study results/study.csv --tuning results/tuning.csv \
-  --readme README.md
+  --page docs/results/study.md
 
 .PHONY: study
 study: $(INSTALLED)  ## every method at every density (smart-watch): what results/study.csv lacks
@@ -67,11 +67,11 @@ study-fashion: $(INSTALLED)  ## the same on Fashion-MNIST (apt install dataset-f
 	$(PLOT_STUDY)
 
 .PHONY: bench
-bench: $(INSTALLED)  ## training steps against PyTorch's: rewrite the README's table and plot (8 minutes)
+bench: $(INSTALLED)  ## training steps against PyTorch's: rewrite docs/results/training.md (8 minutes)
 	$(BIN)/python -m fedtiny.bench.table $(ARGS)
 
 .PHONY: bench-firmware
-bench-firmware: $(INSTALLED)  ## instructions against CMSIS-NN's, emulated: rewrite the README's table (15 minutes)
+bench-firmware: $(INSTALLED)  ## instructions against CMSIS-NN's, emulated: rewrite docs/results/firmware.md (15 minutes)
 	$(BIN)/python -m fedtiny.bench.firmware_table $(ARGS)
 
 .PHONY: clean
