@@ -36,6 +36,10 @@ demo: $(INSTALLED)  ## ten people's smart-watch data in, a verified sparse int8 
 test: $(INSTALLED)  ## the whole test suite, doctests included
 	$(BIN)/pytest -n $(JOBS) --dist loadfile -rs $(ARGS)
 
+.PHONY: coverage
+coverage: $(INSTALLED)  ## the suite again, with the lines and branches that no test runs
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --cov --cov-report term --cov-report html:build/coverage $(ARGS)
+
 .PHONY: firmware-test
 firmware-test: install  ## firmware on emulated Cortex-M boards; installs compiler and QEMU
 	.ci/apt gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm cppcheck
@@ -48,6 +52,10 @@ check: $(INSTALLED)  ## lint, format, types, direction of imports
 	$(BIN)/ruff format --quiet --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+.PHONY: docs
+docs: $(INSTALLED)  ## API pages from the docstrings, in build/docs
+	$(BIN)/pdoc --docformat google -o build/docs fedtiny clients strategies sims
 
 .PHONY: results
 results: $(INSTALLED)  ## repeat the runs of docs/results/results.md (seeds 0-2) and rewrite its table
