@@ -11,7 +11,7 @@ from rich.console import Console
 
 from fedtiny.boards import toolchain
 from fedtiny.config import RunConfig
-from fedtiny.data.federation import load_federation
+from fedtiny.data.simulated import summarize
 from fedtiny.devices.budget import memory_plan
 from fedtiny.errors import FedTinyError
 from fedtiny.export.run import export_run
@@ -49,18 +49,22 @@ class Pipeline:
             self.console.print(f"[yellow]note:[/yellow] {warning}", soft_wrap=True)
         self._federate(self.config, self.folder, resume)
         if self.config.dense_reference:
-            self._federate(dense_config(self.config), self.folder.dense_reference, resume)
+            self._federate(
+                dense_config(self.config), self.folder.dense_reference, resume, self.folder.data
+            )
         if self.config.export.enabled:
             self._step(
                 "int8, C and check", lambda: export_run(self.folder, self.config.export.check)
             )
         return self._step("report and plots", lambda: write(self.folder))
 
-    def _federate(self, config: RunConfig, folder: RunFolder, resume: bool) -> None:
+    def _federate(
+        self, config: RunConfig, folder: RunFolder, resume: bool, shares: Path | None = None
+    ) -> None:
         if resume and folder.model.is_file():
             return
         observer = ProgressObserver(self.console, config.name)
-        run_federation(config, folder, self.backend, resume, [observer], self.workers)
+        run_federation(config, folder, self.backend, resume, [observer], self.workers, shares)
 
     def _step(self, title: str, step: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         with self.console.status(title):
@@ -89,8 +93,8 @@ def preflight(config: RunConfig) -> tuple[Graph, list[LedgerEntry]]:
         FedTinyError: data missing or malformed, unknown model, no compiler, or devices that
             cannot train the model (each named with its reason).
     """
-    federation = load_federation(config.data, config.seed)
-    graph = config.graph(federation.public.input_shape, len(federation.public.labels))
+    samples = summarize(config.data, config.seed)
+    graph = config.graph(samples.input_shape, samples.classes)
     engine_for(config)
     if config.export.enabled:
         toolchain.require("make")

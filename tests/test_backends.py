@@ -18,7 +18,8 @@ import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.common.constant import ErrorCode
 
-from fedtiny.config import RunConfig
+from fedtiny.config import RunConfig, load
+from fedtiny.data.simulated import deal_into
 from fedtiny.errors import FedTinyError
 from fedtiny.runs.folder import RunFolder
 from sims.backends import Backend, run_federation
@@ -188,6 +189,8 @@ def test_flwr_run_from_a_bundle_elsewhere(
             file.write(f"pathlib.Path({str(probe)!r}).write_text({where})\n")
     folder = RunFolder(tmp_path / "run")
     overrides = [*tiny_overrides, *ROUNDS]
+    config = load(demo_config, overrides)
+    deal_into(folder.data, config.data, config.seed)
     flower_run(Path("sims/configs/demo.toml"), overrides, folder.path, 8, app=app, timeout_s=200)
     assert_same_run(folder, reference)
     show = [sys.executable, "-c", "import fedtiny; print(fedtiny.__file__)"]

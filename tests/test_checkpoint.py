@@ -10,11 +10,11 @@ from builders import sparse_model, unnormalized
 
 from fedtiny.config import RunConfig
 from fedtiny.data.dataset import SensorSpec
+from fedtiny.federation.state import CheckpointStore, ServerState
 from fedtiny.models.zoo.smartwatch_cnn import smartwatch_cnn
 from fedtiny.runs import checkpoint
 from fedtiny.runs.checkpoint import CheckpointError
 from fedtiny.runs.trained_model import TrainedModel
-from strategies.state import CheckpointStore, ServerState
 
 GRAPH = smartwatch_cnn((6, 1, 128), 2)
 NORMALIZATION = unnormalized(6)
@@ -65,7 +65,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
 
 
 def test_trained_model_round_trip(tmp_path: Path) -> None:
-    ranges = dict.fromkeys(["input", *(n.name for n in GRAPH.nodes)], (-1.0, 3.0))
+    ranges = dict.fromkeys(GRAPH.observed, (-1.0, 3.0))
     sensor = SensorSpec(tuple("abcdef"), ("g",) * 6, (0.5,) * 6)
     trained = TrainedModel(
         GRAPH, sparse_model(GRAPH), NORMALIZATION, ranges, ("still", "moving"), sensor

@@ -44,7 +44,7 @@ def test_it_is_the_papers(path: Path) -> None:
     )
     assert (config.federation.rounds, config.training.epochs) == (300, 5)
     assert config.training.batch_size == 64
-    assert (config.schedule.interval, config.schedule.stop) == (10, 100)
+    assert (config.method.schedule.interval, config.method.schedule.stop) == (10, 100)
     assert (config.pruning.method, config.pruning.density) == ("fedtiny", 0.01)
     assert (config.training.engine, config.training.device) == ("auto", "auto")
 

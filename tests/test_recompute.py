@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from clients import handlers
 from clients.device import Device
 from fedtiny.config import RunConfig
+from fedtiny.data.shares import client_file
+from fedtiny.data.simulated import deal_into
 from fedtiny.devices.budget import largest_request, memory_plan, nominal_masks
 from fedtiny.devices.planner import BudgetError
 from fedtiny.engine import available, plan, unavailable_reason
@@ -27,8 +30,7 @@ from fedtiny.training.local import LocalUpdate, train_locally
 from fedtiny.training.sparse.recompute import recomputing_plans
 from fedtiny.training.trainer import SgdConfig, Trainer
 from fedtiny.wire.packet import Packet
-from fedtiny.wire.results import TrainResult
-from fedtiny.wire.tasks import TrainTask
+from fedtiny.wire.train import TrainResult, TrainTask
 
 needs_engine = pytest.mark.skipif(not available(), reason=str(unavailable_reason()))
 WATCH = build("smartwatch_cnn", (6, 1, 128), 7)
@@ -183,19 +185,21 @@ def test_masked_dense_training_recomputes_nothing() -> None:
 
 @needs_engine
 def test_a_device_that_recomputes_answers_with_the_same_bytes(
-    tiny_config: Callable[..., RunConfig],
+    tiny_config: Callable[..., RunConfig], tmp_path: Path
 ) -> None:
     """From the message to the answer; only the ledger tells the two devices apart."""
     config = tiny_config("training.engine=sparse")
     budget = budget_between(config, WATCH, 32)
     model = from_state(WATCH, fresh_state(WATCH, 3), nominal_masks(config, WATCH))
+    deal_into(tmp_path, config.data, config.seed)
+    share = client_file(tmp_path, 0)
     quotas = {"conv4": 450}
     task = TrainTask(1, model, unnormalized(6), quotas, meter=True).packet(WATCH)
     answers: list[Packet] = []
     ledgers: list[LedgerEntry] = []
     for size in (2 * budget, budget):
         devices = config.devices.model_copy(update={"budget_bytes": {0: size}})
-        device = Device(config.model_copy(update={"devices": devices}), 0, "pi_4")
+        device = Device(config.model_copy(update={"devices": devices}), 0, share, "pi_4")
         answer = handlers.train(device, task)
         ledger = TrainResult.read(WATCH, 0, model.masks, quotas, answer).ledger
         assert ledger is not None

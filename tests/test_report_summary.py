@@ -14,6 +14,7 @@ from fedtiny.data.statistics import InputStatistics
 from fedtiny.errors import FedTinyError
 from fedtiny.memory.ledger import LedgerEntry, LedgerLine
 from fedtiny.memory.step import StepPlan
+from fedtiny.methods.device import DeviceHalf
 from fedtiny.models import smartwatch_cnn
 from fedtiny.pruning.bn_selection import Moments
 from fedtiny.report import headline, overlay, results_markdown, write
@@ -23,15 +24,13 @@ from fedtiny.report.sections import departures
 from fedtiny.report.summary import summarize
 from fedtiny.report.words import DEPARTURES
 from fedtiny.runs.folder import RunFolder
+from fedtiny.training.local import LocalUpdate
 from fedtiny.training.trainer import Evaluation
-from fedtiny.wire.results import (
-    CandidateLosses,
-    CandidateStatistics,
-    Description,
-    EvaluationResult,
-    RangesResult,
-    TrainResult,
-)
+from fedtiny.wire.calibrate import RangesResult
+from fedtiny.wire.candidates import CandidateLosses, CandidateStatistics
+from fedtiny.wire.describe import Description
+from fedtiny.wire.evaluate import EvaluationResult
+from fedtiny.wire.train import TrainResult
 
 ROUNDS = 3
 PARTITIONS = 2
@@ -285,14 +284,16 @@ def sent_kinds():
         layer.name: Moments(np.ones(layer.out_channels), np.ones(layer.out_channels), 1)
         for layer in graph.batch_norms
     }
-    ranges = dict.fromkeys(["input", *(node.name for node in graph.nodes)], (0.0, 1.0))
+    ranges = dict.fromkeys(graph.observed, (0.0, 1.0))
     statistics = InputStatistics(1, *(np.ones(6, np.int64) for _ in range(4)))
     entry = LedgerEntry.from_json(ledger(0, 8))
     packets = [
         Description(9, statistics, entry).packet(),
         CandidateStatistics([moments], 1).packet(graph),
         CandidateLosses(np.ones(1), 1).packet(),
-        TrainResult(model, 1, 0.5, growth, replace(entry, measured_peak_bytes=1)).packet(graph),
+        TrainResult(model, 1, 0.5, growth, replace(entry, measured_peak_bytes=1)).packet(
+            graph, DeviceHalf().pack(graph, LocalUpdate(model, 1, 0.5, growth))
+        ),
         EvaluationResult(Evaluation(1.0, np.eye(7, dtype=np.int64))).packet(),
         RangesResult(ranges).packet(graph),
     ]

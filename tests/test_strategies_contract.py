@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from fedtiny.config import RunConfig
-from fedtiny.config.methods import METHODS, DeviceRule, Method
+from fedtiny.federation.state import CheckpointStore, ServerState
+from fedtiny.methods import METHODS
+from fedtiny.methods.fedmef import FedMef
+from fedtiny.methods.method import Adjusted, RoundEnd
 from fedtiny.models.narrow import value_bytes
 from fedtiny.report.words import DEPARTURES, PHASES
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from sims.backends import Backend, run_federation
-from strategies.algorithm import Adjusted, RoundEnd
-from strategies.fedmef import FedMef
 from strategies.observer import Event, Observer
-from strategies.state import CheckpointStore, ServerState
 
 ROUNDS = 4
 ADJUSTING = (1, 2)
@@ -39,15 +39,6 @@ SMALL = (
     f"federation.rounds={ROUNDS}",
     f"federation.evaluate_every={ROUNDS}",
 )
-
-EXTRA = {
-    "fedtiny": {"growth_indices", "growth_values"},
-    "fedmef": {"growth_indices", "growth_values"},
-    "fedrts": {"growth_indices"},
-    "feddst": {"local_masks"},
-    "prunefl": {"squared_gradients"},
-}
-"""What devices send up in a round that adjusts, besides their trained values."""
 
 Configure = Callable[..., RunConfig]
 
@@ -88,7 +79,7 @@ def federate(
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_keeps_the_contract(
-    method: Method, tiny_config: Configure, tmp_path: Path, states: list[ServerState]
+    method: str, tiny_config: Configure, tmp_path: Path, states: list[ServerState]
 ) -> None:
     config = tiny_config(*SMALL, f"pruning.method={method}")
     events = federate(config, tmp_path / "whole")
@@ -104,12 +95,12 @@ def test_every_method_keeps_the_contract(
     )
 
 
-def check_budget(config: RunConfig, method: Method, states: list[ServerState]) -> None:
+def check_budget(config: RunConfig, method: str, states: list[ServerState]) -> None:
     graph = config.graph((6, 1, 128), 7)
     if method == "narrow":
         wide = config.model.build((6, 1, 128), 7)
         assert value_bytes(graph) <= value_bytes(wide, config.pruning.density)
-    if config.pruning.traits.dense_model:
+    if config.method.dense_model:
         assert all(state.model.density == 1 for state in states)
         return
     for state in states:
@@ -122,7 +113,7 @@ def check_budget(config: RunConfig, method: Method, states: list[ServerState]) -
 
 
 def check_masks(config: RunConfig, states: list[ServerState]) -> None:
-    traits = config.pruning.traits
+    method = config.method
     changed = 0
     for before, after in pairwise(states):
         for name, weight in after.model.weights.items():
@@ -131,21 +122,22 @@ def check_masks(config: RunConfig, states: list[ServerState]) -> None:
             changed += len(new)
             dense = weight.to_dense().ravel()
             assert np.count_nonzero(np.delete(dense, weight.mask.indices)) == 0
-            if traits.rule is not DeviceRule.REGROW:
+            if not method.device.changes_masks:
                 assert not dense[new].any(), "a weight enters at 0"
-            if traits.rule is not DeviceRule.SQUARES:
+            if method.name != "prunefl":
                 assert weight.nnz == len(old), "layers keep their number of weights"
-        assert traits.adjusts or np.array_equal(_positions(before), _positions(after))
+        assert method.adjusts or np.array_equal(_positions(before), _positions(after))
         if after.round not in ADJUSTING:
             assert np.array_equal(_positions(before), _positions(after))
-    assert bool(changed) == traits.adjusts
+    assert bool(changed) == method.adjusts
 
 
 def _positions(state: ServerState) -> np.ndarray:
     return np.concatenate([mask.indices for mask in state.model.masks.values()])
 
 
-def check_kinds(method: Method, events: list[Event]) -> None:
+def check_kinds(method: str, events: list[Event]) -> None:
+    kind = METHODS[method]
     exchanges = [event for event in events if event["event"] == "exchange"]
     for exchange in exchanges:
         assert set(exchange["up"]["kinds"]) <= set(DEPARTURES)
@@ -153,10 +145,10 @@ def check_kinds(method: Method, events: list[Event]) -> None:
         if exchange["phase"] == "train":
             expected = {"values", "dense", "count", "loss"}
             if exchange["round"] in ADJUSTING:
-                expected |= EXTRA.get(method, set())
+                expected |= set(kind.device_type.sends) if kind.adjusts else set()
             assert set(exchange["up"]["kinds"]) == expected
     adjusted = [event["round"] for event in events if event["event"] == "adjusted"]
-    assert adjusted == (list(ADJUSTING) if method in EXTRA else [])
+    assert adjusted == (list(ADJUSTING) if kind.adjusts else [])
     assert any(x["phase"] == "saliency" for x in exchanges) == (method == "ssfl")
     assert next(e for e in events if e["event"] == "prepared")["story"]["method"] == method
 
@@ -187,7 +179,7 @@ def test_dense_gradients_and_scores_are_counted_in_full(
 
 @pytest.mark.parametrize("method", ["magnitude", "feddst"])
 def test_the_proximal_term_holds_devices_back_under_any_method(
-    method: Method, tiny_config: Configure, tmp_path: Path, states: list[ServerState]
+    method: str, tiny_config: Configure, tmp_path: Path, states: list[ServerState]
 ) -> None:
     moved = []
     for mu in (0.0, 5.0):

@@ -19,14 +19,14 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from fedtiny.config import parse
-from fedtiny.config.methods import METHODS
-from fedtiny.config.sections import ConfigError
+from fedtiny.methods import METHODS
 from fedtiny.report import study, study_markdown, study_report, study_tables, tuning
 from fedtiny.report.blocks import replace_block
 from fedtiny.report.plots.study import pareto_front, study_charts
 from fedtiny.report.plots.style import style
 from fedtiny.report.study import StudyError, StudyRow
 from fedtiny.runs.folder import RunFolder
+from fedtiny.settings import ConfigError
 from sims.study import plan as sweep_plan
 from sims.study.plan import Job
 from sims.study.plot import BEGIN, END
@@ -165,7 +165,7 @@ def test_the_committed_studies_hold_what_they_promise() -> None:
         assert plan.tuning
         assert plan.tuning.density in plan.densities
         for job in sweep_plan.jobs(plan, CONFIGS):
-            schedule, federation = job.config.schedule, job.config.federation
+            schedule, federation = job.config.method.schedule, job.config.federation
             adjusting = [r for r in range(1, federation.rounds + 1) if schedule.quota(r, 99, 999)]
             assert adjusting
             assert max(adjusting) < schedule.stop

@@ -7,6 +7,7 @@ from builders import SMALL, batch_of, sparse_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedtiny.methods.device import DeviceHalf
 from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.seeding import rng
@@ -65,10 +66,10 @@ def test_accumulation_without_batch_norm_equals_the_whole_batch() -> None:
         "plain",
         (2, 1, 16),
         (
-            Conv("stem", INPUT, 2, 4, (1, 3), batch_norm=False),
+            Conv("stem", INPUT, 2, 4, (1, 3), batch_norm=False, prunable=False),
             Conv("body", "stem", 4, 4, (1, 3), batch_norm=False),
             Pool("pool", "body"),
-            Linear("classifier", "pool", 4, 3),
+            Linear("classifier", "pool", 4, 3, prunable=False),
         ),
     )
     model = sparse_model(plain, 1.0)
@@ -118,7 +119,7 @@ def test_ranges_contain_every_value_and_are_reached() -> None:
     trainer = TorchTrainer(GRAPH, sparse_model(GRAPH, 0.5), micro_batch=4)
     ranges = trainer.ranges(x)
     assert ranges[INPUT] == (pytest.approx(x.min()), pytest.approx(x.max()))
-    assert list(ranges) == [INPUT, *(node.name for node in GRAPH.nodes)]
+    assert list(ranges) == list(GRAPH.observed)
     assert ranges["body"][0] >= 0  # after its ReLU
 
 
@@ -147,7 +148,7 @@ def test_growth_uses_the_last_full_batch(count: int, expected: int) -> None:
     x, y = batch_of(GRAPH, count)
     train_locally(
         lambda _: trainer, sparse_model(GRAPH, 0.5), x, y,
-        epochs=2, batch_size=4, generator=rng(0, "b"), quotas={"body": 1},
+        epochs=2, batch_size=4, generator=rng(0, "b"), quotas={"body": 1}, adjustment=DeviceHalf(),
     )  # fmt: skip
     assert trainer.growth_batch == expected
     assert sum(trainer.steps) == 2 * count

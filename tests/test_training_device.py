@@ -10,8 +10,8 @@ import torch
 
 from fedtiny.bench.workload import workload
 from fedtiny.config import parse
-from fedtiny.config.sections import ConfigError
 from fedtiny.errors import FedTinyError
+from fedtiny.settings import ConfigError
 from fedtiny.training.choice import MaskedDense, Sparse, engine_for
 from fedtiny.training.masked.trainer import TorchTrainer
 from fedtiny.training.trainer import SgdConfig

@@ -12,7 +12,7 @@ import numpy as np
 
 from fedtiny.config import RunConfig
 from fedtiny.data.dataset import Dataset, concatenate
-from fedtiny.data.federation import load_federation
+from fedtiny.data.simulated import deal
 from fedtiny.quant import reference
 from fedtiny.quant.integer_model import IntegerGraph
 from fedtiny.quant.ptq import quantize
@@ -60,7 +60,10 @@ def fit_run(folder: RunFolder, device: str | None = None) -> Any:
 
 
 def export_run(folder: RunFolder, check: bool = True, plan: Any = None) -> dict[str, Any]:
-    """Export a finished run's model to its ``firmware/`` and record the outcome.
+    """Export a finished simulation's model to its ``firmware/`` and record the outcome.
+
+    It is scored on every device's test samples, which only the simulator has; what was trained
+    on real devices is exported by :func:`export_model`.
 
     Args:
         folder: with ``config.toml`` and ``model.safetensors``.
@@ -102,10 +105,10 @@ def integer_model(trained: TrainedModel) -> IntegerGraph:
 
 
 def test_sets(config: RunConfig) -> TestSets:
-    """The test samples of a run."""
-    federation = load_federation(config.data, config.seed)
+    """The test samples of a simulated run, dealt anew: only who owns all data has them."""
+    federation = deal(config.data, config.seed)
     same = concatenate(tuple(client.test for client in federation.clients))
-    return TestSets(same, federation.unseen)
+    return TestSets(same, federation.server.unseen)
 
 
 def counts(data: Dataset) -> np.ndarray[Any, np.dtype[np.int16]]:

@@ -34,6 +34,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def data(self) -> Path:
+        """Folder of shares: what each simulated device, and the server, read their samples from."""
+        return self.path / "data"
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of the server's last states."""
         return self.path / "checkpoints"

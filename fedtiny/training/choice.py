@@ -181,10 +181,10 @@ def engine_for(config: RunConfig) -> TrainingEngine:
         FedTinyError: it is not installed, or there is no CUDA device; the message says how to go
             on.
     """
-    pruning, saved = config.pruning, config.pruning.saved_density
+    method, saved = config.method, config.method.saved_density
     choice, device = config.training.engine, _torch_device(config)
     if choice == "auto":
-        dense = pruning.traits.dense_model or pruning.density > CROSSOVER_DENSITY
+        dense = method.density > CROSSOVER_DENSITY
         gains = saved == 1 and (dense or device == "cuda")
         wants_torch = gains or config.training.device == "cuda" or not available()
         choice = "torch" if wants_torch and _has_torch() else "sparse"
@@ -227,7 +227,7 @@ def dense_engine() -> TrainingEngine:
 
 def notice(config: RunConfig) -> str:
     """What a user should know once: that a sparse run falls back to masked-dense training."""
-    sparse_wanted = config.training.engine == "auto" and not config.pruning.traits.dense_model
+    sparse_wanted = config.training.engine == "auto" and not config.method.dense_model
     if sparse_wanted and not available():
         return f"training masked-dense with PyTorch, slower and larger: {unavailable_reason()}"
     return ""

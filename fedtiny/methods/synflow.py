@@ -4,23 +4,26 @@ synaptic flow", NeurIPS 2020. Scores and schedule are :mod:`fedtiny.pruning.synf
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import ClassVar
+
+from typing_extensions import override
 
 from fedtiny.errors import FedTinyError
-from fedtiny.sparse.densities import weight_budget
-from strategies.algorithm import Start
-from strategies.fixed_masks import FixedMask, Masks, layer_sizes
+from fedtiny.methods.fixed_masks import FixedMask, Masks
+from fedtiny.methods.method import Start
 
 
 class SynFlow(FixedMask):
     """The fixed mask through which most synaptic flow passes; needs PyTorch on the server."""
 
+    name: ClassVar[str] = "synflow"
+
+    @override
     def masks(self, start: Start) -> Masks:
-        """See :class:`strategies.fixed_masks.FixedMask`; raises FedTinyError without PyTorch."""
         if find_spec("torch") is None:
             raise FedTinyError(
                 "pruning.method = 'synflow' needs PyTorch: pip install fedtiny[train]"
             )
         from fedtiny.pruning.synflow import synflow_masks
 
-        count = weight_budget(layer_sizes(start), self.pruning.density)
-        return synflow_masks(start.graph, start.state, count)
+        return synflow_masks(start.graph, start.state, self.budget(start))

@@ -10,12 +10,12 @@ from typing import Any
 
 from fedtiny.config import RunConfig, dump
 from fedtiny.data.statistics import Normalization
+from fedtiny.methods.method import Memory
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.runs import checkpoint
 from fedtiny.runs.checkpoint import CheckpointError
 from fedtiny.runs.trained_model import model_arrays, read_model
-from strategies.algorithm import Memory
 
 _KEEP = 2
 _MEMORY = "memory."

@@ -2,31 +2,35 @@
 
 s_j = |g_j θ_j| / Σ|g θ| on one batch, the largest of all layers together are kept. As in
 FedTiny's comparison the batch is the server's public set: clients' data is SSFL's business
-(:mod:`strategies.ssfl`). The paper scores random initial weights; here, as for every method, the
-weights are pre-trained unless ``pretraining.epochs = 0``.
+(:mod:`fedtiny.methods.ssfl`). The paper scores random initial weights; here, as for every method,
+they are pre-trained unless ``pretraining.epochs = 0``.
 """
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from typing_extensions import override
+
+from fedtiny.methods.fixed_masks import FixedMask, Masks
+from fedtiny.methods.method import Start
 from fedtiny.models.sparse_model import from_state
 from fedtiny.pruning.masks import global_masks
 from fedtiny.pruning.saliency import connection_saliency
-from fedtiny.sparse.densities import weight_budget
 from fedtiny.sparse.tensor import Mask
-from fedtiny.training.choice import UNBOUND, dense_engine
 from fedtiny.training.local import trainer_inputs
-from strategies.algorithm import Start
-from strategies.fixed_masks import FixedMask, Masks, layer_sizes
 
 
 class Snip(FixedMask):
     """The fixed mask of the largest connection saliencies."""
 
+    name: ClassVar[str] = "snip"
+
+    @override
     def masks(self, start: Start) -> Masks:
-        """See :class:`strategies.fixed_masks.FixedMask`."""
         full = {name: Mask.full(weight.shape) for name, weight in start.weights.items()}
         model = from_state(start.graph, start.state, full)
-        trainer = dense_engine().trainer(start.graph, model, None, UNBOUND)
+        trainer = start.dense_trainer(model)
         x, y = trainer_inputs(start.public, start.normalization)
         scores = connection_saliency(model, trainer.gradients(x, y))
-        return global_masks(scores, weight_budget(layer_sizes(start), self.pruning.density))
+        return global_masks(scores, self.budget(start))

@@ -17,35 +17,59 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
+from typing_extensions import override
 
+from fedtiny.methods.device import (
+    DeviceHalf,
+    Masks,
+    Quotas,
+    Read,
+    growth_indices,
+    read_growth_masks,
+    with_values,
+)
+from fedtiny.methods.fixed_masks import ErkMask
+from fedtiny.methods.method import Adjusted, RoundEnd
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
-from fedtiny.pruning.schedule import PruningSchedule
 from fedtiny.pruning.thompson import Posterior, absent_outcomes, present_outcomes
 from fedtiny.seeding import rng
 from fedtiny.sparse.tensor import Floats, SparseTensor
-from strategies.algorithm import Adjusted, RoundEnd, scheduled_quotas
-from strategies.fixed_masks import ErkMask
+from fedtiny.training.local import LocalUpdate
+from fedtiny.wire.packet import Array, Packet
+
+
+class Vote(DeviceHalf):
+    """Sends the positions of its largest gradients, not their values: each is one vote."""
+
+    sends: ClassVar[Mapping[str, str]] = {
+        "growth_indices": "positions of its largest gradients among absent weights",
+    }
+
+    @override
+    def pack(self, graph: Graph, update: LocalUpdate) -> dict[str, Array]:
+        return {"growth_indices": growth_indices(graph, update.found)} if update.found else {}
+
+    @override
+    def read(self, graph: Graph, masks: Masks, quotas: Quotas, packet: Packet) -> Read:
+        reported = read_growth_masks(graph, masks, quotas, packet)
+        votes = {name: np.ones(mask.nnz, np.float32) for name, mask in reported.items()}
+        return Read(masks, with_values(reported, votes))
 
 
 @dataclass(frozen=True)
 class FedRts(ErkMask):
-    """The method of the paper, from the ERK magnitude mask.
+    """The method of the paper, from the ERK magnitude mask."""
 
-    Attributes:
-        schedule: when masks are adjusted, and how many weights are in question.
-        seed: of the samples.
-    """
+    name: ClassVar[str] = "fedrts"
+    adjusts: ClassVar[bool] = True
+    device_type: ClassVar[type[DeviceHalf]] = Vote
+    one_shot: ClassVar[bool] = False
 
-    schedule: PruningSchedule
-    seed: int
-
-    def quotas(self, round: int, graph: Graph, model: SparseModel) -> Mapping[str, int]:
-        """See :meth:`strategies.algorithm.Algorithm.quotas`."""
-        return scheduled_quotas(self.schedule, round, graph, model)
-
+    @override
     def adjust(self, end: RoundEnd) -> Adjusted:
         """Update the posteriors; in a round that adjusts, sample the masks from them."""
         if end.round > self.schedule.stop:
@@ -55,7 +79,7 @@ class FedRts(ErkMask):
         for name, weight in end.model.weights.items():
             posterior = self._observed(end, name)
             memory[f"{name}.alpha"], memory[f"{name}.beta"] = posterior.alpha, posterior.beta
-            if name in end.results[0].growth:
+            if name in end.results[0].found:
                 mask = posterior.sample(weight.shape, weight.nnz, generator)
                 weights[name] = SparseTensor.gather(weight.to_dense(), mask)
         return Adjusted(SparseModel(weights, end.model.dense), memory)
@@ -70,9 +94,9 @@ class FedRts(ErkMask):
         local = [result.model.weights[name].values for result in end.results]
         outcomes = present_outcomes(weight, local, shares, core)
         posterior = posterior.observed(weight.mask.indices, outcomes)
-        if name in end.results[0].growth:
+        if name in end.results[0].found:
             absent = weight.mask.complement()
-            votes = [result.growth[name][0] for result in end.results]
+            votes = [result.found[name][0] for result in end.results]
             posterior = posterior.observed(absent, absent_outcomes(absent, votes, shares))
         return posterior
 

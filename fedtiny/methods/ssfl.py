@@ -10,34 +10,38 @@ ours from the run's pre-trained weights, like every method.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from typing_extensions import override
+
+from fedtiny.methods.fixed_masks import FixedMask, Masks
+from fedtiny.methods.method import Start
 from fedtiny.models.sparse_model import from_state
 from fedtiny.pruning.masks import global_masks
 from fedtiny.pruning.saliency import mean_scores
-from fedtiny.sparse.densities import weight_budget
 from fedtiny.sparse.tensor import Mask
+from fedtiny.wire.model_task import ModelTask
 from fedtiny.wire.phase import Phase
-from fedtiny.wire.results import SaliencyScores
-from fedtiny.wire.tasks import ModelTask
-from strategies.algorithm import Start
-from strategies.fixed_masks import FixedMask, Masks, layer_sizes
+from fedtiny.wire.saliency import SaliencyScores
 
 
 class Ssfl(FixedMask):
     """The fixed mask that the devices' averaged saliency chooses."""
 
+    name: ClassVar[str] = "ssfl"
+    dense_step: ClassVar[bool] = True
+
+    @override
     def masks(self, start: Start) -> Masks:
-        """See :class:`strategies.fixed_masks.FixedMask`."""
         full = {name: Mask.full(weight.shape) for name, weight in start.weights.items()}
         task = ModelTask(from_state(start.graph, start.state, full), start.normalization)
-        reports = start.exchange.ask(
+        reports = start.ask(
             Phase.SALIENCY,
-            0,
-            start.partitions,
             task.packet(start.graph),
             lambda _, packet: SaliencyScores.read(start.graph, packet),
         )
         scores = mean_scores(
-            [report.scores for report in reports.values()],
-            [report.count for report in reports.values()],
+            [report.scores for report in reports],
+            [report.count for report in reports],
         )
-        return global_masks(scores, weight_budget(layer_sizes(start), self.pruning.density))
+        return global_masks(scores, self.budget(start))
