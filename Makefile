@@ -57,6 +57,10 @@ check: $(INSTALLED)  ## lint, format, types, direction of imports
 docs: $(INSTALLED)  ## API pages from the docstrings, in build/docs
 	$(BIN)/pdoc --docformat google -o build/docs fedtiny clients strategies sims
 
+.PHONY: architecture
+architecture: $(INSTALLED)  ## draw docs/architecture.svg anew, from the imports
+	$(BIN)/python docs/rooms.py
+
 .PHONY: results
 results: $(INSTALLED)  ## repeat the runs of docs/results/results.md (seeds 0-2) and rewrite its table
 	$(BIN)/python -m sims.study.results $(ARGS)
