@@ -18,8 +18,8 @@ from fedtiny.federation.state import CheckpointStore
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from strategies.exchange import Exchange
-from strategies.metrics import MetricsWriter
-from strategies.observer import Observer, Observers, exchange_event
+from strategies.metrics import MetricsObserver
+from strategies.observer import Observer, Observers
 from strategies.server import Server
 
 app = ServerApp()
@@ -68,13 +68,13 @@ def run(
     folder.create(config)
     data = load_server(shares or folder.data, config.data, config.seed)
     graph = config.graph(data.input_shape, len(data.labels))
-    observer = Observers([MetricsWriter(folder.metrics), *observers])
+    observer = Observers([MetricsObserver(folder.metrics), *observers])
     exchange = Exchange(
         grid,
         config.federation.timeout_s,
         config.federation.max_failures,
         observer.on_phase,
-        lambda report: observer.on_event(exchange_event(report)),
+        observer.on_event,
     )
     store = CheckpointStore(folder.checkpoints, config, graph)
     server = Server(config, graph, data, exchange, store, observer)

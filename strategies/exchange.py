@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from flwr.app import Message, RecordDict
@@ -12,6 +11,7 @@ from flwr.serverapp import Grid
 
 from clients.records import to_packet, to_record, wire_bytes
 from fedtiny.errors import FedTinyError
+from fedtiny.runs.events import Exchanged, Failure, Traffic
 from fedtiny.wire.join import JoinResult
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
@@ -21,46 +21,6 @@ Result = TypeVar("Result")
 
 class FederationError(FedTinyError):
     """Too many clients failed, or too few appeared; the message names them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """One client that did not answer as it should."""
-
-    partition: int
-    reason: str
-
-    def __str__(self) -> str:
-        return f"client {self.partition}: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """Bytes one phase of one round moved in one direction.
-
-    Attributes:
-        payload_bytes: of our encodings.
-        wire_bytes: serialized as Flower sends them.
-        kinds: payload bytes by array or scalar kind.
-    """
-
-    payload_bytes: int
-    wire_bytes: int
-    kinds: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class ExchangeReport:
-    """What one exchange did: for the metrics, not for the algorithm."""
-
-    phase: Phase
-    round: int
-    asked: int
-    answered: int
-    down: Traffic
-    up: Traffic
-    failures: Sequence[Failure]
-    seconds: float
 
 
 class Exchange:
@@ -80,7 +40,7 @@ class Exchange:
         timeout_s: float,
         max_failures: int,
         begin: Callable[[Phase, int], None],
-        report: Callable[[ExchangeReport], None],
+        report: Callable[[Exchanged], None],
     ) -> None:
         self._grid = grid
         self._timeout_s = timeout_s
@@ -157,14 +117,14 @@ class Exchange:
         sizes = {key: wire_bytes(record) for key, record in records.items()}
         sent = [(packet, sizes[id(packet)]) for packet in packets.values()]
         self._report(
-            ExchangeReport(
-                phase,
+            Exchanged(
                 round,
+                phase,
                 len(packets),
                 len(results),
                 _traffic(sent),
                 _traffic(received),
-                failures,
+                tuple(failures),
                 time.monotonic() - started,
             )
         )

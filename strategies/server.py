@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from fedtiny.aggregation.ranges import merge_ranges
 from fedtiny.config import RunConfig
@@ -18,6 +18,19 @@ from fedtiny.methods.method import Start
 from fedtiny.models.cost import adjustment_flops, parameter_count, statistics_count, training_flops
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
+from fedtiny.runs.events import (
+    Adjusted,
+    DeviceDescribed,
+    Evaluated,
+    Group,
+    Metered,
+    ModelPrepared,
+    Pretrained,
+    RoundFinished,
+    RunFinished,
+    RunStarted,
+    Story,
+)
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.training.choice import UNBOUND, dense_engine, engine_for
 from fedtiny.training.local import trainer_inputs
@@ -68,7 +81,7 @@ class Server:
         try:
             trained = self._run(state)
             last = self.config.federation.rounds + 1
-            self._event("end", last, seconds=time.monotonic() - started)
+            self.observer.on_event(RunFinished(last, time.monotonic() - started))
             return trained
         finally:
             self.observer.on_end()
@@ -76,7 +89,7 @@ class Server:
     def _run(self, state: ServerState | None) -> TrainedModel:
         self.exchange.join(self.config.data.partitions)
         if state is None:
-            self._event("start", 0, engine=engine_for(self.config).title, **_cost(self.graph))
+            self.observer.on_event(_started(self.config, self.graph))
             state = self._prepare()
             self.store.save(state)
         for round in range(state.round + 1, self.config.federation.rounds + 1):
@@ -91,7 +104,15 @@ class Server:
         self.observer.on_phase(Phase.PRETRAIN, 0)
         started = time.monotonic()
         state, report = pretrain(self.config, self.graph, public, normalization)
-        self._event("pretrained", 0, seconds=time.monotonic() - started, **report)
+        self.observer.on_event(
+            Pretrained(
+                0,
+                time.monotonic() - started,
+                int(report["samples"]),
+                int(report["epochs"]),
+                report["accuracy"],
+            )
+        )
         start = Start(
             graph=self.graph,
             state=state,
@@ -102,9 +123,8 @@ class Server:
             dense_trainer=self._dense_trainer,
         )
         prepared = self.federation.method.prepare(start)
-        self._event(
-            "prepared", 0, story=dict(prepared.story), **_density(self.graph, prepared.model)
-        )
+        story = cast(Story, prepared.story)
+        self.observer.on_event(ModelPrepared(0, *_density(self.graph, prepared.model), story))
         return ServerState(0, prepared.model, normalization, prepared.story)
 
     def _describe(self) -> Normalization:
@@ -115,8 +135,7 @@ class Server:
             lambda partition, packet: Description.read(self.graph, partition, packet),
         )
         for partition, one in descriptions.items():
-            ledger = one.ledger.to_json() if one.ledger else None
-            self._event("device", 0, partition=partition, samples=one.samples, ledger=ledger)
+            self.observer.on_event(DeviceDescribed(0, partition, one.samples, one.ledger))
         return merge([one.statistics for one in descriptions.values()]).normalization()
 
     def _round(self, state: ServerState, round: int) -> ServerState:
@@ -131,18 +150,19 @@ class Server:
         )
         for partition, result in results.items():
             if result.ledger is not None:
-                self._event("metered", round, partition=partition, ledger=result.ledger.to_json())
+                self.observer.on_event(Metered(round, partition, result.ledger))
         after, facts = finish(self.federation, state, task, results)
         self._evaluate(round, facts.combined, state.normalization)
         if task.quotas:
-            self._event("adjusted", round, exchanged=facts.exchanged)
-        self._event(
-            "round",
-            round,
-            loss=facts.loss,
-            seconds=time.monotonic() - started,
-            adjustment_flops=self._adjustment_flops(state.model, task.quotas),
-            **_density(self.graph, after.model),
+            self.observer.on_event(Adjusted(round, facts.exchanged))
+        self.observer.on_event(
+            RoundFinished(
+                round,
+                *_density(self.graph, after.model),
+                loss=facts.loss,
+                seconds=time.monotonic() - started,
+                adjustment_flops=self._adjustment_flops(state.model, task.quotas),
+            )
         )
         return after
 
@@ -175,16 +195,18 @@ class Server:
             evaluation = trainer.evaluate(*trainer_inputs(person, normalization))
             self._evaluation("unseen_people", round, evaluation, owner)
 
-    def _evaluation(self, group: str, round: int, evaluation: Evaluation, who: int) -> None:
-        self._event(
-            "evaluation",
-            round,
-            group=group,
-            who=who,
-            count=evaluation.count,
-            correct=evaluation.correct,
-            loss_sum=evaluation.loss_sum,
-            confusion=evaluation.confusion.tolist(),
+    def _evaluation(self, group: Group, round: int, evaluation: Evaluation, who: int) -> None:
+        confusion = tuple(map(tuple, evaluation.confusion.tolist()))
+        self.observer.on_event(
+            Evaluated(
+                round,
+                group,
+                who,
+                evaluation.count,
+                evaluation.correct,
+                evaluation.loss_sum,
+                confusion,
+            )
         )
 
     def _calibrate(self, state: ServerState) -> TrainedModel:
@@ -222,24 +244,24 @@ class Server:
     def _dense_trainer(self, model: SparseModel) -> Trainer:
         return dense_engine().trainer(self.graph, model, None, UNBOUND)
 
-    def _event(self, event: str, round: int, **fields: object) -> None:
-        self.observer.on_event({"event": event, "round": round, **fields})
+
+def _started(config: RunConfig, graph: Graph) -> RunStarted:
+    return RunStarted(
+        0,
+        engine=engine_for(config).title,
+        model=graph.name,
+        parameters=parameter_count(graph),
+        statistics=statistics_count(graph),
+        training_flops_dense=training_flops(graph),
+    )
 
 
-def _cost(graph: Graph) -> dict[str, object]:
-    return {
-        "model": graph.name,
-        "parameters": parameter_count(graph),
-        "statistics": statistics_count(graph),
-        "training_flops_dense": training_flops(graph),
-    }
-
-
-def _density(graph: Graph, model: SparseModel) -> dict[str, object]:
+def _density(graph: Graph, model: SparseModel) -> tuple[float, float, int, dict[str, float]]:
+    """What :class:`fedtiny.runs.events.ModelState` says of a model, in its order."""
     nnz = {name: weight.nnz for name, weight in model.weights.items()}
-    return {
-        "density": model.density,
-        "density_all": model.density_all(graph),
-        "training_flops": training_flops(graph, nnz),
-        "densities": {name: weight.mask.density for name, weight in model.weights.items()},
-    }
+    return (
+        model.density,
+        model.density_all(graph),
+        training_flops(graph, nnz),
+        {name: weight.mask.density for name, weight in model.weights.items()},
+    )

@@ -10,9 +10,9 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
 
 import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
@@ -21,11 +21,13 @@ from flwr.common.constant import ErrorCode
 from fedtiny.config import RunConfig, load
 from fedtiny.data.simulated import deal_into
 from fedtiny.errors import FedTinyError
+from fedtiny.runs.events import Event, Exchanged, RunFinished
 from fedtiny.runs.folder import RunFolder
+from fedtiny.wire.phase import Phase
 from sims.backends import Backend, run_federation
 from sims.flower_run import APP, SWITCHES, flower_run
 from sims.grids.ray import RayGrid
-from strategies.observer import Event, Observer
+from strategies.observer import Observer
 
 ROUNDS = ["federation.rounds=3", "pruning.stop=2"]
 
@@ -87,12 +89,13 @@ def reference(
     return _reference["inline"]
 
 
-def results(folder: RunFolder) -> list[dict[str, Any]]:
+def results(folder: RunFolder) -> list[Event]:
     """Every event but for what the clock tells, and joining: a resumed run joins again."""
     return [
-        {name: value for name, value in event.items() if name != "seconds"}
-        for event in folder.events()
-        if event["event"] != "end" and event.get("phase") != "join"
+        replace(event, seconds=0.0) if hasattr(event, "seconds") else event
+        for event in folder.recording().events
+        if not isinstance(event, RunFinished)
+        and not (isinstance(event, Exchanged) and event.phase is Phase.JOIN)
     ]
 
 
@@ -126,7 +129,7 @@ class Interrupt(Observer):
         self._round = round
 
     def on_event(self, event: Event) -> None:
-        if event["round"] == self._round:
+        if event.round == self._round:
             raise KeyboardInterrupt
 
 

@@ -23,6 +23,7 @@ from fedtiny.data.simulated import deal_into
 from fedtiny.errors import FedTinyError
 from fedtiny.methods.device import DeviceHalf
 from fedtiny.models.sparse_model import SparseModel
+from fedtiny.runs.events import Exchanged
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.sparse.packing import pack_masks
@@ -218,8 +219,8 @@ def test_a_lying_client_is_named_and_stops_the_run(
     assert message.startswith("round 1, train: 1 client(s) failed, federation.max_failures = 0. ")
     assert f"client {BAD}: " in message
     assert words in message
-    failures = [e["failures"] for e in RunFolder(tmp_path).events("exchange") if e["failures"]]
-    assert [[one["partition"] for one in each] for each in failures] == [[BAD]]
+    failures = [e.failures for e in RunFolder(tmp_path).events(Exchanged) if e.failures]
+    assert [[one.partition for one in each] for each in failures] == [[BAD]]
 
 
 @pytest.mark.parametrize("lie", ["raises", "nan values", "too short"])
@@ -233,8 +234,8 @@ def test_the_others_go_on_and_only_they_are_averaged(
     expected = sum(k * (k + 1) for k in others) / sum(k + 1 for k in others)
     for weight in trained.model.weights.values():
         np.testing.assert_allclose(weight.values, expected, rtol=1e-6)
-    (train,) = [e for e in RunFolder(tmp_path).events("exchange") if e["phase"] == "train"]
-    assert (train["asked"], train["answered"]) == (8, 7)
+    (train,) = [e for e in RunFolder(tmp_path).events(Exchanged) if e.phase is Phase.TRAIN]
+    assert (train.asked, train.answered) == (8, 7)
 
 
 def test_a_client_that_never_answers_is_named(tiny_config: Configure, tmp_path: Path) -> None:

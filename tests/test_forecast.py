@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from fedtiny.config import RunConfig, load
 from fedtiny.data.simulated import summarize
 from fedtiny.models.cost import forward_macs
+from fedtiny.runs.events import DeviceDescribed, Exchanged, RoundFinished
 from fedtiny.runs.folder import RunFolder
 from sims import forecast as module
 from sims.backends import Backend, run_federation
@@ -50,10 +51,10 @@ def test_flops_and_bytes_are_those_of_the_run(
     config = tiny_config(f"pruning.method={method}")
     folder = RunFolder(tmp_path / "run")
     run_federation(config, folder, Backend.INLINE)
-    samples = sum(event["samples"] for event in folder.events("device"))
-    counted = sum(event["training_flops"] * samples for event in folder.events("round"))
+    samples = sum(event.samples for event in folder.events(DeviceDescribed))
+    counted = sum(event.training_flops * samples for event in folder.events(RoundFinished))
     assert trained_flops(config) == pytest.approx(counted, rel=0.01)
-    sent = sum(event["up"]["wire"] for event in folder.events("exchange"))
+    sent = sum(event.up.wire for event in folder.events(Exchanged))
     predicted = forecast(config).uplink_bytes
     assert predicted < sent < 1.5 * predicted  # the rest: descriptions, evaluations, framing
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fedtiny.config import load
+from fedtiny.runs.events import Evaluated
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from sims.backends import Backend, run_federation
@@ -63,5 +64,5 @@ def test_it_runs(
     folder = RunFolder(tmp_path / "run")
     run_federation(config, folder, Backend.INLINE)
     assert TrainedModel.load(folder.model).graph.name == f"{model}@4"
-    groups = {event["group"] for event in folder.events("evaluation")}
+    groups = {event.group for event in folder.events(Evaluated)}
     assert groups == {"same_people", "unseen_people"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -16,11 +15,15 @@ from fedtiny.methods import METHODS
 from fedtiny.methods.fedmef import FedMef
 from fedtiny.methods.method import Adjusted, RoundEnd
 from fedtiny.models.narrow import value_bytes
-from fedtiny.report.words import DEPARTURES, PHASES
+from fedtiny.report.words import DEPARTURES
+from fedtiny.runs.events import Adjusted as MasksAdjusted
+from fedtiny.runs.events import Event, Exchanged, ModelPrepared, RoundFinished
 from fedtiny.runs.folder import RunFolder
+from fedtiny.runs.metrics import Recording
 from fedtiny.runs.trained_model import TrainedModel
+from fedtiny.wire.phase import Phase
 from sims.backends import Backend, run_federation
-from strategies.observer import Event, Observer
+from strategies.observer import Observer
 
 ROUNDS = 4
 ADJUSTING = (1, 2)
@@ -51,7 +54,7 @@ class _Stop(Observer):
     """Pulls the plug in the second adjusting round, before its checkpoint is written."""
 
     def on_event(self, event: Event) -> None:
-        if event["event"] == "round" and event["round"] == ADJUSTING[-1]:
+        if isinstance(event, RoundFinished) and event.round == ADJUSTING[-1]:
             raise _StoppedError
 
 
@@ -69,12 +72,10 @@ def states(monkeypatch: pytest.MonkeyPatch) -> list[ServerState]:
     return saved
 
 
-def federate(
-    config: RunConfig, path: Path, resume: bool = False, stop: bool = False
-) -> list[Event]:
+def federate(config: RunConfig, path: Path, resume: bool = False, stop: bool = False) -> Recording:
     folder = RunFolder(path)
     run_federation(config, folder, Backend.INLINE, resume, [_Stop()] if stop else [])
-    return [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    return folder.recording()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -136,21 +137,20 @@ def _positions(state: ServerState) -> np.ndarray:
     return np.concatenate([mask.indices for mask in state.model.masks.values()])
 
 
-def check_kinds(method: str, events: list[Event]) -> None:
+def check_kinds(method: str, events: Recording) -> None:
     kind = METHODS[method]
-    exchanges = [event for event in events if event["event"] == "exchange"]
+    exchanges = events.of(Exchanged)
     for exchange in exchanges:
-        assert set(exchange["up"]["kinds"]) <= set(DEPARTURES)
-        assert exchange["phase"] in PHASES
-        if exchange["phase"] == "train":
+        assert set(exchange.up.kinds) <= set(DEPARTURES)
+        if exchange.phase is Phase.TRAIN:
             expected = {"values", "dense", "count", "loss"}
-            if exchange["round"] in ADJUSTING:
-                expected |= set(kind.device_type.sends) if kind.adjusts else set()
-            assert set(exchange["up"]["kinds"]) == expected
-    adjusted = [event["round"] for event in events if event["event"] == "adjusted"]
+            if exchange.round in ADJUSTING and kind.adjusts:
+                expected |= set(kind.device_type.sends)
+            assert set(exchange.up.kinds) == expected
+    adjusted = [event.round for event in events.of(MasksAdjusted)]
     assert adjusted == (list(ADJUSTING) if kind.adjusts else [])
-    assert any(x["phase"] == "saliency" for x in exchanges) == (method == "ssfl")
-    assert next(e for e in events if e["event"] == "prepared")["story"]["method"] == method
+    assert any(x.phase is Phase.SALIENCY for x in exchanges) == (method == "ssfl")
+    assert events.of(ModelPrepared)[0].story["method"] == method
 
 
 def test_a_narrow_model_is_found_again_by_its_file(tiny_config: Configure, tmp_path: Path) -> None:
@@ -168,13 +168,13 @@ def test_dense_gradients_and_scores_are_counted_in_full(
     graph = tiny_config(*SMALL).graph((6, 1, 128), 7)
     weights = sum(int(np.prod(layer.weight_shape)) for layer in graph.prunable_layers)
     for method, phase, kind in (
-        ("prunefl", "train", "squared_gradients"),
-        ("ssfl", "saliency", "scores"),
+        ("prunefl", Phase.TRAIN, "squared_gradients"),
+        ("ssfl", Phase.SALIENCY, "scores"),
     ):
         config = tiny_config(*SMALL, f"pruning.method={method}")
         events = federate(config, tmp_path / method)
-        up = next(e["up"] for e in events if e["event"] == "exchange" and e["phase"] == phase)
-        assert up["kinds"][kind] == 4 * weights * config.data.partitions
+        up = next(e.up for e in events.of(Exchanged) if e.phase is phase)
+        assert up.kinds[kind] == 4 * weights * config.data.partitions
 
 
 @pytest.mark.parametrize("method", ["magnitude", "feddst"])

@@ -31,6 +31,7 @@ def render(report: Report, captions: Mapping[str, str], location: str) -> str:
     parts = [
         f"# {report['name']}, seed {report['seed']}",
         achieved(report, config),
+        _left_out(report),
         "## Accuracy",
         sections.accuracy(report, config),
         figure("accuracy"),
@@ -69,6 +70,12 @@ def achieved(report: Report, config: RunConfig) -> str:
     if not report["finished"]:
         sentences.insert(0, f"**Unfinished: {_rounds_done(report, config)}.**")
     return " ".join(sentences)
+
+
+def _left_out(report: Report) -> str:
+    if not report["notes"]:
+        return ""
+    return f"Not in this report: {'; '.join(report['notes'])}."
 
 
 def _rounds_done(report: Report, config: RunConfig) -> str:
