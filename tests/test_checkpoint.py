@@ -6,27 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import sparse_model, unnormalized
 
 from fedtiny.config import RunConfig
 from fedtiny.data.dataset import SensorSpec
-from fedtiny.data.statistics import Normalization
 from fedtiny.federation.state import CheckpointStore, ServerState
-from fedtiny.models.initial import initial_state
-from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.models.zoo.smartwatch_cnn import smartwatch_cnn
 from fedtiny.runs import checkpoint
 from fedtiny.runs.checkpoint import CheckpointError
 from fedtiny.runs.trained_model import TrainedModel
-from fedtiny.seeding import rng
-from fedtiny.sparse.tensor import Mask
 
 GRAPH = smartwatch_cnn((6, 1, 128), 2)
-NORMALIZATION = Normalization(np.zeros(6, np.float32), np.ones(6, np.float32))
-
-
-def model() -> SparseModel:
-    masks = {x.name: Mask(x.weight_shape, np.int32([0, 5])) for x in GRAPH.prunable_layers}
-    return from_state(GRAPH, initial_state(GRAPH, rng(0, "w")), masks)
+NORMALIZATION = unnormalized(6)
 
 
 def test_round_trip_keeps_every_bit(tmp_path: Path) -> None:
@@ -76,7 +67,9 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
 def test_trained_model_round_trip(tmp_path: Path) -> None:
     ranges = dict.fromkeys(GRAPH.observed, (-1.0, 3.0))
     sensor = SensorSpec(tuple("abcdef"), ("g",) * 6, (0.5,) * 6)
-    trained = TrainedModel(GRAPH, model(), NORMALIZATION, ranges, ("still", "moving"), sensor)
+    trained = TrainedModel(
+        GRAPH, sparse_model(GRAPH), NORMALIZATION, ranges, ("still", "moving"), sensor
+    )
     path = tmp_path / "model.safetensors"
     trained.save(path)
     first = path.read_bytes()
@@ -91,7 +84,7 @@ def test_store_keeps_two_and_resumes_only_its_own_config(tmp_path: Path) -> None
     store = CheckpointStore(tmp_path, RunConfig(), GRAPH)
     assert store.latest() is None
     for round in range(4):
-        store.save(ServerState(round, model(), NORMALIZATION, {"chosen": 1}))
+        store.save(ServerState(round, sparse_model(GRAPH), NORMALIZATION, {"chosen": 1}))
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
     latest = store.latest()
     assert latest is not None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import batch_of, fresh_state, sparse_model, unnormalized
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,6 @@ from clients.device import Device
 from fedtiny.config import RunConfig
 from fedtiny.data.shares import client_file
 from fedtiny.data.simulated import deal_into
-from fedtiny.data.statistics import Normalization
 from fedtiny.devices.budget import largest_request, memory_plan, nominal_masks
 from fedtiny.devices.planner import BudgetError
 from fedtiny.engine import EngineOptions, available, plan, unavailable_reason
@@ -24,9 +24,7 @@ from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.memory.step import StepPlan
 from fedtiny.models import build
 from fedtiny.models.graph import Conv, Graph
-from fedtiny.models.initial import initial_state
 from fedtiny.models.sparse_model import SparseModel, from_state
-from fedtiny.sparse.tensor import Mask
 from fedtiny.training.local import LocalUpdate, train_locally
 from fedtiny.training.masked.engine import MaskedDense
 from fedtiny.training.sparse.engine import Sparse
@@ -44,22 +42,11 @@ GRAPHS = {
 }
 
 
-def sparse_model(graph: Graph, density: float = 0.1) -> SparseModel:
-    rng = np.random.default_rng(0)
-    masks = {}
-    for layer in graph.prunable_layers:
-        size = int(np.prod(layer.weight_shape))
-        chosen = rng.choice(size, max(1, int(density * size)), replace=False)
-        masks[layer.name] = Mask(layer.weight_shape, np.sort(chosen).astype(np.int32))
-    return from_state(graph, initial_state(graph, rng), masks)
-
-
 @cache
 def task_result(name: str, micro_batch: int, recompute: tuple[str, ...]) -> LocalUpdate:
     """Two epochs on 20 samples in batches of 8, and a growth request in the last layer."""
-    graph, rng = GRAPHS[name], np.random.default_rng(1)
-    x = rng.standard_normal((20, *graph.input_shape)).astype(np.float32)
-    y = rng.integers(graph.classes, size=20)
+    graph = GRAPHS[name]
+    x, y = batch_of(graph, 20)
     step = StepPlan(micro_batch, recompute)
 
     def start(model: SparseModel) -> Trainer:
@@ -204,14 +191,11 @@ def test_a_device_that_recomputes_answers_with_the_same_bytes(
     """From the message to the answer; only the ledger tells the two devices apart."""
     config = tiny_config("training.engine=sparse")
     budget = budget_between(config, WATCH, 32)
-    model = from_state(
-        WATCH, initial_state(WATCH, np.random.default_rng(3)), nominal_masks(config, WATCH)
-    )
-    normalization = Normalization(np.zeros(6, np.float32), np.ones(6, np.float32))
+    model = from_state(WATCH, fresh_state(WATCH, 3), nominal_masks(config, WATCH))
     deal_into(tmp_path, config.data, config.seed)
     share = client_file(tmp_path, 0)
     quotas = {"conv4": 450}
-    task = TrainTask(1, model, normalization, quotas, meter=True).packet(WATCH)
+    task = TrainTask(1, model, unnormalized(6), quotas, meter=True).packet(WATCH)
     answers: list[Packet] = []
     ledgers: list[LedgerEntry] = []
     for size in (2 * budget, budget):
