@@ -22,6 +22,7 @@ from fedtiny.devices.planner import BudgetError
 from fedtiny.engine import EngineOptions, available, plan, unavailable_reason
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.memory.step import StepPlan
+from fedtiny.methods.device import DeviceHalf
 from fedtiny.models import build
 from fedtiny.models.graph import Conv, Graph
 from fedtiny.models.sparse_model import SparseModel, from_state
@@ -56,12 +57,13 @@ def task_result(name: str, micro_batch: int, recompute: tuple[str, ...]) -> Loca
     return train_locally(
         start, sparse_model(graph), x, y,
         epochs=2, batch_size=8, generator=np.random.default_rng(2), quotas=quotas,
+        adjustment=DeviceHalf(),
     )  # fmt: skip
 
 
 def flat(update: LocalUpdate) -> dict[str, bytes]:
     arrays = {name: value.tobytes() for name, value in update.model.to_dense().items()}
-    for name, (indices, values) in update.growth.items():
+    for name, (indices, values) in update.found.items():
         arrays[f"{name} growth"] = indices.tobytes() + values.tobytes()
     return arrays | {"loss": np.float64(update.loss).tobytes()}
 
@@ -202,7 +204,7 @@ def test_a_device_that_recomputes_answers_with_the_same_bytes(
         devices = config.devices.model_copy(update={"budget_bytes": {0: size}})
         device = Device(config.model_copy(update={"devices": devices}), 0, share, "pi_4")
         answer = handlers.train(device, task)
-        ledger = TrainResult.read(WATCH, 0, model.masks, quotas, answer).ledger
+        ledger = TrainResult.read(WATCH, 0, model.masks, answer).ledger
         assert ledger is not None
         answers.append(answer)
         ledgers.append(ledger)
