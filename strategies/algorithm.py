@@ -12,6 +12,7 @@ from fedtiny.config import RunConfig
 from fedtiny.data.dataset import Dataset
 from fedtiny.data.statistics import Normalization
 from fedtiny.models.graph import Graph
+from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, sparse_names
 from fedtiny.pruning.bn_selection import BnPooling
 from fedtiny.pruning.schedule import PruningSchedule
@@ -49,7 +50,9 @@ class Start:
     @property
     def weights(self) -> dict[str, Floats]:
         """Dense weights of the prunable layers by layer name."""
-        return {name: self.state[f"{name}.weight"] for name in sparse_names(self.graph)}
+        return {
+            name: self.state[ParameterKind.WEIGHT.of(name)] for name in sparse_names(self.graph)
+        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,9 +13,9 @@ from fedtiny.engine.layout import CROSSOVER_DENSITY, Layout
 from fedtiny.engine.library import load
 from fedtiny.engine.plan import Plan, plan
 from fedtiny.models import build
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Node, Pool
+from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.ops import INPUT, Activation, Conv, Linear, Node, Pool
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.seeding import rng
 from fedtiny.sparse.tensor import Mask
@@ -85,7 +85,7 @@ def assert_same_bytes(trainer: Trainer, other: Trainer) -> None:
     for name in ("values", "grads", "momentum"):
         one, two = (t.state.arrays[name] for t in (trainer, other))
         assert one.tobytes() == two.tobytes(), name
-    for name, _ in trainer.layout.graph.statistics():
+    for name in [row.name for row in trainer.layout.graph.statistics]:
         assert trainer.state.arrays[name].tobytes() == other.state.arrays[name].tobytes(), name
 
 

@@ -26,8 +26,8 @@ needs_engine = pytest.mark.skipif(not available(), reason="the engine is not com
 def random_model(graph: Graph, density: float) -> SparseModel:
     rng = np.random.default_rng(5)
     state = {
-        name: (0.2 * rng.standard_normal(shape) + name.endswith(("bn.weight", "var"))).astype("f4")
-        for name, shape in [*graph.parameters(), *graph.statistics()]
+        row.name: (0.2 * rng.standard_normal(row.shape) + (row.kind.neutral or 0)).astype("f4")
+        for row in graph.parameter_table
     }
     masks = {}
     for layer in graph.prunable_layers:

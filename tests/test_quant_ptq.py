@@ -8,8 +8,8 @@ import torch
 
 from fedtiny.data.statistics import Normalization
 from fedtiny.models import ds_cnn, mobilenet_v1, resnet8, smartwatch_cnn
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Activation, Conv, Linear, Pool
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.quant import reference
@@ -46,14 +46,15 @@ GRAPHS = [
 def random_model(graph: Graph, density: float, seed: int = 0) -> SparseModel:
     rng = np.random.default_rng(seed)
     state, masks = {}, {}
-    for name, shape in [*graph.parameters(), *graph.statistics()]:
-        if name.endswith(("running_var", "bn.weight")):
-            values = rng.uniform(0.5, 1.5, shape)
-        elif len(shape) == 1:
-            values = rng.normal(0, 0.2, shape)
+    for row in graph.parameter_table:
+        if row.kind.neutral is None:
+            scale = 1.5 / np.sqrt(prod(row.shape[1:]) * density)
+            values = rng.normal(0, scale, row.shape)
+        elif row.kind.neutral:
+            values = rng.uniform(0.5, 1.5, row.shape)
         else:
-            values = rng.normal(0, 1.5 / np.sqrt(prod(shape[1:]) * density), shape)
-        state[name] = values.astype(np.float32)
+            values = rng.normal(0, 0.2, row.shape)
+        state[row.name] = values.astype(np.float32)
     for layer in graph.prunable_layers:
         size = prod(layer.weight_shape)
         kept = rng.choice(size, max(1, round(size * density)), replace=False)

@@ -20,8 +20,9 @@ from fedtiny.engine import available, plan, unavailable_reason
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.memory.step import StepPlan
 from fedtiny.models import build
-from fedtiny.models.graph import Conv, Graph
+from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
+from fedtiny.models.ops import Conv
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.sparse.tensor import Mask
 from fedtiny.training.choice import MaskedDense, Sparse

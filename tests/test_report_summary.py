@@ -280,7 +280,7 @@ def sent_kinds():
     """Every kind of the real messages devices send, one instance of each."""
     graph = smartwatch_cnn((6, 1, 128), 7)
     layers = graph.prunable_layers
-    parameters = {k: np.ones(s, np.float32) for k, s in [*graph.parameters(), *graph.statistics()]}
+    parameters = {r.name: np.ones(r.shape, np.float32) for r in graph.parameter_table}
     masks = {layer.name: Mask(layer.weight_shape, np.array([0], np.int32)) for layer in layers}
     model = from_state(graph, parameters, masks)
     growth = {layers[0].name: (np.array([1], np.int32), np.ones(1, np.float32))}

@@ -18,9 +18,11 @@ from fedtiny.devices.budget import memory_plan
 from fedtiny.engine import available
 from fedtiny.errors import FedTinyError
 from fedtiny.models import build
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool
+from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
 from fedtiny.models.narrow import narrow, value_bytes
+from fedtiny.models.ops import INPUT, Conv, Linear, Pool
+from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.pruning.extrusion import Extrusion, lowest
@@ -100,7 +102,11 @@ def penalized_by_autograd(model: SparseModel, sgd: SgdConfig, steps: int) -> dic
     x, y = samples()
     module = GraphModule(GRAPH)
     module.load(model.to_dense())
-    parameters = {name: module.tensor(name) for name, _ in GRAPH.parameters()}
+    parameters = {row.name: module.tensor(row.name) for row in GRAPH.parameters}
+    masks = {
+        ParameterKind.WEIGHT.of(name): torch.from_numpy(mask.to_bool())
+        for name, mask in model.masks.items()
+    }
     start = {name: value.detach().clone() for name, value in parameters.items()}
     for step in range(steps):
         loss = torch.nn.functional.cross_entropy(module(torch.from_numpy(x)), torch.from_numpy(y))
@@ -118,8 +124,7 @@ def penalized_by_autograd(model: SparseModel, sgd: SgdConfig, steps: int) -> dic
         loss.backward()
         with torch.no_grad():
             for name, value in parameters.items():
-                layer = name.removesuffix(".weight")
-                held = torch.from_numpy(model.masks[layer].to_bool()) if layer in model.masks else 1
+                held = masks.get(name, 1)
                 value -= rate * value.grad * held
     return module.state()
 
@@ -148,7 +153,8 @@ def test_penalties_are_those_of_the_loss_written_out(make: Make, kind: str) -> N
 @pytest.mark.skipif(not available(), reason="engine not compiled")
 def test_fedprox_memory_is_planned_as_it_is_held() -> None:
     model, (x, y) = sparse_model(), samples()
-    held = model.nnz + sum(model.dense[n].size for n, _ in GRAPH.parameters() if n in model.dense)
+    trained = [row.name for row in GRAPH.parameters]
+    held = model.nnz + sum(model.dense[n].size for n in trained if n in model.dense)
     plain, proximal = (
         measure_training_step(GRAPH, model, SgdConfig(0.1, proximal_mu=mu), x, y, 12)
         for mu in (0.0, 1.0)

@@ -23,8 +23,9 @@ from fedtiny.config.sections import (
     TrainingConfig,
 )
 from fedtiny.data.config import DataConfig
-from fedtiny.models.graph import Graph, Shape
+from fedtiny.models.graph import Graph
 from fedtiny.models.narrow import narrow
+from fedtiny.models.ops import Shape
 from fedtiny.pruning.schedule import Granularity, PruningSchedule
 
 

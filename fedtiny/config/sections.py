@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from fedtiny import models
 from fedtiny.config.methods import Method, Traits, traits
 from fedtiny.errors import FedTinyError
-from fedtiny.models.graph import Graph, Shape
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import Shape
 from fedtiny.pruning.bn_selection import BnPooling
 from fedtiny.pruning.schedule import Granularity, Order
 

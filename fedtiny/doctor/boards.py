@@ -12,7 +12,8 @@ import numpy as np
 from fedtiny.devices.planner import BudgetError, plan_device
 from fedtiny.devices.profile import DeviceProfile
 from fedtiny.memory.ledger import MemoryPrediction, format_bytes
-from fedtiny.models.graph import INPUT, Graph, Layer
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Layer
 from fedtiny.sparse.tensor import Mask
 from fedtiny.training.sparse import memory as engine_memory
 

@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from fedtiny.engine.geometry import Geometry
-from fedtiny.models.graph import Graph, Shape
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import Shape
 from fedtiny.sparse.tensor import Indices, Mask
 
 TILE_BYTES = 1024 * 1024

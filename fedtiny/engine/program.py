@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from fedtiny.engine import abi
 from fedtiny.engine.abi import Kind
 from fedtiny.engine.liveness import Buffer, Role, peak, place
-from fedtiny.models.graph import Shape
+from fedtiny.models.ops import Shape
 
 
 @dataclass(frozen=True, slots=True)

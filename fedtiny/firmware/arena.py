@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from fedtiny.models.graph import INPUT
+from fedtiny.models.ops import INPUT
 from fedtiny.quant.integer_model import IntegerAdd, IntegerGraph
 
 ALIGNMENT = 8

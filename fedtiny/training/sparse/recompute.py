@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from fedtiny.engine import Plan, plan
-from fedtiny.models.graph import Conv, Graph
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import Conv
 from fedtiny.sparse.tensor import Mask
 
 
