@@ -40,6 +40,7 @@ from fedtiny.training.trainer import Evaluation, Trainer
 from fedtiny.wire.calibrate import RangesResult
 from fedtiny.wire.describe import Description
 from fedtiny.wire.evaluate import EvaluationResult
+from fedtiny.wire.join import JoinTask
 from fedtiny.wire.model_task import ModelTask
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
@@ -88,7 +89,7 @@ class Server:
             self.observer.on_end()
 
     def _run(self, state: ServerState | None) -> TrainedModel:
-        self.exchange.join(self.config.data.partitions)
+        self.exchange.join(self.config.data.partitions, JoinTask(self.graph))
         if state is None:
             self.observer.on_event(_started(self.config, self.graph))
             state = self._prepare()

@@ -7,8 +7,10 @@ from math import prod
 import numpy as np
 
 from fedtiny.data.statistics import Normalization
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool
+from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
+from fedtiny.models.ops import INPUT, Conv, Linear, Pool
+from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.seeding import rng
 from fedtiny.sparse.tensor import Floats, Mask
@@ -63,14 +65,14 @@ def trained_state(graph: Graph, seed: int = 0, fan_share: float = 1.0) -> dict[s
         fan_share: the share of a layer's inputs that will be present; scales are made for it.
     """
     draw, state = rng(seed, "trained"), {}
-    for name, shape in [*graph.parameters(), *graph.statistics()]:
-        if name.endswith(("bn.weight", "running_var")):
-            values = draw.uniform(0.5, 1.5, shape)
-        elif len(shape) == 1:
-            values = draw.normal(0, 0.2, shape)
+    for row in graph.parameter_table:
+        if row.kind.neutral is None:
+            values = draw.normal(0, 1.5 / np.sqrt(prod(row.shape[1:]) * fan_share), row.shape)
+        elif row.kind.neutral:  # a scale or a variance
+            values = draw.uniform(0.5, 1.5, row.shape)
         else:
-            values = draw.normal(0, 1.5 / np.sqrt(prod(shape[1:]) * fan_share), shape)
-        state[name] = values.astype(np.float32)
+            values = draw.normal(0, 0.2, row.shape)
+        state[row.name] = values.astype(np.float32)
     return state
 
 
@@ -90,6 +92,11 @@ def batch_of(graph: Graph, samples: int, seed: int = 1) -> tuple[np.ndarray, np.
     draw = np.random.default_rng(seed)
     x = draw.standard_normal((samples, *graph.input_shape)).astype(np.float32)
     return x, draw.integers(graph.classes, size=samples)
+
+
+def masks_by_parameter(model: SparseModel) -> dict[str, Mask]:
+    """The model's masks by the names of the weights."""
+    return {ParameterKind.WEIGHT.of(layer): mask for layer, mask in model.masks.items()}
 
 
 def unnormalized(channels: int) -> Normalization:

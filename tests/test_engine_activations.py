@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from builders import batch_of, random_model
+from builders import batch_of, masks_by_parameter, random_model
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,8 +18,9 @@ from fedtiny.engine.activations import pruned_layers
 from fedtiny.engine.layout import Layout, lanes_for
 from fedtiny.engine.library import EngineError, load
 from fedtiny.models import build
-from fedtiny.models.graph import BATCH_NORM_EPSILON, INPUT, Add, Conv, Graph, Linear, Node, Pool
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool
+from fedtiny.models.ops.conv import BATCH_NORM_EPSILON
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.training.masked.engine import MaskedDense
 from fedtiny.training.sparse.engine import Sparse
@@ -153,10 +154,10 @@ def assert_agrees(trainer: Executor, oracle: Pruned, x, y, tolerance: float) -> 
     """Loss and every gradient, errors relative to the largest entry."""
     loss, (expected_loss, expected) = trainer.backward(x, y), oracle.gradients(x, y)
     assert loss == pytest.approx(expected_loss, rel=tolerance)
-    masks, found = trainer.layout.masks, trainer.gradients()
+    masks, found = masks_by_parameter(trainer.model()), trainer.gradients()
     scale = max(np.abs(grad).max() for grad in expected.values())
     for name, grad in expected.items():
-        mask = masks.get(name.removesuffix(".weight"))
+        mask = masks.get(name)
         held = grad.reshape(-1) if mask is None else grad.reshape(-1)[mask.indices]
         np.testing.assert_allclose(found[name], held, rtol=0, atol=tolerance * scale, err_msg=name)
 

@@ -15,8 +15,8 @@ from fedtiny.engine.library import load
 from fedtiny.engine.options import CROSSOVER_DENSITY
 from fedtiny.engine.plan import Plan, plan
 from fedtiny.models import build
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Node, Pool
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Activation, Conv, Linear, Node, Pool
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.seeding import rng
 from fedtiny.sparse.tensor import Mask
@@ -87,7 +87,7 @@ def assert_same_bytes(trainer: Executor, other: Executor) -> None:
     for name in ("values", "grads", "momentum"):
         one, two = (t.state.arrays[name] for t in (trainer, other))
         assert one.tobytes() == two.tobytes(), name
-    for name, _ in trainer.layout.graph.statistics():
+    for name in [row.name for row in trainer.layout.graph.statistics]:
         assert trainer.state.arrays[name].tobytes() == other.state.arrays[name].tobytes(), name
 
 

@@ -60,7 +60,7 @@ def test_batch_norm_moments_are_cumulative_averages_over_micro_batches():
         for start in (0, 8, 16):
             oracle(torch.from_numpy(x[start : start + 8]))
     found, expected = trainer.batch_norm_moments(x), oracle.state()
-    assert set(found) == {name for name, _ in GRAPH.statistics()}
+    assert set(found) == {row.name for row in GRAPH.statistics}
     for name, values in found.items():
         np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-5, err_msg=name)
     assert_same(trainer.model(), model)
@@ -139,7 +139,7 @@ from fedtiny.models import build
 from fedtiny.models.sparse_model import from_state
 from fedtiny.sparse.tensor import Mask
 graph = build("smartwatch_cnn", (6, 1, 32), 3)
-state = {n: np.ones(s, np.float32) for n, s in [*graph.parameters(), *graph.statistics()]}
+state = {row.name: np.ones(row.shape, np.float32) for row in graph.parameter_table}
 masks = {l.name: Mask.full(l.weight_shape) for l in graph.prunable_layers}
 trainer = Executor(graph, from_state(graph, state, masks), EngineOptions(4))
 trainer.step(np.ones((4, 6, 1, 32), np.float32), np.zeros(4, np.int64))

@@ -10,8 +10,8 @@ from builders import random_model
 from fedtiny.aggregation.ranges import merge_ranges
 from fedtiny.data.statistics import Normalization
 from fedtiny.models import ds_cnn, mobilenet_v1, resnet8, smartwatch_cnn
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Activation, Conv, Linear, Pool
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.quant import reference

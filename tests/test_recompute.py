@@ -24,7 +24,8 @@ from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.memory.step import StepPlan
 from fedtiny.methods.device import DeviceHalf
 from fedtiny.models import build
-from fedtiny.models.graph import Conv, Graph
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import Conv
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.training.local import LocalUpdate, train_locally
 from fedtiny.training.masked.engine import MaskedDense
@@ -202,7 +203,7 @@ def test_a_device_that_recomputes_answers_with_the_same_bytes(
     ledgers: list[LedgerEntry] = []
     for size in (2 * budget, budget):
         devices = config.devices.model_copy(update={"budget_bytes": {0: size}})
-        device = Device(config.model_copy(update={"devices": devices}), 0, share, "pi_4")
+        device = Device(config.model_copy(update={"devices": devices}), 0, share, "pi_4", WATCH.to_json())
         answer = handlers.train(device, task)
         ledger = TrainResult.read(WATCH, 0, model.masks, answer).ledger
         assert ledger is not None

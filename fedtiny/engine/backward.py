@@ -16,8 +16,7 @@ from fedtiny.engine.abi import Kind
 from fedtiny.engine.forward import Forward, pooling, scattered
 from fedtiny.engine.program import Step, Terms
 from fedtiny.memory.arena import Buffer
-from fedtiny.models.graph import INPUT, Add, Conv, Linear, Pool
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Pool
 
 
 class Backward:

@@ -10,8 +10,7 @@ from fedtiny.engine.layout import Layout
 from fedtiny.engine.program import Step, Term, Terms, join
 from fedtiny.memory.arena import Buffer
 from fedtiny.memory.ledger import LedgerLine
-from fedtiny.models.graph import INPUT, Add, Conv, Linear, Node, Pool
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool
 
 _SAVED = LedgerLine.SAVED_ACTIVATIONS
 
@@ -128,7 +127,7 @@ class Forward:
         self.values[node.name] = self.saved[node.name] = (Term(out),)
 
     def _add_gate(self, node: Node) -> None:
-        if isinstance(node, Pool) or node.activation is not Activation.RELU:
+        if node.activation is not Activation.RELU:
             return
         pruned = [self.stored[name] for name in self._pruned if name in self.stored]
         if not any(term.data is data for term in self.saved[node.name] for data in pruned):

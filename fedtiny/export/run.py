@@ -55,7 +55,6 @@ def fit_run(folder: RunFolder, device: str | None = None) -> Any:
     from fedtiny.devices.catalog import get
     from fedtiny.firmware.planner import ANY_CORTEX_M4, fit, target_of
 
-    folder.load_config().model.register()
     target = ANY_CORTEX_M4 if device is None else target_of(get(device))
     return fit(integer_model(TrainedModel.load(folder.model)), target)
 
@@ -83,7 +82,6 @@ def export_run(folder: RunFolder, check: bool = True, plan: Any = None) -> dict[
 
     started = time.monotonic()
     config = folder.load_config()
-    config.model.register()
     trained, tests = TrainedModel.load(folder.model), test_sets(config)
     integer, engine = integer_model(trained), engine_of(config)
     firmware = export(integer, folder.firmware, counts(tests.all), sensor_interface(trained))

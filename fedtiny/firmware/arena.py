@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fedtiny.memory.arena import Buffer, live_bytes, place
-from fedtiny.models.graph import INPUT
+from fedtiny.models.ops import INPUT
 from fedtiny.quant.integer_model import IntegerAdd, IntegerGraph
 
 ALIGNMENT = 8

@@ -14,7 +14,7 @@ from fedtiny.errors import FedTinyError
 from fedtiny.firmware.arena import ALIGNMENT, scratch_name
 from fedtiny.firmware.plan import Kernel, Plan, Step
 from fedtiny.firmware.text import Array, check_unique, identifier, real, string
-from fedtiny.models.graph import INPUT
+from fedtiny.models.ops import INPUT
 from fedtiny.quant.integer_model import (
     ADD_LEFT_SHIFT,
     ADD_MULTIPLIER,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 
 from fedtiny import models
-from fedtiny.models.graph import Graph, Shape
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import Shape
 from fedtiny.settings import ConfigError, Section
 
 

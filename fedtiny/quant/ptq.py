@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fedtiny.data.statistics import Normalization
-from fedtiny.models.graph import INPUT, Add, Conv, Graph, Layer, Linear, Pool, Shape
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Add, Conv, Layer, Linear, Pool, Shape
 from fedtiny.models.ops.activation import Activation as Function
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.quant.fold import Doubles, FoldedLayer, fold

@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from fedtiny.models.graph import INPUT
+from fedtiny.models.ops import INPUT
 from fedtiny.quant.integer_model import (
     ADD_LEFT_SHIFT,
     ADD_MULTIPLIER,

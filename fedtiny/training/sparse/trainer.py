@@ -8,6 +8,7 @@ import numpy as np
 
 from fedtiny.engine import EngineOptions, Executor
 from fedtiny.models.graph import Graph
+from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, sparse_names
 from fedtiny.pruning.bn_selection import Moments
 from fedtiny.sparse.tensor import Floats
@@ -52,7 +53,10 @@ class EngineTrainer:
         received: dict[str, Floats] = {}
         if sgd.proximal_mu:
             source = sgd.received or model
-            held = {f"{name}.weight": weight.values for name, weight in source.weights.items()}
+            held = {
+                ParameterKind.WEIGHT.of(name): weight.values
+                for name, weight in source.weights.items()
+            }
             held |= source.dense
             received = {name: held[name].reshape(-1).copy() for name in values}
         return Penalty(sgd, values, received, low_names(sgd))
@@ -75,12 +79,14 @@ class EngineTrainer:
     def gradients(self, x: Floats, y: Labels) -> dict[str, Floats]:
         """See :meth:`fedtiny.training.trainer.Trainer.gradients`."""
         arrays = self._executor.state.arrays
-        before = {name: arrays[name].copy() for name, _ in self._graph.statistics()}
+        statistics = [row.name for row in self._graph.statistics]
+        before = {name: arrays[name].copy() for name in statistics}
         self._executor.backward(x, y)
         for name, value in before.items():
             arrays[name][:] = value
         found = self._executor.gradients()
-        return {n: found[f"{n}.weight"].astype(np.float32) for n in sparse_names(self._graph)}
+        weights = {name: found[ParameterKind.WEIGHT.of(name)] for name in sparse_names(self._graph)}
+        return {name: values.astype(np.float32) for name, values in weights.items()}
 
     def evaluate(self, x: Floats, y: Labels) -> Evaluation:
         """See :meth:`fedtiny.training.trainer.Trainer.evaluate`."""
@@ -97,8 +103,8 @@ class EngineTrainer:
         found = self._executor.batch_norm_moments(x)
         return {
             layer.name: Moments(
-                found[f"{layer.name}.bn.running_mean"],
-                found[f"{layer.name}.bn.running_var"],
+                found[ParameterKind.RUNNING_MEAN.of(layer.name)],
+                found[ParameterKind.RUNNING_VAR.of(layer.name)],
                 len(x),
             )
             for layer in self._graph.batch_norms
