@@ -56,7 +56,8 @@ def interface_of(model: IntegerGraph) -> SensorInterface:
 
 
 def export(model, directory, vectors=VECTORS, plan=None):
-    return bundle.export(model, directory, make_counts(model, vectors), interface_of(model), plan)
+    counts = make_counts(model, vectors)
+    return bundle.export(plan or lower(model), directory, counts, interface_of(model))
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +267,7 @@ def test_wrong_number_of_labels_is_refused(tmp_path):
     model = synthetic.integer_model(every_kernel(), 0.2)
     short = SensorInterface(("one",), ("x",) * 3, ("",) * 3)
     with pytest.raises(FedTinyError, match="labels: the model has 4, 1"):
-        bundle.export(model, tmp_path / "firmware", make_counts(model), short)
+        bundle.export(lower(model), tmp_path / "firmware", make_counts(model), short)
     assert not (tmp_path / "firmware").exists()
 
 

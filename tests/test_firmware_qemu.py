@@ -74,7 +74,7 @@ def emulate(plan, machine, compiled_kernels, directory, vectors=None):
 def project(tmp_path_factory):
     model, _ = model_and_vectors("smartwatch_cnn", 0.05)
     directory = tmp_path_factory.mktemp("project") / "firmware"
-    bundle.export(model, directory, synthetic.counts(model, 20), synthetic.interface(model))
+    bundle.export(lower(model), directory, synthetic.counts(model, 20), synthetic.interface(model))
     return directory
 
 

@@ -26,7 +26,7 @@ from fedtiny.errors import FedTinyError
 from fedtiny.firmware import synthetic
 from fedtiny.firmware.cost import Core
 from fedtiny.firmware.lower import dense, lower
-from fedtiny.firmware.plan import Plan, Step
+from fedtiny.firmware.plan import ExportPlan, Step
 from fedtiny.firmware.vectors import vector_file
 from fedtiny.models.graph import Graph
 from fedtiny.quant.integer_model import IntegerConv, IntegerLinear
@@ -157,7 +157,7 @@ def bench_firmware(
     )
 
 
-def _peer(graph: Graph, density: float, core: str, baseline: Plan) -> PeerCount | str:
+def _peer(graph: Graph, density: float, core: str, baseline: ExportPlan) -> PeerCount | str:
     if CORES[core] is not Core.M4:
         return "compiles for cores with DSP instructions only"
     if baseline.flash_bytes > PEER_FLASH_BYTES:
@@ -173,7 +173,9 @@ def _peer(graph: Graph, density: float, core: str, baseline: Plan) -> PeerCount 
             return str(error)
 
 
-def _run_all(plan: Plan, baseline: Plan, core: str, vectors: bytes) -> dict[str, Emulation]:
+def _run_all(
+    plan: ExportPlan, baseline: ExportPlan, core: str, vectors: bytes
+) -> dict[str, Emulation]:
     target = qemu.machine(f"qemu-{core}")
     with tempfile.TemporaryDirectory() as place:
         directory = Path(place)
@@ -190,7 +192,7 @@ def _run_all(plan: Plan, baseline: Plan, core: str, vectors: bytes) -> dict[str,
 
 
 def _compare(
-    i: int, ours: Step, theirs: Step, plan: Plan, runs: Mapping[str, Emulation]
+    i: int, ours: Step, theirs: Step, plan: ExportPlan, runs: Mapping[str, Emulation]
 ) -> LayerComparison:
     node = ours.node
     channels, height, width = plan.model.activations[node.name].shape
@@ -208,8 +210,8 @@ def _compare(
 
 def _total(
     layers: list[LayerComparison],
-    plan: Plan,
-    baseline: Plan,
+    plan: ExportPlan,
+    baseline: ExportPlan,
     runs: Mapping[str, Emulation],
     convs_only: bool,
 ) -> Total:

@@ -9,12 +9,16 @@ from fedtiny.boards import emulated, qemu
 from fedtiny.boards.kernels import CompiledKernels
 from fedtiny.firmware import synthetic
 from fedtiny.firmware.emit import constant_arrays, sources
-from fedtiny.firmware.plan import Plan
+from fedtiny.firmware.plan import ExportPlan
 from fedtiny.firmware.text import Array
 
 
 def run(
-    plan: Plan, target: qemu.Machine, kernels: CompiledKernels, vectors: bytes, directory: Path
+    plan: ExportPlan,
+    target: qemu.Machine,
+    kernels: CompiledKernels,
+    vectors: bytes,
+    directory: Path,
 ) -> emulated.Emulation:
     """Build the plan's self-test with ``kernels`` and run it.
 

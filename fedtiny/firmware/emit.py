@@ -12,7 +12,7 @@ import numpy as np
 import fedtiny
 from fedtiny.errors import FedTinyError
 from fedtiny.firmware.arena import ALIGNMENT, scratch_name
-from fedtiny.firmware.plan import Kernel, Plan, Step
+from fedtiny.firmware.plan import ExportPlan, Kernel, Step
 from fedtiny.firmware.text import Array, check_unique, identifier, real, string
 from fedtiny.models.graph import INPUT
 from fedtiny.quant.integer_model import (
@@ -46,7 +46,7 @@ class SensorInterface:
     channels: tuple[str, ...]
     units: tuple[str, ...]
 
-    def check(self, plan: Plan) -> None:
+    def check(self, plan: ExportPlan) -> None:
         """Raise FedTinyError unless there is one name per class and channel."""
         for what, names, count in (
             ("labels", self.labels, plan.model.output.shape[0]),
@@ -76,7 +76,7 @@ PACKAGING = (
 """Generated files for build systems and boards: CMake, PlatformIO, CMSIS-Pack, Zephyr, Arduino."""
 
 
-def sources(plan: Plan, interface: SensorInterface) -> dict[str, str]:
+def sources(plan: ExportPlan, interface: SensorInterface) -> dict[str, str]:
     """The text of every file of :data:`CODE`, by name."""
     check_unique(step.node.name for step in plan.steps)
     interface.check(plan)
@@ -85,7 +85,7 @@ def sources(plan: Plan, interface: SensorInterface) -> dict[str, str]:
 
 
 def packaging(
-    plan: Plan, interface: SensorInterface, runtime_sources: Sequence[str]
+    plan: ExportPlan, interface: SensorInterface, runtime_sources: Sequence[str]
 ) -> dict[str, str]:
     """The text of every file of :data:`PACKAGING`, by path.
 
@@ -102,7 +102,7 @@ def packaging(
     return {name: render(name, context) for name in PACKAGING}
 
 
-def _context(plan: Plan, interface: SensorInterface) -> Context:
+def _context(plan: ExportPlan, interface: SensorInterface) -> Context:
     model = plan.model
     return {
         "version": fedtiny.__version__,
@@ -130,7 +130,7 @@ def render(name: str, context: Context) -> str:
     return _environment().get_template(f"{name}.jinja").render(context)
 
 
-def constant_arrays(plan: Plan) -> list[Array]:
+def constant_arrays(plan: ExportPlan) -> list[Array]:
     """All constant data of the model: its size in flash is ``plan.flash_bytes``."""
     entry = plan.model.input_quantization
     arrays = [
@@ -169,7 +169,7 @@ def _layer_arrays(step: Step) -> list[Array]:
     ]
 
 
-def _step(step: Step, plan: Plan) -> Context:
+def _step(step: Step, plan: ExportPlan) -> Context:
     """Symbol, comment and body of the step's function; where it leaves its result."""
     node = step.node
     match node:
@@ -194,7 +194,7 @@ def _step(step: Step, plan: Plan) -> Context:
     }
 
 
-def _layer_call(step: Step, node: IntegerConv | IntegerLinear, plan: Plan) -> Context:
+def _layer_call(step: Step, node: IntegerConv | IntegerLinear, plan: ExportPlan) -> Context:
     source, output = plan.model.activations[node.input], plan.model.activations[node.name]
     out, height, width, inner = node.weight.shape
     if isinstance(node, IntegerConv):
@@ -230,7 +230,7 @@ def _layer_call(step: Step, node: IntegerConv | IntegerLinear, plan: Plan) -> Co
     return call | _common_call(step, plan)
 
 
-def _add_call(step: Step, node: IntegerAdd, plan: Plan) -> Context:
+def _add_call(step: Step, node: IntegerAdd, plan: ExportPlan) -> Context:
     tensors, offsets = plan.model.activations, plan.arena.offsets
     return {
         "left": offsets[node.left],
@@ -246,7 +246,7 @@ def _add_call(step: Step, node: IntegerAdd, plan: Plan) -> Context:
     } | _common_call(step, plan)
 
 
-def _pool_call(step: Step, node: IntegerPool, plan: Plan) -> Context:
+def _pool_call(step: Step, node: IntegerPool, plan: ExportPlan) -> Context:
     source, output = plan.model.activations[node.input], plan.model.activations[node.name]
     return {
         "stride": node.stride,
@@ -258,7 +258,7 @@ def _pool_call(step: Step, node: IntegerPool, plan: Plan) -> Context:
     } | _common_call(step, plan)
 
 
-def _common_call(step: Step, plan: Plan) -> dict[str, Any]:
+def _common_call(step: Step, plan: ExportPlan) -> dict[str, Any]:
     return {
         "function": step.kernel.value,
         "dense": step.calls_cmsis_nn,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from fedtiny.firmware.arena import plan_arena
 from fedtiny.firmware.candidates import candidates
 from fedtiny.firmware.cost import Core
-from fedtiny.firmware.plan import Plan, Step
+from fedtiny.firmware.plan import ExportPlan, Step
 from fedtiny.quant.integer_model import IntegerGraph
 
 SCRATCH_LIMIT_BYTES = 64 * 1024
@@ -51,7 +51,7 @@ def lower(
     policy: Policy = fastest,
     scratch_limit_bytes: int = SCRATCH_LIMIT_BYTES,
     core: Core = Core.M4,
-) -> Plan:
+) -> ExportPlan:
     """A plan for ``model``.
 
     Args:
@@ -65,7 +65,7 @@ def lower(
     return assemble(model, chosen)
 
 
-def assemble(model: IntegerGraph, steps: Sequence[Step]) -> Plan:
+def assemble(model: IntegerGraph, steps: Sequence[Step]) -> ExportPlan:
     """The plan of chosen steps, one for each node in order; lays out the arena."""
     arena = plan_arena(model, {step.node.name: step.scratch_bytes for step in steps})
-    return Plan(model, tuple(steps), arena)
+    return ExportPlan(model, tuple(steps), arena)

@@ -65,7 +65,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plan:
+class ExportPlan:
     """Everything the emitter needs: the model, its steps in execution order, and the arena."""
 
     model: IntegerGraph

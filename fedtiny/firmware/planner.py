@@ -21,7 +21,7 @@ from fedtiny.firmware.arena import Arena, plan_arena
 from fedtiny.firmware.candidates import candidates
 from fedtiny.firmware.cost import Core, core_of
 from fedtiny.firmware.lower import SCRATCH_LIMIT_BYTES, assemble, fastest
-from fedtiny.firmware.plan import Plan, Step
+from fedtiny.firmware.plan import ExportPlan, Step
 from fedtiny.models.graph import INPUT
 from fedtiny.quant.integer_model import IntegerGraph
 
@@ -71,7 +71,7 @@ class Fit:
     """
 
     target: Target
-    plan: Plan
+    plan: ExportPlan
     problems: tuple[str, ...]
 
     @property
@@ -86,7 +86,7 @@ class Fit:
         limit = self.target.arena_bytes
         return None if limit is None else limit - self.plan.arena.nbytes
 
-    def require(self) -> Plan:
+    def require(self) -> ExportPlan:
         """The plan.
 
         Raises:
@@ -128,7 +128,7 @@ def fit(model: IntegerGraph, target: Target) -> Fit:
     return Fit(target, plan, tuple(_problems(plan, target)))
 
 
-def _plan(model: IntegerGraph, target: Target, margin: int) -> Plan:
+def _plan(model: IntegerGraph, target: Target, margin: int) -> ExportPlan:
     """The fastest steps whose scratch leaves ``margin`` bytes of RAM beside the live tensors."""
     live = plan_arena(model, {}).live_bytes
     limits = [_scratch_limit(target, nbytes + margin) for nbytes in live]
@@ -172,7 +172,7 @@ def _shrunk(
 
 
 def _flash_bytes(model: IntegerGraph, steps: Sequence[Step]) -> int:
-    return Plan(model, tuple(steps), Arena({}, 0, ())).flash_bytes
+    return ExportPlan(model, tuple(steps), Arena({}, 0, ())).flash_bytes
 
 
 def _price(step: Step, smaller: Step) -> float:
@@ -180,7 +180,7 @@ def _price(step: Step, smaller: Step) -> float:
     return (smaller.instructions - step.instructions) / (step.flash_bytes - smaller.flash_bytes)
 
 
-def _problems(plan: Plan, target: Target) -> list[str]:
+def _problems(plan: ExportPlan, target: Target) -> list[str]:
     problems = []
     if target.flash_bytes is not None and plan.flash_bytes > target.flash_bytes:
         problems.append(_flash_problem(plan, target.flash_bytes))
@@ -189,7 +189,7 @@ def _problems(plan: Plan, target: Target) -> list[str]:
     return problems
 
 
-def _flash_problem(plan: Plan, limit: int) -> str:
+def _flash_problem(plan: ExportPlan, limit: int) -> str:
     largest = max(plan.steps, key=lambda step: step.flash_bytes)
     weights = sum(layer.weight.nnz for layer in plan.model.layers)
     keep = max(0, int(weights * (1 - (plan.flash_bytes - limit) / plan.flash_bytes)))
@@ -200,7 +200,7 @@ def _flash_problem(plan: Plan, limit: int) -> str:
     )
 
 
-def _ram_problem(plan: Plan, limit: int) -> str:
+def _ram_problem(plan: ExportPlan, limit: int) -> str:
     step = max(range(len(plan.steps)), key=lambda i: plan.arena.live_bytes[i])
     node = plan.steps[step].node
     tensors = [*node.inputs, node.name]
