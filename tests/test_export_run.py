@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from fedtiny.bench import synthetic
 from fedtiny.cli import app
 from fedtiny.data.dataset import SensorSpec
 from fedtiny.data.statistics import Normalization
 from fedtiny.errors import FedTinyError
 from fedtiny.export.run import export_run, fit_run
-from fedtiny.firmware import synthetic
 from fedtiny.firmware.planner import DoesNotFitError
 from fedtiny.models import smartwatch_cnn
 from fedtiny.models.graph import INPUT

@@ -7,8 +7,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from fedtiny.bench import synthetic
 from fedtiny.export import bundle
-from fedtiny.firmware import synthetic
 from fedtiny.firmware.lower import lower
 from fedtiny.models import resnet8
 

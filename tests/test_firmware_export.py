@@ -10,15 +10,17 @@ import zlib
 import numpy as np
 import pytest
 
+from fedtiny.bench import synthetic
 from fedtiny.boards import elf, host, toolchain
 from fedtiny.boards.toolchain import ToolchainError
 from fedtiny.errors import FedTinyError
 from fedtiny.export import bundle
-from fedtiny.firmware import synthetic, text
-from fedtiny.firmware.emit import SensorInterface, constant_arrays
-from fedtiny.firmware.encode import WeightFormat
+from fedtiny.firmware import text
+from fedtiny.firmware.emit import constant_arrays
+from fedtiny.firmware.interface import SensorInterface
 from fedtiny.firmware.lower import dense, lower
 from fedtiny.firmware.plan import Kernel
+from fedtiny.firmware.streams import WeightFormat
 from fedtiny.models import ds_cnn, mobilenet_v1, resnet8, smartwatch_cnn
 from fedtiny.models.graph import INPUT, Add, Conv, Graph, Linear, Pool
 from fedtiny.models.ops.activation import Activation
@@ -94,9 +96,9 @@ def test_depthwise_models_match(graph, tmp_path):
 
 def choose_format(weight_format):
     def policy(candidates):
-        encoded = (c for c in candidates if c.encoded and c.encoded.format is weight_format)
+        streams = (c for c in candidates if c.streams and c.streams.format is weight_format)
         return max(
-            encoded, key=lambda c: c.kernel is Kernel.SPARSE_CONV_PLANAR, default=candidates[0]
+            streams, key=lambda c: c.kernel is Kernel.SPARSE_CONV_PLANAR, default=candidates[0]
         )
 
     policy.__name__ = weight_format.name

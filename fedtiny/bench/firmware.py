@@ -19,17 +19,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fedtiny.bench import synthetic
 from fedtiny.boards import plan_run, qemu
 from fedtiny.boards.emulated import Emulation
 from fedtiny.boards.kernels import compile_portable, compile_with_cmsis_nn
 from fedtiny.errors import FedTinyError
-from fedtiny.firmware import synthetic
-from fedtiny.firmware.cost import Core
+from fedtiny.firmware.cores import Core
 from fedtiny.firmware.lower import dense, lower
 from fedtiny.firmware.plan import ExportPlan, Step
 from fedtiny.firmware.vectors import vector_file
 from fedtiny.models.graph import Graph
-from fedtiny.quant.integer_model import IntegerConv, IntegerLinear
+from fedtiny.quant.ops.conv import IntegerConv
+from fedtiny.quant.ops.linear import IntegerLinear
 
 if TYPE_CHECKING:
     from fedtiny.bench.peer import PeerCount
@@ -195,11 +196,11 @@ def _compare(
     i: int, ours: Step, theirs: Step, plan: ExportPlan, runs: Mapping[str, Emulation]
 ) -> LayerComparison:
     node = ours.node
-    channels, height, width = plan.model.activations[node.name].shape
+    channels, height, width = plan.model.tensors[node.name].shape
     return LayerComparison(
         name=node.name,
         kernel=ours.kernel.value,
-        format=None if ours.encoded is None else ours.encoded.format.name,
+        format=None if ours.streams is None else ours.streams.format.name,
         density=node.weight.density if isinstance(node, IntegerConv | IntegerLinear) else None,
         map=f"{height}x{width}x{channels}",
         instructions={name: run.layers[i].instructions for name, run in runs.items()},

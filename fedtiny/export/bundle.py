@@ -8,11 +8,11 @@ from fedtiny.boards import elf, host, toolchain
 from fedtiny.errors import FedTinyError
 from fedtiny.export.project import BUILD, describe_project, write_project
 from fedtiny.export.report import FirmwareReport, layer_reports
-from fedtiny.firmware.emit import SensorInterface
+from fedtiny.firmware.interface import SensorInterface
 from fedtiny.firmware.plan import ExportPlan
 from fedtiny.firmware.planner import ANY_CORTEX_M4, Target
 from fedtiny.firmware.vectors import vector_file
-from fedtiny.quant.integer_model import Int16s
+from fedtiny.quant.tensors import Int16s
 
 VERSION_TIMEOUT_S = 30.0
 

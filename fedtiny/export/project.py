@@ -13,7 +13,8 @@ from pathlib import Path
 import fedtiny
 from fedtiny.errors import FedTinyError
 from fedtiny.export.report import FirmwareReport
-from fedtiny.firmware.emit import SensorInterface, packaging, render, sources
+from fedtiny.firmware.emit import packaging, render, sources
+from fedtiny.firmware.interface import SensorInterface
 from fedtiny.firmware.plan import ExportPlan
 from fedtiny.firmware.planner import Target
 

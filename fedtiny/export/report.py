@@ -62,7 +62,7 @@ def layer_reports(plan: ExportPlan) -> tuple[LayerReport, ...]:
 def _layer_report(step: Step, live_bytes: int) -> LayerReport:
     weight_format, density = None, None
     if isinstance(step.node, IntegerLayer):
-        weight_format = "int8" if step.encoded is None else step.encoded.format.name
+        weight_format = "int8" if step.streams is None else step.streams.format.name
         density = step.node.weight.density
     return LayerReport(
         step.node.name,

@@ -15,11 +15,12 @@ from fedtiny.data.dataset import Dataset, concatenate
 from fedtiny.data.federation import load_federation
 from fedtiny.devices.catalog import get
 from fedtiny.export.bundle import export
-from fedtiny.firmware.emit import SensorInterface
+from fedtiny.firmware.interface import SensorInterface
 from fedtiny.firmware.planner import ANY_CORTEX_M4, Fit, fit, target_of
 from fedtiny.quant import reference
-from fedtiny.quant.integer_model import Int16s, IntegerGraph
+from fedtiny.quant.integer_model import IntegerGraph
 from fedtiny.quant.ptq import quantize
+from fedtiny.quant.tensors import Int16s
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.training.choice import UNBOUND, TrainingEngine, engine_for

@@ -1,4 +1,4 @@
-"""From an integer model to a plan, by a policy: a function from candidates to one of them.
+"""From an integer model to a plan, by a policy: a function from ways to compute a node to one.
 
 :func:`fastest` is the default. The planner (:mod:`fedtiny.firmware.planner`) adds a device's
 limits; tests force kernels and formats.
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from fedtiny.firmware.arena import plan_arena
-from fedtiny.firmware.candidates import candidates
-from fedtiny.firmware.cost import Core
+from fedtiny.firmware.cores import Core
 from fedtiny.firmware.plan import ExportPlan, Step
+from fedtiny.firmware.ways import ways
 from fedtiny.quant.integer_model import IntegerGraph
 
 SCRATCH_LIMIT_BYTES = 64 * 1024
@@ -24,7 +24,7 @@ DENSE_MARGIN = 0.1
 """Share of the dense kernel's instructions that a sparse one must be predicted to save."""
 
 Policy = Callable[[Sequence[Step]], Step]
-"""Chooses among the candidates for one node; the first for a layer is the dense kernel."""
+"""Chooses among the ways to compute one node; the first for a layer is the dense kernel."""
 
 
 def fastest(steps: Sequence[Step]) -> Step:
@@ -35,7 +35,7 @@ def fastest(steps: Sequence[Step]) -> Step:
     """
     fewest = min(step.instructions for step in steps)
     first = steps[0]
-    if first.encoded is None and first.instructions * (1 - DENSE_MARGIN) < fewest:
+    if first.streams is None and first.instructions * (1 - DENSE_MARGIN) < fewest:
         return first
     near = (step for step in steps if step.instructions <= (1 + FLASH_TOLERANCE) * fewest)
     return min(near, key=lambda step: (step.flash_bytes, step.instructions, step.scratch_bytes))
@@ -61,7 +61,7 @@ def lower(
             for which a single row needs more takes that.
         core: whose instructions are predicted.
     """
-    chosen = [policy(candidates(node, model, core, scratch_limit_bytes)) for node in model.nodes]
+    chosen = [policy(ways(node, model, core, scratch_limit_bytes)) for node in model.nodes]
     return assemble(model, chosen)
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from fedtiny.models.graph import BATCH_NORM_EPSILON, Conv, Layer
 from fedtiny.models.sparse_model import SparseModel
-from fedtiny.quant.integer_model import Int32s, QuantizationError
+from fedtiny.quant.tensors import Int32s, QuantizationError
 from fedtiny.sparse.tensor import Mask
 
 Doubles = npt.NDArray[np.float64]

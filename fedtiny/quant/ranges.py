@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from fedtiny.quant.integer_model import QuantizationError
+from fedtiny.quant.tensors import QuantizationError
 
 Ranges = Mapping[str, tuple[float, float]]
-"""(minimum, maximum) of each tensor by name: the input's, and every node's after its ReLU."""
+"""(minimum, maximum) of each tensor by name: those of ``Graph.observed``."""
 
 
 def merge_ranges(devices: Iterable[Ranges]) -> dict[str, tuple[float, float]]:
