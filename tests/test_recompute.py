@@ -203,7 +203,9 @@ def test_a_device_that_recomputes_answers_with_the_same_bytes(
     ledgers: list[LedgerEntry] = []
     for size in (2 * budget, budget):
         devices = config.devices.model_copy(update={"budget_bytes": {0: size}})
-        device = Device(config.model_copy(update={"devices": devices}), 0, share, "pi_4", WATCH.to_json())
+        device = Device(
+            config.model_copy(update={"devices": devices}), 0, share, "pi_4", WATCH.to_json()
+        )
         answer = handlers.train(device, task)
         ledger = TrainResult.read(WATCH, 0, model.masks, answer).ledger
         assert ledger is not None
