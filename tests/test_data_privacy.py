@@ -21,8 +21,9 @@ from fedtiny.models.initial import initial_state
 from fedtiny.models.sparse_model import from_state
 from fedtiny.runs.folder import RunFolder
 from fedtiny.seeding import rng
+from fedtiny.wire.model_task import ModelTask
 from fedtiny.wire.packet import Packet
-from fedtiny.wire.tasks import ModelTask, TrainTask
+from fedtiny.wire.train import TrainTask
 from sims.backends import Backend, run_federation
 from sims.flower_run import APP, SWITCHES
 
