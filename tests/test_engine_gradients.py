@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from engine_models import batch_of, random_model
+from builders import batch_of, masks_by_parameter, random_model
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from fedtiny.engine import EngineOptions, Executor, available
 from fedtiny.engine.library import load
 from fedtiny.models import build
-from fedtiny.models.graph import BATCH_NORM_EPSILON, INPUT, Add, Conv, Graph, Linear, Node, Pool
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool
+from fedtiny.models.ops.conv import BATCH_NORM_EPSILON
 from fedtiny.models.sparse_model import SparseModel
 
 torch.set_num_threads(1)
@@ -34,7 +36,7 @@ class Oracle:
         values = {INPUT: torch.tensor(x, dtype=torch.float64)}
         for node in self.graph.nodes:
             values[node.name] = self._node(node, values, training)
-        return values[self.graph.nodes[-1].name].flatten(1)
+        return values[self.graph.logits].flatten(1)
 
     def _node(self, node: Node, values: dict[str, torch.Tensor], training: bool) -> torch.Tensor:
         x = values[node.inputs[0]]
@@ -49,7 +51,7 @@ class Oracle:
             case Pool():
                 pool = F.avg_pool2d if node.kind == "avg" else F.max_pool2d
                 return pool(x, *node.window(tuple(x.shape[1:])))
-        return F.relu(x) if node.relu else x
+        return F.relu(x) if node.activation is Activation.RELU else x
 
     def _conv(self, node: Conv, x: torch.Tensor, training: bool) -> torch.Tensor:
         t, bias = self.tensors, self.tensors.get(f"{node.name}.bias")
@@ -81,13 +83,13 @@ def assert_agrees(trainer: Executor, oracle: Oracle, x, y, tolerance: float) -> 
     loss = trainer.backward(x, y)
     expected_loss, expected = oracle.gradients(x, y)
     assert loss == pytest.approx(expected_loss, rel=tolerance)
-    masks, found = oracle.model.masks, trainer.gradients()
+    masks, found = masks_by_parameter(oracle.model), trainer.gradients()
     scale = max(np.abs(grad).max() for grad in expected.values())
     for name, grad in expected.items():
-        mask = masks.get(name.removesuffix(".weight"))
+        mask = masks.get(name)
         held = grad.reshape(-1) if mask is None else grad.reshape(-1)[mask.indices]
         np.testing.assert_allclose(found[name], held, rtol=0, atol=tolerance * scale, err_msg=name)
-    for name, _ in oracle.graph.statistics():
+    for name in [row.name for row in oracle.graph.statistics]:
         statistic = trainer.state.arrays[name]
         expected_statistic = oracle.tensors[name].numpy()
         np.testing.assert_allclose(statistic, expected_statistic, rtol=tolerance, atol=tolerance)
@@ -144,6 +146,9 @@ def test_float32_gradients_hold_at_high_density_where_no_relu_flips(name):
         assert_agrees(trainer, Oracle(graph, model), x, y, 1e-4)
 
 
+ACTIVATIONS = st.sampled_from([Activation.NONE, Activation.RELU])
+
+
 @st.composite
 def graphs(draw: st.DrawFn) -> Graph:
     """A stem, the layer under test, perhaps a residual sum around a second one, pooling."""
@@ -156,26 +161,30 @@ def graphs(draw: st.DrawFn) -> Graph:
         "body", "stem", channels, out, (draw(side), draw(side)),
         (draw(side), draw(side)) if strided else (1, 1),
         (draw(st.integers(0, 3)), draw(st.integers(0, 3))),
-        channels if depthwise else 1, draw(st.booleans()), draw(st.booleans()), "b",
+        channels if depthwise else 1, draw(st.booleans()), draw(ACTIVATIONS), "b",
     )  # fmt: skip
     assume(min(body.output_shape((channels, height, width))) >= 1)
     nodes: list[Node] = [
-        Conv("stem", INPUT, 2, channels, (3, 3), padding=(1, 1), relu=draw(st.booleans())), body
+        Conv(
+            "stem", INPUT, 2, channels, (3, 3), padding=(1, 1), activation=draw(ACTIVATIONS),
+            prunable=False,
+        ),
+        body,
     ]  # fmt: skip
     last = "body"
     if draw(st.booleans()):
         nodes.append(
-            Conv("again", "body", out, out, (1, 3), padding=(0, 1), relu=draw(st.booleans()))
+            Conv("again", "body", out, out, (1, 3), padding=(0, 1), activation=draw(ACTIVATIONS))
         )
         sides = draw(st.permutations(["again", "body"]))
-        nodes.append(Add("sum", *sides, relu=draw(st.booleans())))
+        nodes.append(Add("sum", *sides, activation=draw(ACTIVATIONS)))
         last = "sum"
     _, out_h, out_w = body.output_shape((channels, height, width))
     kernel = (min(out_h, draw(side)), min(out_w, draw(side)))
     stride = (draw(side), draw(side))
     pool = Pool("pool", last, draw(st.sampled_from(["avg", "max"])), kernel, stride)
     features = np.prod(pool.output_shape((out, out_h, out_w)))
-    nodes += [pool, Linear("classifier", "pool", int(features), 3)]
+    nodes += [pool, Linear("classifier", "pool", int(features), 3, prunable=False)]
     return Graph("random", (2, height, width), tuple(nodes))
 
 
@@ -212,19 +221,24 @@ def test_any_layer_matches_autograd(lib64, graph, density, samples, recompute, c
     assert_agrees(trainer, Oracle(graph, model), x, y, 1e-10)
 
 
+ACTIVATED = (Activation.NONE, Activation.RELU)
+
+
 def residual_tangle(depth: int) -> Graph:
     """Identity sums in a chain, then a sum of two sums and a tensor added to itself."""
-    nodes: list[Node] = [Conv("c0", INPUT, 2, 4, (3, 3), padding=(1, 1))]
+    nodes: list[Node] = [Conv("c0", INPUT, 2, 4, (3, 3), padding=(1, 1), prunable=False)]
     last = "c0"
     for i in range(1, depth + 1):
-        nodes.append(Conv(f"c{i}", last, 4, 4, (3, 3), padding=(1, 1), relu=i % 3 == 0))
-        nodes.append(Add(f"a{i}", f"c{i}", last, relu=i % 2 == 0))
+        nodes.append(
+            Conv(f"c{i}", last, 4, 4, (3, 3), padding=(1, 1), activation=ACTIVATED[i % 3 == 0])
+        )
+        nodes.append(Add(f"a{i}", f"c{i}", last, activation=ACTIVATED[i % 2 == 0]))
         last = f"a{i}"
     nodes += [
         Add("sums", last, f"a{max(1, depth - 1)}"),
-        Add("twice", "sums", "sums", relu=False),
+        Add("twice", "sums", "sums", activation=Activation.NONE),
         Pool("pool", "twice"),
-        Linear("classifier", "pool", 4, 3),
+        Linear("classifier", "pool", 4, 3, prunable=False),
     ]
     return Graph("tangle", (2, 5, 6), tuple(nodes))
 
@@ -307,6 +321,6 @@ def test_steps_follow_sgd_of_the_masked_dense_network(lib64):
         assert trainer.step(x, y) == pytest.approx(loss.item(), rel=1e-8)
     for name, tensor in trained.items():
         expected = tensor.detach().numpy().reshape(-1)
-        mask = model.masks.get(name.removesuffix(".weight"))
+        mask = masks_by_parameter(model).get(name)
         held = expected if mask is None else expected[mask.indices]
         np.testing.assert_allclose(trainer.state.parameters[name], held, atol=1e-8, err_msg=name)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Conv, Linear, Pool
 from fedtiny.models.zoo.resnet8 import resnet8
 from fedtiny.pruning.schedule import Granularity, Order, PruningSchedule, ScheduleError
 
@@ -81,10 +82,18 @@ def test_every_layer_is_reached_whatever_the_interval(interval, granularity, ord
 
 def graph(*blocks):
     convolutions = [
-        Conv(f"conv{i}", f"conv{i - 1}" if i else INPUT, 2, 2, (1, 1), block=block)
+        Conv(
+            f"conv{i}",
+            f"conv{i - 1}" if i else INPUT,
+            2,
+            2,
+            (1, 1),
+            block=block,
+            prunable=i > 0,
+        )
         for i, block in enumerate(blocks)
     ]
-    tail = [Pool("pool", convolutions[-1].name), Linear("classifier", "pool", 2, 2)]
+    tail = [Pool("pool", convolutions[-1].name), Linear("classifier", "pool", 2, 2, prunable=False)]
     return Graph("tiny", (2, 4, 4), (*convolutions, *tail))
 
 

@@ -10,9 +10,9 @@ import torch
 from array_samples import ArraySamples
 
 from fedtiny.bench.workload import workload
-from fedtiny.config.sections import TrainingConfig
 from fedtiny.errors import FedTinyError
 from fedtiny.training.choice import engine_for
+from fedtiny.training.config import TrainingConfig
 from fedtiny.training.masked.engine import MaskedDense
 from fedtiny.training.masked.trainer import TorchTrainer
 from fedtiny.training.sparse.engine import Sparse

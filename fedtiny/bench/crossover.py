@@ -18,8 +18,9 @@ from fedtiny.engine.abi import Kind
 from fedtiny.engine.options import CROSSOVER_DENSITY
 from fedtiny.engine.plan import Which
 from fedtiny.errors import FedTinyError
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool, Shape
+from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
+from fedtiny.models.ops import INPUT, Conv, Linear, Pool, Shape
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.seeding import rng
 from fedtiny.sparse.tensor import Floats, Mask
@@ -51,13 +52,13 @@ class Case:
             "crossover",
             self.input_shape,
             (
-                Conv("first", INPUT, channels, channels, (1, 1), groups=channels),
+                Conv("first", INPUT, channels, channels, (1, 1), groups=channels, prunable=False),
                 Conv(
                     "layer", "first", channels, self.out_channels, self.kernel, self.stride,
                     padding, block="layer",
                 ),
                 Pool("pool", "layer"),
-                Linear("classifier", "pool", self.out_channels, 2),
+                Linear("classifier", "pool", self.out_channels, 2, prunable=False),
             ),
         )  # fmt: skip
 

@@ -8,7 +8,6 @@ from math import prod
 import numpy as np
 
 from fedtiny.config import RunConfig
-from fedtiny.config.methods import DeviceRule
 from fedtiny.devices.catalog import get
 from fedtiny.devices.planner import plan_device
 from fedtiny.memory.ledger import LedgerEntry, LedgerLine, MemoryPrediction
@@ -28,10 +27,8 @@ def engine_of(config: RunConfig) -> TrainingEngine:
     Raises:
         FedTinyError: as :func:`fedtiny.training.choice.engine_for`.
     """
-    pruning = config.pruning
-    return engine_for(
-        config.training, density=pruning.trained_density, saved_density=pruning.saved_density
-    )
+    method = config.method
+    return engine_for(config.training, density=method.density, saved_density=method.saved_density)
 
 
 def memory_plan(
@@ -99,7 +96,7 @@ def nominal_masks(config: RunConfig, graph: Graph) -> dict[str, Mask]:
 
     They are full for a method that has devices hold every weight, if only for one step.
     """
-    density = 1.0 if config.pruning.traits.dense_step else config.pruning.density
+    density = 1.0 if config.method.dense_step else config.pruning.density
     sizes = {layer.name: prod(layer.weight_shape) for layer in graph.prunable_layers}
     counts = layer_counts(uniform(sizes, density), sizes)
     return {
@@ -114,17 +111,8 @@ def _spread(count: int, size: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]
 
 def largest_request(config: RunConfig, graph: Graph) -> dict[str, int]:
     """The quotas of the adjustment that asks for most gradients; empty if nothing is adjusted."""
-    traits = config.pruning.traits
-    if not traits.adjusts:
+    method = config.method
+    if not method.adjusts:
         return {}
-    masks, schedule = nominal_masks(config, graph), config.schedule
-    if traits.rule is DeviceRule.SQUARES:
-        return {name: mask.size - mask.nnz for name, mask in masks.items() if mask.nnz < mask.size}
-    requests: list[dict[str, int]] = [{}]
-    for round in range(1, schedule.stop + 1):
-        counter = schedule.adjustment(round)
-        if counter is not None:
-            names = schedule.block(graph, counter)
-            quotas = {n: schedule.quota(round, masks[n].nnz, masks[n].size) for n in names}
-            requests.append({name: quota for name, quota in quotas.items() if quota})
-    return max(requests, key=lambda request: sum(request.values()))
+    masks = nominal_masks(config, graph)
+    return dict(method.device.largest_request(method.schedule, graph, masks))

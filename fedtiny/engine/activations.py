@@ -20,7 +20,7 @@ from __future__ import annotations
 from math import ceil
 
 from fedtiny.engine.layout import Layout
-from fedtiny.models.graph import Add, Pool, Shape
+from fedtiny.models.ops import Add, Pool, Shape
 
 
 def pruned_layers(layout: Layout) -> tuple[str, ...]:

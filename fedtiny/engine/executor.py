@@ -165,7 +165,7 @@ class Executor:
         Returns:
             float32 arrays by statistic name (``stem.bn.running_mean`` …).
         """
-        names = [name for name, _ in self.layout.graph.statistics()]
+        names = [row.name for row in self.layout.graph.statistics]
         before = {name: self.state.arrays[name].copy() for name in names}
         seen = 0
         for x in batches:

@@ -23,7 +23,8 @@ from fedtiny.engine.program import Program, Step
 from fedtiny.engine.state import state_items
 from fedtiny.memory.arena import Buffer
 from fedtiny.memory.ledger import LedgerLine
-from fedtiny.models.graph import Graph, Linear
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import Activation, Conv, Linear, Node
 from fedtiny.sparse.tensor import Mask
 
 _FIXED_BYTES = 2 * abi.ALIGNMENT_BYTES + 2 * 8
@@ -63,7 +64,8 @@ class Plan:
         quotas: weights to grow by layer name; their buffers are then part of the plan.
 
     Raises:
-        EngineError: the graph does not end in a linear layer without ReLU, or a mask is missing.
+        EngineError: the logits are not those of a linear layer without activation that no other
+            node reads, a node asks for what the engine cannot do, or a mask is missing.
     """
 
     def __init__(self, layout: Layout, quotas: Mapping[str, int] | None = None) -> None:
@@ -78,7 +80,7 @@ class Plan:
             Which.TRAIN: Program.of(train.steps),
             Which.EVALUATE: Program.of(evaluate.steps),
         }
-        self.logits = evaluate.stored[layout.graph.nodes[-1].name]
+        self.logits = evaluate.stored[layout.graph.logits]
         self.growth = compile_growth(layout, self.quotas) if quotas else None
 
     @cached_property
@@ -176,15 +178,14 @@ def compile_ranges(layout: Layout) -> tuple[Program, Mapping[str, Buffer]]:
 
 def _loss_step(forward: Forward) -> Step:
     graph = forward.layout.graph
-    last = graph.nodes[-1].name
-    return Step(Kind.LOSS, last, shape=graph.shapes[last], input=forward.stored[last])
+    logits = graph.logits
+    return Step(Kind.LOSS, logits, shape=graph.shapes[logits], input=forward.stored[logits])
 
 
 def _check(layout: Layout) -> None:
     graph = layout.graph
-    last = graph.nodes[-1]
-    if not isinstance(last, Linear) or last.relu:
-        raise EngineError(f"{graph.name}: the engine wants a linear layer without ReLU at the end")
+    for node in graph.nodes:
+        _check_node(graph, node)
     _check_options(layout.options)
     for layer in graph.prunable_layers:
         if layer.name not in layout.masks:
@@ -194,6 +195,26 @@ def _check(layout: Layout) -> None:
                 f"layer {layer.name!r}: mask of shape {layout.masks[layer.name].shape}, "
                 f"weights of shape {layer.weight_shape}"
             )
+
+
+def _check_node(graph: Graph, node: Node) -> None:
+    if node.name == graph.logits:
+        plain = isinstance(node, Linear) and node.activation is Activation.NONE
+        if not plain or graph.consumers[node.name]:
+            raise EngineError(
+                f"{graph.name}: the engine wants logits from a linear layer without activation "
+                f"that no other node reads, not from {node.name!r}"
+            )
+    if node.activation not in (Activation.NONE, Activation.RELU):
+        raise EngineError(
+            f"node {node.name!r}: the engine has no {node.activation}; set training.engine = "
+            '"torch"'
+        )
+    if isinstance(node, Conv | Linear) and not node.trainable:
+        raise EngineError(
+            f"layer {node.name!r} is not to be trained, which the engine cannot do; set "
+            'training.engine = "torch"'
+        )
 
 
 def _check_options(options: EngineOptions) -> None:

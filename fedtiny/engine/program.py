@@ -10,7 +10,7 @@ from fedtiny.engine import abi
 from fedtiny.engine.abi import Kind
 from fedtiny.memory.arena import Buffer, peak, place
 from fedtiny.memory.ledger import LedgerLine
-from fedtiny.models.graph import Shape
+from fedtiny.models.ops import Shape
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from fedtiny.config.sections import TrainingConfig
 from fedtiny.engine import available, unavailable_reason
 from fedtiny.errors import FedTinyError
+from fedtiny.training.config import TrainingConfig
 from fedtiny.training.engine import TrainingEngine
 from fedtiny.training.masked.engine import MaskedDense
 from fedtiny.training.sparse.engine import Sparse

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fedtiny.config.sections import PretrainingConfig
 from fedtiny.data.batches import batches
 from fedtiny.data.samples import Samples
 from fedtiny.memory.step import StepPlan
@@ -12,6 +11,7 @@ from fedtiny.models.sparse_model import from_state
 from fedtiny.seeding import rng
 from fedtiny.sparse.tensor import Floats, Mask
 from fedtiny.training.choice import dense_engine
+from fedtiny.training.config import PretrainingConfig
 from fedtiny.training.trainer import SgdConfig
 
 

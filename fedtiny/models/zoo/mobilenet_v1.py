@@ -1,6 +1,7 @@
 """MobileNetV1-0.25, the visual-wake-words network of MLPerf Tiny (Howard et al. 2017)."""
 
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Node, Pool, Shape
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Conv, Linear, Node, Pool, Shape
 
 _BLOCKS = (
     (2, 1), (4, 2), (4, 1), (8, 2), (8, 1), (16, 2),
@@ -22,7 +23,17 @@ def mobilenet_v1(input_shape: Shape, classes: int, width: int = 8) -> Graph:
     ((256, 3, 3), 28)
     """
     nodes: list[Node] = [
-        Conv("stem", INPUT, input_shape[0], width, (3, 3), (2, 2), (1, 1), block="stem")
+        Conv(
+            "stem",
+            INPUT,
+            input_shape[0],
+            width,
+            (3, 3),
+            (2, 2),
+            (1, 1),
+            block="stem",
+            prunable=False,
+        )
     ]
     previous, in_channels = "stem", width
     for i, (factor, stride) in enumerate(_BLOCKS, start=1):
@@ -37,5 +48,7 @@ def mobilenet_v1(input_shape: Shape, classes: int, width: int = 8) -> Graph:
         nodes.append(Conv(pointwise, depthwise, in_channels, channels, (1, 1), block=block))
         previous, in_channels = pointwise, channels
     nodes.append(Pool("pool", previous))
-    nodes.append(Linear("classifier", "pool", in_channels, classes, block="classifier"))
+    nodes.append(
+        Linear("classifier", "pool", in_channels, classes, block="classifier", prunable=False)
+    )
     return Graph("mobilenet_v1", input_shape, tuple(nodes))

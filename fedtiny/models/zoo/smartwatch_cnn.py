@@ -1,6 +1,7 @@
 """1-D CNN for the smart-watch exercises: 2-D convolutions over maps of height 1."""
 
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool, Shape
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Conv, Linear, Pool, Shape
 
 
 def smartwatch_cnn(input_shape: Shape, classes: int, width: int = 32) -> Graph:
@@ -31,9 +32,12 @@ def smartwatch_cnn(input_shape: Shape, classes: int, width: int = 32) -> Graph:
                 stride=(1, stride),
                 padding=(0, 2),
                 block=name,
+                prunable=i > 1,
             )
         )
         previous, in_channels = name, out_channels
     nodes.append(Pool("pool", previous))
-    nodes.append(Linear("classifier", "pool", in_channels, classes, block="classifier"))
+    nodes.append(
+        Linear("classifier", "pool", in_channels, classes, block="classifier", prunable=False)
+    )
     return Graph("smartwatch_cnn", input_shape, tuple(nodes))

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from fedtiny.data.samples import Samples
 from fedtiny.engine import EngineOptions, Executor
 from fedtiny.models.graph import Graph
+from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, sparse_names
 from fedtiny.pruning.bn_selection import Moments
 from fedtiny.sparse.tensor import Floats
@@ -55,7 +56,8 @@ class EngineTrainer:
         if sgd.proximal_mu:
             source = sgd.received or model
             for name, weight in source.weights.items():
-                received[f"{name}.weight"] = weight.values_at(model.weights[name].mask)
+                values_held = weight.values_at(model.weights[name].mask)
+                received[ParameterKind.WEIGHT.of(name)] = values_held
             dense = [name for name in values if name not in received]
             received |= {name: source.dense[name].reshape(-1).copy() for name in dense}
         return Penalty(sgd, values, received, low_names(sgd))
@@ -75,12 +77,14 @@ class EngineTrainer:
     def gradients(self, x: Floats, y: Labels) -> dict[str, Floats]:
         """Of the present weights on one batch; the model is left as it was."""
         arrays = self._executor.state.arrays
-        before = {name: arrays[name].copy() for name, _ in self._graph.statistics()}
+        statistics = [row.name for row in self._graph.statistics]
+        before = {name: arrays[name].copy() for name in statistics}
         self._executor.backward(x, y)
         for name, value in before.items():
             arrays[name][:] = value
         found = self._executor.gradients()
-        return {n: found[f"{n}.weight"].astype(np.float32) for n in sparse_names(self._graph)}
+        weights = {name: found[ParameterKind.WEIGHT.of(name)] for name in sparse_names(self._graph)}
+        return {name: values.astype(np.float32) for name, values in weights.items()}
 
     def evaluate(self, samples: Samples) -> Evaluation:
         """Loss and confusion with running statistics."""
@@ -107,8 +111,8 @@ class EngineTrainer:
         found = self._executor.batch_norm_moments(self._drawn(samples))
         return {
             layer.name: Moments(
-                found[f"{layer.name}.bn.running_mean"],
-                found[f"{layer.name}.bn.running_var"],
+                found[ParameterKind.RUNNING_MEAN.of(layer.name)],
+                found[ParameterKind.RUNNING_VAR.of(layer.name)],
                 len(samples),
             )
             for layer in self._graph.batch_norms
