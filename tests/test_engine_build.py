@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
 import sys
+from enum import IntEnum
 from pathlib import Path
 
 import pytest
 
+from fedtiny.engine import abi, available, library
 from fedtiny.engine import build as builder
-from fedtiny.engine import library
 from fedtiny.engine.build import BuildError, compiler, instruction_sets
 from fedtiny.engine.library import EngineError, Library
 
@@ -93,6 +95,49 @@ def test_a_file_that_is_no_library_is_refused(tmp_path):
     path.write_bytes(b"not a library")
     with pytest.raises(EngineError, match=r"cannot load broken.so"):
         Library(path)
+
+
+class Swapped(ctypes.Structure):
+    _fields_ = [(name, kind) for name, kind in abi.Sgd._fields_ if name != "learning_rate"]
+    _fields_.insert(5, ("learning_rate", ctypes.c_double))
+
+
+class Shorter(ctypes.Structure):
+    _fields_ = abi.Sgd._fields_[:-1]
+
+
+class Narrow(ctypes.Structure):
+    _fields_ = [*abi.Sgd._fields_[:-1], ("weight_decay", ctypes.c_float)]
+
+
+Misnumbered = IntEnum("Misnumbered", {"LOAD": 0, "CONV": 2})
+
+
+@pytest.mark.skipif(not available(), reason="the engine is not compiled here")
+@pytest.mark.parametrize(
+    ("position", "wrong", "complaint"),
+    [
+        (4, Swapped, "engine.h has learning_rate:32:8 where abi.py has momentum_factor:32:8"),
+        (4, Shorter, "engine.h has weight_decay:48:8 where abi.py has no more"),
+        (4, Narrow, "engine.h has weight_decay:48:8 where abi.py has weight_decay:48:4"),
+        (5, Misnumbered, "engine.h has kConv:1 where abi.py has kConv:2"),
+    ],
+)
+def test_a_mirror_that_differs_is_refused_by_name(monkeypatch, position, wrong, complaint):
+    right = abi.MIRRORED[position]
+    wrong.__name__ = right.__name__
+    mirrored = [*abi.MIRRORED]
+    mirrored[position] = wrong
+    monkeypatch.setattr(abi, "MIRRORED", tuple(mirrored))
+    with pytest.raises(EngineError, match=f"in {right.__name__}, {complaint}"):
+        Library(Path(library.__file__).with_name(builder.LIBRARY))
+
+
+@pytest.mark.skipif(not available(), reason="the engine is not compiled here")
+def test_every_structure_the_library_describes_is_compared():
+    dll = library.load()._dll
+    assert dll.fedtiny_mirror(len(abi.MIRRORED) - 1)
+    assert dll.fedtiny_mirror(len(abi.MIRRORED)) is None
 
 
 def test_other_machines_get_one_portable_set():

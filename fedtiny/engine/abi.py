@@ -1,4 +1,4 @@
-"""ctypes mirror of ``src/engine.h``: every field 8 bytes wide, in the same order."""
+"""ctypes mirror of ``src/engine.h``: the same fields in the same order, each 8 bytes wide."""
 
 from __future__ import annotations
 
@@ -99,6 +99,22 @@ class Sgd(ctypes.Structure):
         ("momentum_factor", ctypes.c_double),
         ("weight_decay", ctypes.c_double),
     ]
+
+
+MIRRORED: tuple[type[ctypes.Structure | IntEnum], ...] = (Term, Layer, Op, Run, Sgd, Kind)
+"""What the library describes field by field, and :func:`mirror` has to match."""
+
+
+def mirror(kind: type[ctypes.Structure | IntEnum]) -> list[str]:
+    """A structure's fields or an enum's constants in the library's words (``src/mirror.h``).
+
+    >>> mirror(Sgd)[:2], mirror(Kind)[2]
+    (['values:0:8', 'grads:8:8'], 'kConvAgain:2')
+    """
+    if issubclass(kind, IntEnum):
+        return [f"k{each.name.title().replace('_', '')}:{each.value}" for each in kind]
+    fields = ((field[0], getattr(kind, field[0])) for field in kind._fields_)
+    return [f"{name}:{field.offset}:{field.size}" for name, field in fields]
 
 
 def zeroed(kind: type[CType]) -> CType:

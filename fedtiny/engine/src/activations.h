@@ -144,24 +144,24 @@ FT_INLINE void each_channel(const Op& op, const Run& run, const F& f) {
   });
 }
 
-// op.out = the pruned copy of the layer's output op.in.
+// op.out = the pruned copy of the layer's output op.input.
 template <int L>
 void run_prune(const Op& op, const Run& run) {
   const int64_t positions = op.height * op.width;
   const int64_t packed = packed_reals<L>(op.capacity, positions);
   each_channel<L>(op, run, [&](int64_t c, int64_t index, unsigned present) {
-    const Map<L> map{op.in + index * positions * L, op.layer->mean[c], positions, present};
+    const Map<L> map{op.input + index * positions * L, op.layer->mean[c], positions, present};
     prune_map<L>(map, op.capacity, op.out + index * packed);
   });
 }
 
-// op.out = the layer's output as its pruned copy op.in has it.
+// op.out = the layer's output as its pruned copy op.input has it.
 template <int L>
 void run_expand(const Op& op, const Run& run) {
   const int64_t positions = op.height * op.width;
   const int64_t packed = packed_reals<L>(op.capacity, positions);
   each_channel<L>(op, run, [&](int64_t c, int64_t index, unsigned) {
-    expand_map<L>(op.in + index * packed, op.capacity, positions, op.layer->mean[c],
+    expand_map<L>(op.input + index * packed, op.capacity, positions, op.layer->mean[c],
                   op.out + index * positions * L);
   });
 }
@@ -204,12 +204,12 @@ void run_gate(const Op& op, const Run& run) {
   });
 }
 
-// The gradient op.out becomes 0 where the bit in op.in is 0.
+// The gradient op.out becomes 0 where the bit in op.input is 0.
 template <int L>
 void run_gate_grad(const Op& op, const Run& run) {
   const int64_t positions = op.height * op.width;
   each_channel<L>(op, run, [&](int64_t, int64_t index, unsigned) {
-    const auto* bits = reinterpret_cast<const LaneBits<L>*>(op.in) + index * positions;
+    const auto* bits = reinterpret_cast<const LaneBits<L>*>(op.input) + index * positions;
     real* grad = op.out + index * positions * L;
     for (int64_t p = 0; p < positions; ++p)
       store<L>(grad + p * L, mask_of<L>(bits[p]) ? load<L>(grad + p * L) : Vec<L>{});

@@ -1,5 +1,5 @@
 // Shared structures of the sparse training engine. Python fills them (engine/abi.py mirrors every
-// field); all fields are 8 bytes wide, so there is no padding on any 64-bit machine.
+// field, mirror.h lists them); all are 8 bytes wide: no padding on any 64-bit machine.
 //
 // Activation layout: [block][channel][row][column][lane]. A block is `lanes` samples (16, 8 or 4),
 // so every weight multiplies a contiguous vector wherever it sits in the kernel.
@@ -68,6 +68,7 @@ enum Kind : int64_t {
   kNormGrad, kConvGrad, kMaskGrad, kAddGrad, kPoolGrad,
   kRange, kGrow,
   kPrune, kExpand, kGate, kGateGrad,
+  kKinds,  // how many there are
 };
 
 struct Op {
@@ -78,7 +79,7 @@ struct Op {
   int64_t kernel_h, kernel_w, stride_h, stride_w, is_max;
   int64_t terms;
   Term term[kMaxTerms];
-  real* in;       // a gradient, or the conv output a norm gradient replaces
+  real* input;    // a gradient, or the conv output a norm gradient replaces
   real* out;
   real* scratch;  // padded tile, or a row per thread
   real* sums;     // per-channel partial statistics, or transposed values

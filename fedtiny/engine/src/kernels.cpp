@@ -4,7 +4,12 @@
 #include <ctime>
 
 #include "growth.h"
-#include "other.h"
+#include "load.h"
+#include "loss.h"
+#include "pool.h"
+#include "range.h"
+#include "sgd.h"
+#include "sums.h"
 
 namespace fedtiny {
 namespace {

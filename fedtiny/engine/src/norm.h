@@ -161,8 +161,9 @@ void norm_grad_channel(const Op& op, const Run& run, int64_t o) {
     const int64_t at = (block * l.out_channels + o) * map;
     for (int64_t k = at; k < at + map; k += kPiece) {
       const int64_t part = smaller(kPiece, at + map - k);
-      if (op.terms) mask_gradient(op, o, k, op.in + k, part);
-      const GradSums s = grad_sums<kOwnRelu>(op.in + k, op.out + k, part, mean, scale, beta);
+      real* dy = op.input + k;
+      if (op.terms) mask_gradient(op, o, k, dy, part);
+      const GradSums s = grad_sums<kOwnRelu>(dy, op.out + k, part, mean, scale, beta);
       sums.gradient += s.gradient;
       sums.weighted += s.weighted;
     }
@@ -178,14 +179,15 @@ void norm_grad_channel(const Op& op, const Run& run, int64_t o) {
   }
   for (int64_t block = 0; block < run.blocks; ++block) {
     const int64_t at = (block * l.out_channels + o) * map;
-    replace_by_gradient<kOwnRelu>(op.in + at, op.out + at, map, mean, scale, beta, slope, constant);
+    replace_by_gradient<kOwnRelu>(op.input + at, op.out + at, map, mean, scale, beta, slope,
+                                  constant);
     const int64_t valid = run.valid - block * L;
     if (valid < L) clear_padded_lanes<L>(op.out + at, map, valid);
   }
 }
 
 // Replaces the stored output (op.out) by the gradient with respect to it, given the gradient of the
-// node's result (op.in). Terms, if any, describe the sum whose ReLU masks op.in first, in place.
+// node's result (op.input). Terms, if any, describe the sum whose ReLU masks op.input first, in place.
 template <int L>
 void run_norm_grad(const Op& op, const Run& run) {
   parallel(run, op.layer->out_channels, [&](int64_t begin, int64_t end, int64_t) {

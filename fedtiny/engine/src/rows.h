@@ -50,13 +50,6 @@ FT_INLINE void read_row(const Op& op, int64_t c, int64_t at, real* to, int64_t n
 
 constexpr int64_t kPieceColumns = 64;  // of a strided row, recomputed at a time
 
-FT_INLINE void zero(real* to, int64_t n) {
-  for_vectors(n, [=](auto width, int64_t k) {
-    constexpr int N = decltype(width)::value;
-    store<N>(to + k, Vec<N>{});
-  });
-}
-
 // Positions rounded up to an odd number of cache lines: planes then start in different cache sets.
 inline int64_t spread(int64_t positions, int64_t lanes) {
   const int64_t line = 16 / lanes;
@@ -158,7 +151,7 @@ template <int L>
 FT_INLINE void fill_gradient(const Op& op, const GradTile& tile, int64_t block, int64_t row,
                              int64_t count, int64_t o) {
   const Layer& l = *op.layer;
-  const real* map = op.in + (block * l.out_channels + o) * l.out_height * l.out_width * L;
+  const real* map = op.input + (block * l.out_channels + o) * l.out_height * l.out_width * L;
   real* to = op.scratch + o * tile.plane * L;
   const int64_t first = tile.first_v - tile.reach_w;
   const int64_t begin = smaller(tile.columns, larger(0, -first));
