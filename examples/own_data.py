@@ -11,9 +11,9 @@ from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool, Shape
 
 def my_model(input_shape: Shape, classes: int) -> Graph:
     """Two convolutions over a 1-D signal."""
-    stem = Conv("stem", INPUT, input_shape[0], 8, (1, 5), padding=(0, 2))
+    stem = Conv("stem", INPUT, input_shape[0], 8, (1, 5), padding=(0, 2), prunable=False)
     body = Conv("body", "stem", 8, 16, (1, 5), stride=(1, 2), padding=(0, 2))
-    classifier = Linear("classifier", "pool", 16, classes)
+    classifier = Linear("classifier", "pool", 16, classes, prunable=False)
     return Graph("mine", input_shape, (stem, body, Pool("pool", "body"), classifier))
 
 

@@ -41,7 +41,7 @@ def test_round_trip_keeps_every_bit(tmp_path: Path) -> None:
 
 def test_bytes_do_not_depend_on_the_process(tmp_path: Path) -> None:
     script = (
-        "import sys, numpy as np; from pathlib import Path; from fedtiny import checkpoint;"
+        "import sys, numpy as np; from pathlib import Path; from fedtiny.runs import checkpoint;"
         "checkpoint.write(Path(sys.argv[1]), {k: np.ones(3) for k in 'abcdef'},"
         " {k: 1 for k in 'xyzuvw'})"
     )
@@ -74,7 +74,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
 
 
 def test_trained_model_round_trip(tmp_path: Path) -> None:
-    ranges = dict.fromkeys(["input", *(n.name for n in GRAPH.nodes)], (-1.0, 3.0))
+    ranges = dict.fromkeys(GRAPH.observed, (-1.0, 3.0))
     sensor = SensorSpec(tuple("abcdef"), ("g",) * 6, (0.5,) * 6)
     trained = TrainedModel(GRAPH, model(), NORMALIZATION, ranges, ("still", "moving"), sensor)
     path = tmp_path / "model.safetensors"

@@ -52,9 +52,9 @@ def test_a_model_too_large_for_flash_is_named():
 
 def test_activations_too_large_for_ram_are_named():
     nodes = (
-        Conv("conv", INPUT, 3, 8, (3, 3), padding=(1, 1)),
+        Conv("conv", INPUT, 3, 8, (3, 3), padding=(1, 1), prunable=False),
         Pool("pool", "conv"),
-        Linear("classifier", "pool", 8, 2),
+        Linear("classifier", "pool", 8, 2, prunable=False),
     )
     wide = Graph("wide", (3, 256, 256), nodes)
     run = examine(get("nrf52840"), wide, batch=1, density=1.0).run
@@ -67,12 +67,12 @@ def test_arena_counts_a_shortcut_as_live_until_its_addition():
         "residual",
         (2, 4, 4),
         (
-            Conv("stem", INPUT, 2, 4, (1, 1)),  # 64 B, read again by the addition
+            Conv("stem", INPUT, 2, 4, (1, 1), prunable=False),  # 64 B, read again by the addition
             Conv("body", "stem", 4, 16, (1, 1)),  # 256 B
             Conv("back", "body", 16, 4, (1, 1)),  # 64 B
             Add("add", "back", "stem"),
             Pool("pool", "add"),
-            Linear("classifier", "pool", 4, 2),
+            Linear("classifier", "pool", 4, 2, prunable=False),
         ),
     )
     assert estimate_arena_bytes(graph) == 64 + 256 + 64
@@ -83,10 +83,10 @@ def test_flash_by_hand():
         "tiny",
         (1, 4, 4),
         (
-            Conv("first", INPUT, 1, 4, (3, 3)),
+            Conv("first", INPUT, 1, 4, (3, 3), prunable=False),
             Conv("middle", "first", 4, 10, (2, 2)),  # 160 weights, 16 present at 10 %
             Pool("pool", "middle"),
-            Linear("last", "pool", 10, 2),
+            Linear("last", "pool", 10, 2, prunable=False),
         ),
     )
     per_channel = 12 * (4 + 10 + 2)

@@ -18,6 +18,7 @@ from fedtiny.engine.layout import Layout, lanes_for
 from fedtiny.engine.library import EngineError, load
 from fedtiny.models import build
 from fedtiny.models.graph import BATCH_NORM_EPSILON, INPUT, Add, Conv, Graph, Linear, Node, Pool
+from fedtiny.models.ops.activation import Activation
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.training.choice import MaskedDense, Sparse, engine_for
 from fedtiny.training.trainer import SgdConfig
@@ -102,7 +103,7 @@ class Pruned:
         pairs = {INPUT: (exact, exact)}  # what flows on, and what the backward pass sees of it
         for node in self.graph.nodes:
             pairs[node.name] = self._node(node, *(pairs[name] for name in node.inputs))
-        logits = pairs[self.graph.nodes[-1].name][0].flatten(1)
+        logits = pairs[self.graph.logits][0].flatten(1)
         loss = F.cross_entropy(logits, torch.tensor(y))
         names = [name for name, tensor in self.tensors.items() if tensor.requires_grad]
         grads = torch.autograd.grad(loss, [self.tensors[name] for name in names])
@@ -124,7 +125,9 @@ class Pruned:
                 pool = F.avg_pool2d if node.kind == "avg" else F.max_pool2d
                 x = pool(x, *node.window(tuple(x.shape[1:])))
                 return x, x.detach()
-        return (F.relu(x), F.relu(seen.detach())) if node.relu else (x, seen.detach())
+        if node.activation is Activation.NONE:
+            return x, seen.detach()
+        return F.relu(x), F.relu(seen.detach())
 
     def _conv(self, node: Conv, x: torch.Tensor, seen: torch.Tensor) -> Pair:
         def f(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -170,6 +173,9 @@ def test_gradients_are_those_of_autograd_with_pruned_copies(name, density, lib64
     assert_agrees(trainer, Pruned(graph, model, density), x, y, 1e-9)
 
 
+ACTIVATIONS = st.sampled_from([Activation.NONE, Activation.RELU])
+
+
 @st.composite
 def graphs(draw: st.DrawFn) -> Graph:
     """A stem, a strided or grouped layer, a sum around one more, pooling of either kind."""
@@ -177,17 +183,17 @@ def graphs(draw: st.DrawFn) -> Graph:
     stride, groups = draw(st.integers(1, 2)), draw(st.sampled_from([1, 4]))
     last = draw(st.sampled_from(["again", "sum"]))
     pad = {"padding": (1, 1)}
-    relu = [draw(st.booleans()) for _ in range(4)]
+    kinds = [draw(ACTIVATIONS) for _ in range(4)]
     nodes: list[Node] = [
-        Conv("stem", INPUT, 2, channels, (3, 3), **pad, relu=relu[0]),
-        Conv("body", "stem", channels, 4, (3, 3), (stride, 1), (1, 1), groups, relu=relu[1],
+        Conv("stem", INPUT, 2, channels, (3, 3), **pad, activation=kinds[0], prunable=False),
+        Conv("body", "stem", channels, 4, (3, 3), (stride, 1), (1, 1), groups, activation=kinds[1],
              batch_norm=draw(st.booleans())),
-        Conv("again", "body", 4, 4, (3, 3), **pad, relu=relu[2]),
-        Add("sum", *draw(st.permutations(["again", "body"])), relu=relu[3]),
+        Conv("again", "body", 4, 4, (3, 3), **pad, activation=kinds[2]),
+        Add("sum", *draw(st.permutations(["again", "body"])), activation=kinds[3]),
     ]  # fmt: skip
     pool = Pool("pool", last, draw(st.sampled_from(["avg", "max"])), (1, 2), (1, 2))
     features = int(np.prod(pool.output_shape((4, -(-height // stride), width))))
-    nodes += [pool, Linear("classifier", "pool", features, 3)]
+    nodes += [pool, Linear("classifier", "pool", features, 3, prunable=False)]
     return Graph("random", (2, height, width), tuple(nodes[: 3 + (last == "sum")] + nodes[4:]))
 
 

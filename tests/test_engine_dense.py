@@ -15,6 +15,7 @@ from fedtiny.engine.plan import Plan, plan
 from fedtiny.models import build
 from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Node, Pool
 from fedtiny.models.initial import initial_state
+from fedtiny.models.ops.activation import Activation
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.seeding import rng
 from fedtiny.sparse.tensor import Mask
@@ -39,24 +40,27 @@ def model_of(graph: Graph, density: float) -> SparseModel:
     return from_state(graph, initial_state(graph, rng(0, "weights")), masks_of(graph, density))
 
 
+ACTIVATIONS = st.sampled_from([Activation.NONE, Activation.RELU])
+
+
 @st.composite
 def graphs(draw: st.DrawFn) -> Graph:
     """Two convolutions of any shape between a stem and a classifier."""
     side, reach, pad = st.integers(1, 4), st.integers(1, 3), st.integers(0, 2)
     width = draw(st.integers(1, 9))
-    nodes: list[Node] = [Conv("stem", INPUT, 2, width, (3, 3), padding=(1, 1))]
+    nodes: list[Node] = [Conv("stem", INPUT, 2, width, (3, 3), padding=(1, 1), prunable=False)]
     shape = (width, draw(st.integers(1, 9)), draw(st.integers(2, 19)))
     graph_input = (2, *shape[1:])
     for name in ("one", "two"):
         conv = Conv(
             name, nodes[-1].name, shape[0], draw(st.integers(1, 13)), (draw(side), draw(side)),
             (draw(reach), draw(reach)), (draw(pad), draw(pad)), 1, draw(st.booleans()),
-            draw(st.booleans()), "b",
+            draw(ACTIVATIONS), "b",
         )  # fmt: skip
         shape = conv.output_shape(shape)
         assume(min(shape) >= 1)
         nodes.append(conv)
-    nodes += [Pool("pool", "two"), Linear("classifier", "pool", shape[0], 3)]
+    nodes += [Pool("pool", "two"), Linear("classifier", "pool", shape[0], 3, prunable=False)]
     return Graph("random", graph_input, tuple(nodes))
 
 

@@ -14,6 +14,7 @@ from fedtiny.engine import Trainer, available
 from fedtiny.engine.library import load
 from fedtiny.models import build
 from fedtiny.models.graph import BATCH_NORM_EPSILON, INPUT, Add, Conv, Graph, Linear, Node, Pool
+from fedtiny.models.ops.activation import Activation
 from fedtiny.models.sparse_model import SparseModel
 
 torch.set_num_threads(1)
@@ -34,7 +35,7 @@ class Oracle:
         values = {INPUT: torch.tensor(x, dtype=torch.float64)}
         for node in self.graph.nodes:
             values[node.name] = self._node(node, values, training)
-        return values[self.graph.nodes[-1].name].flatten(1)
+        return values[self.graph.logits].flatten(1)
 
     def _node(self, node: Node, values: dict[str, torch.Tensor], training: bool) -> torch.Tensor:
         x = values[node.inputs[0]]
@@ -49,7 +50,7 @@ class Oracle:
             case Pool():
                 pool = F.avg_pool2d if node.kind == "avg" else F.max_pool2d
                 return pool(x, *node.window(tuple(x.shape[1:])))
-        return F.relu(x) if node.relu else x
+        return F.relu(x) if node.activation is Activation.RELU else x
 
     def _conv(self, node: Conv, x: torch.Tensor, training: bool) -> torch.Tensor:
         t, bias = self.tensors, self.tensors.get(f"{node.name}.bias")
@@ -144,6 +145,9 @@ def test_float32_gradients_hold_at_high_density_where_no_relu_flips(name):
         assert_agrees(trainer, Oracle(graph, model), x, y, 1e-4)
 
 
+ACTIVATIONS = st.sampled_from([Activation.NONE, Activation.RELU])
+
+
 @st.composite
 def graphs(draw: st.DrawFn) -> Graph:
     """A stem, the layer under test, perhaps a residual sum around a second one, pooling."""
@@ -156,26 +160,30 @@ def graphs(draw: st.DrawFn) -> Graph:
         "body", "stem", channels, out, (draw(side), draw(side)),
         (draw(side), draw(side)) if strided else (1, 1),
         (draw(st.integers(0, 3)), draw(st.integers(0, 3))),
-        channels if depthwise else 1, draw(st.booleans()), draw(st.booleans()), "b",
+        channels if depthwise else 1, draw(st.booleans()), draw(ACTIVATIONS), "b",
     )  # fmt: skip
     assume(min(body.output_shape((channels, height, width))) >= 1)
     nodes: list[Node] = [
-        Conv("stem", INPUT, 2, channels, (3, 3), padding=(1, 1), relu=draw(st.booleans())), body
+        Conv(
+            "stem", INPUT, 2, channels, (3, 3), padding=(1, 1), activation=draw(ACTIVATIONS),
+            prunable=False,
+        ),
+        body,
     ]  # fmt: skip
     last = "body"
     if draw(st.booleans()):
         nodes.append(
-            Conv("again", "body", out, out, (1, 3), padding=(0, 1), relu=draw(st.booleans()))
+            Conv("again", "body", out, out, (1, 3), padding=(0, 1), activation=draw(ACTIVATIONS))
         )
         sides = draw(st.permutations(["again", "body"]))
-        nodes.append(Add("sum", *sides, relu=draw(st.booleans())))
+        nodes.append(Add("sum", *sides, activation=draw(ACTIVATIONS)))
         last = "sum"
     _, out_h, out_w = body.output_shape((channels, height, width))
     kernel = (min(out_h, draw(side)), min(out_w, draw(side)))
     stride = (draw(side), draw(side))
     pool = Pool("pool", last, draw(st.sampled_from(["avg", "max"])), kernel, stride)
     features = np.prod(pool.output_shape((out, out_h, out_w)))
-    nodes += [pool, Linear("classifier", "pool", int(features), 3)]
+    nodes += [pool, Linear("classifier", "pool", int(features), 3, prunable=False)]
     return Graph("random", (2, height, width), tuple(nodes))
 
 
@@ -206,19 +214,24 @@ def test_any_layer_matches_autograd(lib64, graph, density, samples, recompute, c
     assert_agrees(trainer, Oracle(graph, model), x, y, 1e-10)
 
 
+ACTIVATED = (Activation.NONE, Activation.RELU)
+
+
 def residual_tangle(depth: int) -> Graph:
     """Identity sums in a chain, then a sum of two sums and a tensor added to itself."""
-    nodes: list[Node] = [Conv("c0", INPUT, 2, 4, (3, 3), padding=(1, 1))]
+    nodes: list[Node] = [Conv("c0", INPUT, 2, 4, (3, 3), padding=(1, 1), prunable=False)]
     last = "c0"
     for i in range(1, depth + 1):
-        nodes.append(Conv(f"c{i}", last, 4, 4, (3, 3), padding=(1, 1), relu=i % 3 == 0))
-        nodes.append(Add(f"a{i}", f"c{i}", last, relu=i % 2 == 0))
+        nodes.append(
+            Conv(f"c{i}", last, 4, 4, (3, 3), padding=(1, 1), activation=ACTIVATED[i % 3 == 0])
+        )
+        nodes.append(Add(f"a{i}", f"c{i}", last, activation=ACTIVATED[i % 2 == 0]))
         last = f"a{i}"
     nodes += [
         Add("sums", last, f"a{max(1, depth - 1)}"),
-        Add("twice", "sums", "sums", relu=False),
+        Add("twice", "sums", "sums", activation=Activation.NONE),
         Pool("pool", "twice"),
-        Linear("classifier", "pool", 4, 3),
+        Linear("classifier", "pool", 4, 3, prunable=False),
     ]
     return Graph("tangle", (2, 5, 6), tuple(nodes))
 

@@ -21,6 +21,7 @@ from fedtiny.firmware.lower import dense, lower
 from fedtiny.firmware.plan import Kernel
 from fedtiny.models import ds_cnn, mobilenet_v1, resnet8, smartwatch_cnn
 from fedtiny.models.graph import INPUT, Add, Conv, Graph, Linear, Pool
+from fedtiny.models.ops.activation import Activation
 from fedtiny.quant import reference
 from fedtiny.quant.integer_model import IntegerGraph
 
@@ -30,14 +31,14 @@ VECTORS = 40
 def every_kernel(input_shape=(3, 9, 10), classes=4):
     """Strides, paddings, 1x1, max pooling, depthwise, a residual and a pruned linear layer."""
     nodes = (
-        Conv("stem", INPUT, 3, 8, (3, 3), padding=(1, 1)),
-        Conv("wide", "stem", 8, 8, (3, 5), padding=(1, 2), relu=False),
+        Conv("stem", INPUT, 3, 8, (3, 3), padding=(1, 1), prunable=False),
+        Conv("wide", "stem", 8, 8, (3, 5), padding=(1, 2), activation=Activation.NONE),
         Add("join", "wide", "stem"),
         Conv("depth", "join", 8, 16, (3, 3), stride=(2, 2), padding=(1, 1), groups=8),
         Conv("point", "depth", 16, 12, (1, 1), batch_norm=False),
         Pool("largest", "point", "max", (2, 2)),
-        Linear("hidden", "largest", 12 * 2 * 2, 20, relu=True),
-        Linear("classifier", "hidden", 20, classes),
+        Linear("hidden", "largest", 12 * 2 * 2, 20, activation=Activation.RELU),
+        Linear("classifier", "hidden", 20, classes, prunable=False),
     )
     return Graph("every_kernel", input_shape, nodes)
 
@@ -124,10 +125,10 @@ def test_layer_beyond_the_planar_bound_takes_the_direct_kernel(tmp_path):
         "wide",
         (2, 4, 4),
         (
-            Conv("stem", INPUT, 2, 512, (1, 1)),
+            Conv("stem", INPUT, 2, 512, (1, 1), prunable=False),
             Conv("body", "stem", 512, 4, (3, 3), padding=(1, 1)),
             Pool("pool", "body"),
-            Linear("classifier", "pool", 4, 3),
+            Linear("classifier", "pool", 4, 3, prunable=False),
         ),
     )
     model = synthetic.integer_model(graph, 1.0)

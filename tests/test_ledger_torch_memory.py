@@ -75,7 +75,7 @@ def test_lines_that_need_no_model_of_the_allocator():
 
 
 def test_one_linear_layer_by_hand():
-    graph = Graph("linear", (10, 1, 1), (Linear("classifier", INPUT, 10, 3),))
+    graph = Graph("linear", (10, 1, 1), (Linear("classifier", INPUT, 10, 3, prunable=False),))
     lines = predict(graph, 4, 4).lines
     assert lines[LedgerLine.WEIGHTS] == lines[LedgerLine.OPTIMIZER] == 4 * (30 + 3)
     assert lines[LedgerLine.BATCH] == 4 * (10 * 4 + 8)
@@ -84,10 +84,12 @@ def test_one_linear_layer_by_hand():
 
 
 def two_convolutions(stride: int) -> Graph:
-    first = Conv("first", INPUT, 8, 8, (1, 1))
+    first = Conv("first", INPUT, 8, 8, (1, 1), prunable=False)
     second = Conv("second", "first", 8, 8, (1, 1), stride=(stride, stride))
     return Graph(
-        "two", (8, 4, 4), (first, second, Pool("pool", "second"), Linear("l", "pool", 8, 2))
+        "two",
+        (8, 4, 4),
+        (first, second, Pool("pool", "second"), Linear("l", "pool", 8, 2, prunable=False)),
     )
 
 

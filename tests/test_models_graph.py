@@ -10,6 +10,7 @@ from fedtiny.models import build, register
 from fedtiny.models.cost import forward_macs, layer_costs, parameter_count, training_flops
 from fedtiny.models.graph import INPUT, Add, Conv, Graph, GraphError, Linear, Pool
 from fedtiny.models.initial import initial_state
+from fedtiny.models.ops.activation import Activation
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.models.zoo.resnet8 import resnet8
 from fedtiny.models.zoo.smartwatch_cnn import smartwatch_cnn
@@ -84,12 +85,30 @@ def _graph() -> Graph:
         "residual",
         (2, 8, 8),
         (
-            Conv("stem", INPUT, 2, 4, (3, 3), padding=(1, 1)),
-            Conv("conv", "stem", 4, 6, (3, 1), stride=(2, 2), padding=(1, 0), relu=False),
-            Conv("shortcut", "stem", 4, 6, (1, 1), stride=(2, 2), batch_norm=False, relu=False),
+            Conv("stem", INPUT, 2, 4, (3, 3), padding=(1, 1), prunable=False),
+            Conv(
+                "conv",
+                "stem",
+                4,
+                6,
+                (3, 1),
+                stride=(2, 2),
+                padding=(1, 0),
+                activation=Activation.NONE,
+            ),
+            Conv(
+                "shortcut",
+                "stem",
+                4,
+                6,
+                (1, 1),
+                stride=(2, 2),
+                batch_norm=False,
+                activation=Activation.NONE,
+            ),
             Add("join", "conv", "shortcut"),
             Pool("pool", "join", kind="max", kernel=(2, 2)),
-            Linear("classifier", "pool", 24, 3),
+            Linear("classifier", "pool", 24, 3, prunable=False),
         ),
     )
 

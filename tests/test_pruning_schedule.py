@@ -81,10 +81,18 @@ def test_every_layer_is_reached_whatever_the_interval(interval, granularity, ord
 
 def graph(*blocks):
     convolutions = [
-        Conv(f"conv{i}", f"conv{i - 1}" if i else INPUT, 2, 2, (1, 1), block=block)
+        Conv(
+            f"conv{i}",
+            f"conv{i - 1}" if i else INPUT,
+            2,
+            2,
+            (1, 1),
+            block=block,
+            prunable=i > 0,
+        )
         for i, block in enumerate(blocks)
     ]
-    tail = [Pool("pool", convolutions[-1].name), Linear("classifier", "pool", 2, 2)]
+    tail = [Pool("pool", convolutions[-1].name), Linear("classifier", "pool", 2, 2, prunable=False)]
     return Graph("tiny", (2, 4, 4), (*convolutions, *tail))
 
 

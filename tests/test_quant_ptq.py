@@ -9,6 +9,7 @@ import torch
 from fedtiny.data.statistics import Normalization
 from fedtiny.models import ds_cnn, mobilenet_v1, resnet8, smartwatch_cnn
 from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool
+from fedtiny.models.ops.activation import Activation
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.quant import reference
@@ -25,10 +26,10 @@ def conv_net(classes=4):
         "flat",
         (2, 6, 4),
         (
-            Conv("stem", INPUT, 2, 5, (3, 3), padding=(1, 1), batch_norm=False),
+            Conv("stem", INPUT, 2, 5, (3, 3), padding=(1, 1), batch_norm=False, prunable=False),
             Pool("pool", "stem", "max", (2, 2)),
-            Linear("hidden", "pool", 30, 16, relu=True),
-            Linear("classifier", "hidden", 16, classes),
+            Linear("hidden", "pool", 30, 16, activation=Activation.RELU),
+            Linear("classifier", "hidden", 16, classes, prunable=False),
         ),
     )
 
@@ -235,9 +236,9 @@ def test_grouped_convolution_is_refused():
         "grouped",
         (4, 5, 5),
         (
-            Conv("stem", INPUT, 4, 8, (3, 3), groups=2),
+            Conv("stem", INPUT, 4, 8, (3, 3), groups=2, prunable=False),
             Pool("pool", "stem"),
-            Linear("classifier", "pool", 8, 3),
+            Linear("classifier", "pool", 8, 3, prunable=False),
         ),
     )
     model, normalization, _ = make_case(graph, 1.0)

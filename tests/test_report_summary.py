@@ -288,7 +288,7 @@ def sent_kinds():
         layer.name: Moments(np.ones(layer.out_channels), np.ones(layer.out_channels), 1)
         for layer in graph.batch_norms
     }
-    ranges = dict.fromkeys(["input", *(node.name for node in graph.nodes)], (0.0, 1.0))
+    ranges = dict.fromkeys(graph.observed, (0.0, 1.0))
     statistics = InputStatistics(1, *(np.ones(6, np.int64) for _ in range(4)))
     entry = LedgerEntry.from_json(ledger(0, 8))
     packets = [

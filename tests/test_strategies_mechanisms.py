@@ -43,11 +43,11 @@ GRAPH = Graph(
     "small",
     (2, 1, 16),
     (
-        Conv("stem", INPUT, 2, 6, (1, 3), padding=(0, 1)),
+        Conv("stem", INPUT, 2, 6, (1, 3), padding=(0, 1), prunable=False),
         Conv("body", "stem", 6, 8, (1, 3), stride=(1, 2), padding=(0, 1)),
         Conv("tail", "body", 8, 8, (1, 3), padding=(0, 1)),
         Pool("pool", "tail"),
-        Linear("classifier", "pool", 8, 3),
+        Linear("classifier", "pool", 8, 3, prunable=False),
     ),
 )
 STATE = initial_state(GRAPH, rng(0, "weights"))

@@ -20,11 +20,11 @@ GRAPH = Graph(
     "small",
     (2, 1, 16),
     (
-        Conv("stem", INPUT, 2, 6, (1, 3), padding=(0, 1)),
+        Conv("stem", INPUT, 2, 6, (1, 3), padding=(0, 1), prunable=False),
         Conv("body", "stem", 6, 8, (1, 3), stride=(1, 2), padding=(0, 1)),
         Conv("tail", "body", 8, 8, (1, 3), padding=(0, 1)),
         Pool("pool", "tail"),
-        Linear("classifier", "pool", 8, 3),
+        Linear("classifier", "pool", 8, 3, prunable=False),
     ),
 )
 SGD = SgdConfig(0.1, 0.9, 1e-3)
@@ -93,10 +93,10 @@ def test_accumulation_without_batch_norm_equals_the_whole_batch() -> None:
         "plain",
         (2, 1, 16),
         (
-            Conv("stem", INPUT, 2, 4, (1, 3), batch_norm=False),
+            Conv("stem", INPUT, 2, 4, (1, 3), batch_norm=False, prunable=False),
             Conv("body", "stem", 4, 4, (1, 3), batch_norm=False),
             Pool("pool", "body"),
-            Linear("classifier", "pool", 4, 3),
+            Linear("classifier", "pool", 4, 3, prunable=False),
         ),
     )
     state = initial_state(plain, rng(0, "weights"))
@@ -147,7 +147,7 @@ def test_ranges_contain_every_value_and_are_reached() -> None:
     trainer = TorchTrainer(GRAPH, sparse_model(0.5), micro_batch=4)
     ranges = trainer.ranges(x)
     assert ranges[INPUT] == (pytest.approx(x.min()), pytest.approx(x.max()))
-    assert list(ranges) == [INPUT, *(node.name for node in GRAPH.nodes)]
+    assert list(ranges) == list(GRAPH.observed)
     assert ranges["body"][0] >= 0  # after its ReLU
 
 

@@ -146,7 +146,7 @@ def test_other_results_round_trip() -> None:
     evaluation = EvaluationResult(Evaluation(3.0, confusion))
     read = EvaluationResult.read(GRAPH, through_flower(evaluation.packet()))
     np.testing.assert_array_equal(read.evaluation.confusion, confusion)
-    ranges = dict.fromkeys(["input", *(node.name for node in GRAPH.nodes)], (-1.0, 2.0))
+    ranges = dict.fromkeys(GRAPH.observed, (-1.0, 2.0))
     packet = through_flower(RangesResult(ranges).packet(GRAPH))
     assert RangesResult.read(GRAPH, packet).ranges == ranges
 

@@ -51,13 +51,13 @@ class Case:
             "crossover",
             self.input_shape,
             (
-                Conv("first", INPUT, channels, channels, (1, 1), groups=channels),
+                Conv("first", INPUT, channels, channels, (1, 1), groups=channels, prunable=False),
                 Conv(
                     "layer", "first", channels, self.out_channels, self.kernel, self.stride,
                     padding, block="layer",
                 ),
                 Pool("pool", "layer"),
-                Linear("classifier", "pool", self.out_channels, 2),
+                Linear("classifier", "pool", self.out_channels, 2, prunable=False),
             ),
         )  # fmt: skip
 

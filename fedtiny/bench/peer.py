@@ -19,7 +19,8 @@ from torch.nn import functional
 from fedtiny.boards import qemu
 from fedtiny.boards.layer_bench import PROGRAM
 from fedtiny.errors import FedTinyError
-from fedtiny.models.graph import INPUT, Add, Conv, Graph, Linear, Node
+from fedtiny.models.graph import INPUT, Add, Conv, Graph, Linear, Node, Pool
+from fedtiny.models.ops.activation import Activation
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.seeding import rng
 
@@ -45,6 +46,14 @@ class PeerCount:
     flash_bytes: int
     arena_bytes: int
     stack_bytes: int
+
+
+def _rectifies(node: Node) -> bool:
+    if isinstance(node, Pool) or node.activation is Activation.NONE:
+        return False
+    if node.activation is not Activation.RELU:
+        raise FedTinyError(f"node {node.name!r}: the peer has no {node.activation}")
+    return True
 
 
 class _PlainModule(nn.Module):
@@ -77,8 +86,8 @@ class _PlainModule(nn.Module):
         values = {INPUT: x}
         for node in self.graph.nodes:
             y = self._run(node, [values[name] for name in node.inputs])
-            values[node.name] = functional.relu(y) if getattr(node, "relu", False) else y
-        return values[self.graph.nodes[-1].name]
+            values[node.name] = functional.relu(y) if _rectifies(node) else y
+        return values[self.graph.logits]
 
     def _run(self, node: Node, inputs: list[Tensor]) -> Tensor:
         if isinstance(node, Conv):

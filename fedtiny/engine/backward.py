@@ -17,6 +17,7 @@ from fedtiny.engine.forward import Forward, pooling, scattered
 from fedtiny.engine.liveness import Buffer, Role
 from fedtiny.engine.program import Step, Terms
 from fedtiny.models.graph import INPUT, Add, Conv, Linear, Pool
+from fedtiny.models.ops.activation import Activation
 
 
 class Backward:
@@ -43,12 +44,12 @@ class Backward:
                 self._add(node)
 
     def _add_loss(self) -> None:
-        last = self.graph.nodes[-1]
-        shape = self.graph.shapes[last.name]
+        name = self.graph.logits
+        shape = self.graph.shapes[name]
         grad = Buffer("logits gradient", self.layout.map_bytes(shape), Role.TEMPORARY)
-        logits = self.forward.stored[last.name]
-        self.steps.append(Step(Kind.LOSS, last.name, shape=shape, input=logits, out=grad))
-        self._grads[last.name] = grad
+        logits = self.forward.stored[name]
+        self.steps.append(Step(Kind.LOSS, name, shape=shape, input=logits, out=grad))
+        self._grads[name] = grad
 
     def _add(self, node: Conv | Linear | Add | Pool) -> None:
         match node:
@@ -98,7 +99,7 @@ class Backward:
 
     def _add_sum(self, node: Add) -> None:
         shape = self.graph.shapes[node.name]
-        if node.relu and not self._gate(node):
+        if node.activation is Activation.RELU and not self._gate(node):
             terms = self.forward.saved[node.name]
             fused = self._fusing(node)
             if fused is None:
@@ -137,7 +138,7 @@ class Backward:
         if any(side in self._grads for side in sides) or node.left == node.right:
             return None
         first = self.graph.nodes[max(order[side] for side in sides)]
-        fits = isinstance(first, Conv) and first.batch_norm and not first.relu
+        fits = isinstance(first, Conv) and first.batch_norm and first.activation is Activation.NONE
         if not fits or self.graph.consumers[first.name] != (node.name,):
             return None
         assert isinstance(first, Conv)

@@ -10,6 +10,7 @@ from fedtiny.engine.layout import Layout
 from fedtiny.engine.liveness import Buffer, Role
 from fedtiny.engine.program import Step, Term, Terms, join
 from fedtiny.models.graph import INPUT, Add, Conv, Linear, Node, Pool
+from fedtiny.models.ops.activation import Activation
 
 
 class Forward:
@@ -69,7 +70,9 @@ class Forward:
         self.steps.append(self.convolution(Kind.CONV, node, self.values[node.input], out))
         norm = node.name if isinstance(node, Conv) and node.batch_norm else None
         self.stored[node.name] = out
-        self.values[node.name] = self.saved[node.name] = (Term(out, norm, node.relu),)
+        self.values[node.name] = self.saved[node.name] = (
+            Term(out, norm, node.activation is Activation.RELU),
+        )
 
     def convolution(self, kind: Kind, node: Conv | Linear, terms: Terms, out: Buffer) -> Step:
         """The step that computes a layer's stored output from ``terms``."""
@@ -86,8 +89,9 @@ class Forward:
     def _add_sum(self, node: Add) -> None:
         # Read by several nodes, a sum is stored while the forward pass needs it; the backward pass
         # recomputes it from the convolutions' outputs unless the chain of summands is too long.
-        terms = join(self.values[node.left], self.values[node.right], node.relu)
-        again = join(self.saved[node.left], self.saved[node.right], node.relu)
+        relu = node.activation is Activation.RELU
+        terms = join(self.values[node.left], self.values[node.right], relu)
+        again = join(self.saved[node.left], self.saved[node.right], relu)
         several = len(self.layout.graph.consumers[node.name]) > 1
         if terms is not None and again is not None and not several:
             self.values[node.name], self.saved[node.name] = terms, again
@@ -104,7 +108,7 @@ class Forward:
             if len(terms) > 1:
                 terms = (Term(self._store(name, terms, Role.TEMPORARY)),)
             sides.append(terms)
-        joined = join(sides[0], sides[1], node.relu)
+        joined = join(sides[0], sides[1], node.activation is Activation.RELU)
         assert joined is not None  # two single summands always join
         return joined
 
@@ -121,7 +125,7 @@ class Forward:
         self.values[node.name] = self.saved[node.name] = (Term(out),)
 
     def _add_gate(self, node: Node) -> None:
-        if isinstance(node, Pool) or not node.relu:
+        if isinstance(node, Pool) or node.activation is not Activation.RELU:
             return
         pruned = [self.stored[name] for name in self._pruned if name in self.stored]
         if not any(term.data is data for term in self.saved[node.name] for data in pruned):

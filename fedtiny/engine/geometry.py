@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedtiny.models.graph import Conv, Layer, Shape
+from fedtiny.models.ops.activation import Activation
 
 Ints = npt.NDArray[np.int32]
 
@@ -34,15 +35,16 @@ class Geometry:
     @classmethod
     def of(cls, layer: Layer, input_shape: Shape) -> Geometry:
         """The geometry of ``layer`` reading a tensor of ``input_shape``."""
+        relu = layer.activation is Activation.RELU
         if isinstance(layer, Conv):
             channels, height, width = layer.output_shape(input_shape)
             return cls(
                 layer.in_channels, input_shape[1:], channels, (height, width), layer.kernel,
-                layer.stride, layer.padding, layer.groups, layer.batch_norm, layer.relu,
+                layer.stride, layer.padding, layer.groups, layer.batch_norm, relu,
             )  # fmt: skip
         return cls(
             layer.in_features, (1, 1), layer.out_features, (1, 1), (1, 1), (1, 1), (0, 0), 1,
-            False, layer.relu,
+            False, relu,
         )  # fmt: skip
 
     @property

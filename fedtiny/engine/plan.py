@@ -21,7 +21,8 @@ from fedtiny.engine.library import EngineError
 from fedtiny.engine.liveness import ALIGNMENT_BYTES, Buffer, Role
 from fedtiny.engine.program import Program, Step
 from fedtiny.engine.state import state_items
-from fedtiny.models.graph import Graph, Linear
+from fedtiny.models.graph import Conv, Graph, Linear, Node, Pool
+from fedtiny.models.ops.activation import Activation
 from fedtiny.sparse.tensor import Mask
 
 LINES = (
@@ -67,7 +68,8 @@ class Plan:
         quotas: weights to grow by layer name; their buffers are then part of the plan.
 
     Raises:
-        EngineError: the graph does not end in a linear layer without ReLU, or a mask is missing.
+        EngineError: the logits are not those of a linear layer without activation that no other
+            node reads, a node asks for what the engine cannot do, or a mask is missing.
     """
 
     def __init__(self, layout: Layout, quotas: Mapping[str, int] | None = None) -> None:
@@ -82,7 +84,7 @@ class Plan:
             Which.TRAIN: Program.of(train.steps),
             Which.EVALUATE: Program.of(evaluate.steps),
         }
-        self.logits = evaluate.stored[layout.graph.nodes[-1].name]
+        self.logits = evaluate.stored[layout.graph.logits]
         self.growth = compile_growth(layout, self.quotas) if quotas else None
 
     @cached_property
@@ -180,15 +182,14 @@ def compile_ranges(layout: Layout) -> tuple[Program, Mapping[str, Buffer]]:
 
 def _loss_step(forward: Forward) -> Step:
     graph = forward.layout.graph
-    last = graph.nodes[-1].name
-    return Step(Kind.LOSS, last, shape=graph.shapes[last], input=forward.stored[last])
+    logits = graph.logits
+    return Step(Kind.LOSS, logits, shape=graph.shapes[logits], input=forward.stored[logits])
 
 
 def _check(layout: Layout) -> None:
     graph = layout.graph
-    last = graph.nodes[-1]
-    if not isinstance(last, Linear) or last.relu:
-        raise EngineError(f"{graph.name}: the engine wants a linear layer without ReLU at the end")
+    for node in graph.nodes:
+        _check_node(graph, node)
     if layout.micro_batch < 1:
         raise EngineError(f"micro_batch must be at least 1, not {layout.micro_batch}")
     if not 0 < layout.activation_density <= 1:
@@ -206,3 +207,23 @@ def _check(layout: Layout) -> None:
                 f"layer {layer.name!r}: mask of shape {layout.masks[layer.name].shape}, "
                 f"weights of shape {layer.weight_shape}"
             )
+
+
+def _check_node(graph: Graph, node: Node) -> None:
+    if node.name == graph.logits:
+        plain = isinstance(node, Linear) and node.activation is Activation.NONE
+        if not plain or graph.consumers[node.name]:
+            raise EngineError(
+                f"{graph.name}: the engine wants logits from a linear layer without activation "
+                f"that no other node reads, not from {node.name!r}"
+            )
+    if not isinstance(node, Pool) and node.activation not in (Activation.NONE, Activation.RELU):
+        raise EngineError(
+            f"node {node.name!r}: the engine has no {node.activation}; set training.engine = "
+            '"torch"'
+        )
+    if isinstance(node, Conv | Linear) and not node.trainable:
+        raise EngineError(
+            f"layer {node.name!r} is not to be trained, which the engine cannot do; set "
+            'training.engine = "torch"'
+        )

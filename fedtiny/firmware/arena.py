@@ -107,7 +107,7 @@ def _first_fit(buffers: Sequence[Buffer]) -> tuple[dict[str, int], int]:
 def _tensor_buffers(model: IntegerGraph) -> tuple[list[Buffer], dict[str, str]]:
     """One buffer per tensor with memory of its own; the others by the name of their owner."""
     last_read = {name: step for step, node in enumerate(model.nodes) for name in node.inputs}
-    last_read[model.nodes[-1].name] = len(model.nodes)
+    last_read[model.logits] = len(model.nodes)
     buffers = {INPUT: Buffer(INPUT, model.input.nbytes, 0, last_read[INPUT])}
     aliases: dict[str, str] = {}
     for step, node in enumerate(model.nodes):

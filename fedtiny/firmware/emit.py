@@ -117,7 +117,7 @@ def _context(plan: Plan, interface: SensorInterface) -> Context:
         "arena_bytes": plan.arena.nbytes,
         "alignment": ALIGNMENT,
         "input_offset": plan.arena.offsets[INPUT],
-        "output_offset": plan.arena.offsets[model.nodes[-1].name],
+        "output_offset": plan.arena.offsets[model.logits],
         "labels": ", ".join(map(string, interface.labels)),
         "channels": ", ".join(map(string, interface.channels)),
         "units": ", ".join(map(string, interface.units)),

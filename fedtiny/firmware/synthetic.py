@@ -12,7 +12,8 @@ import numpy as np
 
 from fedtiny.data.statistics import Normalization
 from fedtiny.firmware.emit import SensorInterface
-from fedtiny.models.graph import INPUT, Graph
+from fedtiny.models.graph import INPUT, Graph, Pool
+from fedtiny.models.ops.activation import Activation
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.quant.integer_model import Int16s, IntegerGraph
 from fedtiny.quant.ptq import quantize
@@ -55,8 +56,9 @@ def integer_model(graph: Graph, density: float, seed: int = 0) -> IntegerGraph:
     )
     ranges = {INPUT: (-3.0, 3.0)}
     for node in graph.nodes:
-        ranges[node.name] = (0.0 if getattr(node, "relu", False) else -4.0, 4.0)
-    ranges[graph.nodes[-1].name] = (-12.0, 12.0)
+        rectified = not isinstance(node, Pool) and node.activation is Activation.RELU
+        ranges[node.name] = (0.0 if rectified else -4.0, 4.0)
+    ranges[graph.logits] = (-12.0, 12.0)
     return quantize(graph, float_model(graph, density, seed), normalization, ranges)
 
 

@@ -2,8 +2,8 @@
 
 Cost, the PyTorch oracle, sparse training, quantization and the C emitter all walk the same
 :class:`Graph`. A node is a *fused* step, because that is the unit in which devices train and
-microcontrollers run: a convolution with its batch norm and ReLU, an addition with its ReLU, a
-pooling, a fully-connected layer.
+microcontrollers run: a convolution with its batch norm and activation, an addition with its
+activation, a pooling, a fully-connected layer.
 
 Layouts, everywhere in this package unless a docstring says otherwise:
 
@@ -16,9 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 
 from fedtiny.errors import FedTinyError
+from fedtiny.models.ops.activation import Activation
 
 Shape = tuple[int, int, int]
 """(C, H, W) of one sample."""
@@ -36,7 +38,7 @@ class GraphError(FedTinyError):
 
 @dataclass(frozen=True, slots=True)
 class Conv:
-    """Convolution, then batch norm (if any), then ReLU (if any).
+    """Convolution, then batch norm (if any), then the activation (if any).
 
     Attributes:
         name: unique; parameters are called ``{name}.weight``, ``{name}.bn.running_mean`` …
@@ -44,8 +46,10 @@ class Conv:
         kernel, stride, padding: (height, width); padding is the same on both sides.
         groups: 1, or ``in_channels`` for a depthwise convolution.
         batch_norm: without one the convolution has a bias.
-        relu: clamp the result at 0.
+        activation: applied to the result.
         block: adjustment block the layer belongs to (FedTiny, block granularity).
+        prunable: whether its weights may be pruned; biases and batch norms never are.
+        trainable: whether training changes its parameters.
     """
 
     name: str
@@ -57,8 +61,10 @@ class Conv:
     padding: tuple[int, int] = (0, 0)
     groups: int = 1
     batch_norm: bool = True
-    relu: bool = True
+    activation: Activation = Activation.RELU
     block: str = ""
+    prunable: bool = True
+    trainable: bool = True
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -80,14 +86,16 @@ class Conv:
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """Fully-connected layer with bias over the flattened (C, H, W) input; optional ReLU."""
+    """Fully-connected layer with bias over the flattened (C, H, W) input, then the activation."""
 
     name: str
     input: str
     in_features: int
     out_features: int
-    relu: bool = False
+    activation: Activation = Activation.NONE
     block: str = ""
+    prunable: bool = True
+    trainable: bool = True
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -106,12 +114,12 @@ class Linear:
 
 @dataclass(frozen=True, slots=True)
 class Add:
-    """Element-wise sum of two tensors of one shape, then ReLU (if any): the residual join."""
+    """Element-wise sum of two tensors of one shape, then the activation: the residual join."""
 
     name: str
     left: str
     right: str
-    relu: bool = True
+    activation: Activation = Activation.RELU
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -161,24 +169,32 @@ Layer = Conv | Linear
 """A node with weights."""
 
 
+class Loss(StrEnum):
+    """What training minimises."""
+
+    CROSS_ENTROPY = "cross_entropy"
+
+
 @dataclass(frozen=True)
 class Graph:
-    """A model: an input shape and nodes in execution order, the last one giving the logits.
+    """A model: an input shape, nodes in execution order, and what is read of them.
 
     Args:
         name: of the architecture, e.g. ``"resnet8"``.
         input_shape: (C, H, W) of one sample.
         nodes: each reads only the input or earlier nodes.
+        outputs: names of the nodes whose values are the model's; by default that of the last one.
+        loss: what training minimises; it reads the first output, the logits.
 
     Raises:
-        GraphError: a node reads a tensor that does not exist yet, shapes do not fit, or a name
-            is used twice.
+        GraphError: a node reads a tensor that does not exist yet, shapes do not fit, a name is
+            used twice, or an output is no node's.
 
     >>> graph = Graph("tiny", (3, 8, 8), (
-    ...     Conv("stem", INPUT, 3, 4, (3, 3), padding=(1, 1)),
+    ...     Conv("stem", INPUT, 3, 4, (3, 3), padding=(1, 1), prunable=False),
     ...     Conv("body", "stem", 4, 8, (3, 3), stride=(2, 2), padding=(1, 1)),
     ...     Pool("pool", "body"),
-    ...     Linear("classifier", "pool", 8, 2),
+    ...     Linear("classifier", "pool", 8, 2, prunable=False),
     ... ))
     >>> graph.shapes["body"], graph.classes
     ((8, 4, 4), 2)
@@ -189,9 +205,18 @@ class Graph:
     name: str
     input_shape: Shape
     nodes: tuple[Node, ...]
+    outputs: tuple[str, ...] = ()
+    loss: Loss = Loss.CROSS_ENTROPY
 
     def __post_init__(self) -> None:
-        self.shapes  # noqa: B018  checks every node now, not at first use
+        produced = list(self.shapes)[1:]  # checks every node now, not at first use
+        if not produced:
+            raise GraphError(f"graph {self.name!r} has no nodes")
+        if not self.outputs:
+            object.__setattr__(self, "outputs", (produced[-1],))
+        for name in self.outputs:
+            if name not in produced:
+                raise GraphError(f"output {name!r} of graph {self.name!r} is the name of no node")
 
     @cached_property
     def shapes(self) -> dict[str, Shape]:
@@ -204,7 +229,26 @@ class Graph:
     @cached_property
     def classes(self) -> int:
         """Number of logits."""
-        return self.shapes[self.nodes[-1].name][0]
+        return self.shapes[self.logits][0]
+
+    @property
+    def logits(self) -> str:
+        """Name of the tensor that the loss reads."""
+        return self.outputs[0]
+
+    @cached_property
+    def observed(self) -> tuple[str, ...]:
+        """Names of the tensors whose ranges are calibrated, in the order they are computed.
+
+        The input, and every node's output; where the activation does more than clamp, before it
+        ``{node}.linear``, the value that the activation is applied to.
+        """
+        names = [INPUT]
+        for node in self.nodes:
+            if not isinstance(node, Pool) and not node.activation.clamps:
+                names.append(f"{node.name}.linear")
+            names.append(node.name)
+        return tuple(names)
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
@@ -213,13 +257,13 @@ class Graph:
 
     @cached_property
     def prunable_layers(self) -> tuple[Layer, ...]:
-        """Layers whose weights may be pruned: all but the first layer and the classifier.
+        """Layers whose weights may be pruned.
 
-        Biases and batch norms are never pruned. FedTiny (arXiv 2212.01977), its authors' code
-        and its successors disagree about the end layers; like most of the pruning literature we
-        keep both dense, and count them in ``density_all``.
+        FedTiny (arXiv 2212.01977), its authors' code and its successors disagree about the end
+        layers; like most of the pruning literature our models keep both dense, and count them in
+        ``density_all``.
         """
-        return self.layers[1:-1]
+        return tuple(layer for layer in self.layers if layer.prunable)
 
     @cached_property
     def batch_norms(self) -> tuple[Conv, ...]:

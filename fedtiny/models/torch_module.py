@@ -9,10 +9,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fedtiny.models.graph import BATCH_NORM_EPSILON, INPUT, Add, Conv, Graph, Linear, Node, Pool
+from fedtiny.models.ops.activation import Activation
 from fedtiny.sparse.tensor import Floats
 
 BATCH_NORM_MOMENTUM = 0.1
 """Weight of the newest batch in the running statistics (PyTorch's default)."""
+
+_ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    Activation.NONE: lambda x: x,
+    Activation.RELU: functional.relu_,
+    Activation.RELU6: lambda x: functional.relu6(x, inplace=True),
+    Activation.HARD_SWISH: functional.hardswish,
+}
 
 Observer = Callable[[str, Tensor], None]
 """Called with a tensor's name and value as the forward pass produces it."""
@@ -55,23 +63,23 @@ class GraphModule(nn.Module):
                 observer(node.name, result)
             values[node.name] = result
             for name in set(node.inputs):
-                if last_use[name] == position:
+                if last_use[name] == position and name != self.graph.logits:
                     del values[name]
-        return values[self.graph.nodes[-1].name].flatten(1)
+        return values[self.graph.logits].flatten(1)
 
     def _run(self, node: Node, inputs: list[Tensor]) -> Tensor:
         match node:
             case Conv():
                 y = self._convolve(node, inputs[0])
-                return functional.relu_(y) if node.relu else y
+                return _ACTIVATIONS[node.activation](y)
             case Linear():
                 weight, bias = self.tensor(f"{node.name}.weight"), self.tensor(f"{node.name}.bias")
                 y = functional.linear(inputs[0].flatten(1), weight, bias)
-                y = functional.relu_(y) if node.relu else y
+                y = _ACTIVATIONS[node.activation](y)
                 return y[:, :, None, None]
             case Add():
                 y = inputs[0] + inputs[1]
-                return functional.relu_(y) if node.relu else y
+                return _ACTIVATIONS[node.activation](y)
             case Pool():
                 kernel, stride = node.window(self.graph.shapes[node.input])
                 pool = functional.avg_pool2d if node.kind == "avg" else functional.max_pool2d

@@ -235,9 +235,14 @@ class IntegerGraph:
         return self.activations[INPUT]
 
     @property
+    def logits(self) -> str:
+        """Name of the tensor that :attr:`output` describes."""
+        return self.nodes[-1].name
+
+    @property
     def output(self) -> Activation:
         """The int8 logits, shape (classes, 1, 1)."""
-        return self.activations[self.nodes[-1].name]
+        return self.activations[self.logits]
 
     @property
     def layers(self) -> tuple[IntegerLayer, ...]:

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from fedtiny.data.statistics import Normalization
 from fedtiny.models.graph import INPUT, Add, Conv, Graph, Layer, Linear, Pool, Shape
+from fedtiny.models.ops.activation import Activation as Function
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.quant.fold import Doubles, FoldedLayer, fold
 from fedtiny.quant.integer_model import (
@@ -157,7 +158,7 @@ class _Build:
         weight = integer_weight(node, folded, scales, self.graph.shapes[node.input])
         bias = np.rint(_ratio(folded.bias, accumulator)).astype(np.int32)
         multiplier = fixed_point(accumulator / output.scale)
-        clamp = _clamp(output, node.relu)
+        clamp = _clamp(output, node.name, node.activation)
         if isinstance(node, Linear):
             self.nodes.append(IntegerLinear(node.name, node.input, weight, bias, multiplier, clamp))
             return
@@ -186,7 +187,7 @@ class _Build:
         # scale / output · 2^27 is a fraction of 2^31 after division by the limit.
         ratios = [scale / output.scale / ADD_RATIO_LIMIT for scale in scales]
         left, right = fixed_point(ratios, limit=1.0).tolist()
-        clamp = _clamp(output, node.relu)
+        clamp = _clamp(output, node.name, node.activation)
         self.nodes.append(IntegerAdd(node.name, node.left, node.right, left, right, clamp))
 
     def _pool(self, node: Pool) -> None:
@@ -237,8 +238,10 @@ def _ratio(values: Doubles, scales: Doubles) -> Doubles:
     return np.divide(values, scales, out=np.zeros_like(values), where=scales > 0)
 
 
-def _clamp(output: Activation, relu: bool) -> tuple[int, int]:
-    return (output.zero_point if relu else INT8_MIN, INT8_MAX)
+def _clamp(output: Activation, node: str, function: Function) -> tuple[int, int]:
+    if function not in (Function.NONE, Function.RELU):
+        raise QuantizationError(f"node {node!r}: {function} cannot be quantized; use relu or none")
+    return (output.zero_point if function is Function.RELU else INT8_MIN, INT8_MAX)
 
 
 def dequantize(codes: npt.NDArray[np.int8], tensor: Activation) -> npt.NDArray[np.float32]:

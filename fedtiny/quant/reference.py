@@ -75,7 +75,7 @@ def quantize_input(model: IntegerGraph, counts: Int16s) -> Int8s:
 def infer(model: IntegerGraph, codes: Int8s) -> Int8s:
     """int8 logits ``(N, classes)`` of quantized inputs int8 ``(N, H, W, C)``."""
     tensors = dict(trace(model, codes))
-    return tensors[model.nodes[-1].name].reshape(len(codes), -1)
+    return tensors[model.logits].reshape(len(codes), -1)
 
 
 def trace(model: IntegerGraph, codes: Int8s) -> Iterator[tuple[str, Int8s]]:

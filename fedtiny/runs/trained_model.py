@@ -10,7 +10,7 @@ import numpy as np
 from fedtiny.data.dataset import SensorSpec
 from fedtiny.data.statistics import Normalization
 from fedtiny.models import build
-from fedtiny.models.graph import INPUT, Graph
+from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel, dense_names, sparse_names
 from fedtiny.runs import checkpoint
 from fedtiny.runs.checkpoint import Array, CheckpointError
@@ -47,8 +47,8 @@ class TrainedModel:
         arrays = model_arrays(self.model)
         arrays["input.mean"], arrays["input.std"] = self.normalization.mean, self.normalization.std
         if self.ranges:
-            names = [INPUT, *(node.name for node in self.graph.nodes)]
-            arrays["ranges"] = np.array([self.ranges[name] for name in names], np.float32)
+            observed = [self.ranges[name] for name in self.graph.observed]
+            arrays["ranges"] = np.array(observed, np.float32)
         return arrays
 
     def manifest(self) -> dict[str, object]:
@@ -75,10 +75,9 @@ class TrainedModel:
             channels, height, width = manifest["input_shape"]
             labels = tuple(manifest["labels"])
             graph = build(manifest["model"], (channels, height, width), len(labels))
-            names = [INPUT, *(node.name for node in graph.nodes)]
             ranges = {
                 name: (float(low), float(high))
-                for name, (low, high) in zip(names, arrays.get("ranges", ()), strict=False)
+                for name, (low, high) in zip(graph.observed, arrays.get("ranges", ()), strict=False)
             }
             sensor = SensorSpec(*(tuple(manifest[key]) for key in ("channels", "units", "scale")))
             normalization = Normalization(arrays["input.mean"], arrays["input.std"])

@@ -18,7 +18,7 @@ from fedtiny.config.methods import DeviceRule
 from fedtiny.data.statistics import InputStatistics
 from fedtiny.memory.ledger import LedgerEntry, LedgerLine
 from fedtiny.memory.step import StepPlan
-from fedtiny.models.graph import INPUT, Graph
+from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel, sparse_names
 from fedtiny.pruning.bn_selection import Moments
 from fedtiny.sparse.packing import pack_masks, unpack_masks
@@ -302,17 +302,13 @@ class RangesResult:
 
     def packet(self, graph: Graph) -> Packet:
         """As named arrays: ``ranges`` float32 (1 + nodes, 2), the input first."""
-        return Packet({"ranges": np.array([self.ranges[k] for k in _tensors(graph)], np.float32)})
+        return Packet({"ranges": np.array([self.ranges[k] for k in graph.observed], np.float32)})
 
     @classmethod
     def read(cls, graph: Graph, packet: Packet) -> Self:
         """The inverse of :meth:`packet`; raises WireError."""
-        names = _tensors(graph)
+        names = graph.observed
         table = packet.floats("ranges", (len(names), 2)).tolist()
         if any(low > high for low, high in table):
             raise WireError("ranges: a minimum above its maximum")
         return cls({name: (low, high) for name, (low, high) in zip(names, table, strict=True)})
-
-
-def _tensors(graph: Graph) -> list[str]:
-    return [INPUT, *(node.name for node in graph.nodes)]

@@ -21,7 +21,17 @@ def ds_cnn(input_shape: Shape, classes: int, width: int = 64) -> Graph:
     ((64, 25, 5), (64, 25, 5))
     """
     nodes: list[Node] = [
-        Conv("stem", INPUT, input_shape[0], width, (10, 4), (2, 2), (5, 1), block="stem")
+        Conv(
+            "stem",
+            INPUT,
+            input_shape[0],
+            width,
+            (10, 4),
+            (2, 2),
+            (5, 1),
+            block="stem",
+            prunable=False,
+        )
     ]
     previous = "stem"
     for i in (1, 2, 3, 4):
@@ -36,5 +46,5 @@ def ds_cnn(input_shape: Shape, classes: int, width: int = 64) -> Graph:
         nodes.append(Conv(pointwise, depthwise, width, width, (1, 1), block=block))
         previous = pointwise
     nodes.append(Pool("pool", previous))
-    nodes.append(Linear("classifier", "pool", width, classes, block="classifier"))
+    nodes.append(Linear("classifier", "pool", width, classes, block="classifier", prunable=False))
     return Graph("ds_cnn", input_shape, tuple(nodes))

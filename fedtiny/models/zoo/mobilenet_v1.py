@@ -22,7 +22,17 @@ def mobilenet_v1(input_shape: Shape, classes: int, width: int = 8) -> Graph:
     ((256, 3, 3), 28)
     """
     nodes: list[Node] = [
-        Conv("stem", INPUT, input_shape[0], width, (3, 3), (2, 2), (1, 1), block="stem")
+        Conv(
+            "stem",
+            INPUT,
+            input_shape[0],
+            width,
+            (3, 3),
+            (2, 2),
+            (1, 1),
+            block="stem",
+            prunable=False,
+        )
     ]
     previous, in_channels = "stem", width
     for i, (factor, stride) in enumerate(_BLOCKS, start=1):
@@ -37,5 +47,7 @@ def mobilenet_v1(input_shape: Shape, classes: int, width: int = 8) -> Graph:
         nodes.append(Conv(pointwise, depthwise, in_channels, channels, (1, 1), block=block))
         previous, in_channels = pointwise, channels
     nodes.append(Pool("pool", previous))
-    nodes.append(Linear("classifier", "pool", in_channels, classes, block="classifier"))
+    nodes.append(
+        Linear("classifier", "pool", in_channels, classes, block="classifier", prunable=False)
+    )
     return Graph("mobilenet_v1", input_shape, tuple(nodes))

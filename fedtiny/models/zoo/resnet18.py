@@ -1,6 +1,7 @@
 """ResNet-18 in its CIFAR form: a 3×3 stem without max-pooling (He et al. 2016)."""
 
 from fedtiny.models.graph import INPUT, Add, Conv, Graph, Linear, Node, Pool, Shape
+from fedtiny.models.ops.activation import Activation
 
 
 def resnet18(input_shape: Shape, classes: int, width: int = 64) -> Graph:
@@ -14,7 +15,16 @@ def resnet18(input_shape: Shape, classes: int, width: int = 64) -> Graph:
     ((512, 4, 4), 21)
     """
     nodes: list[Node] = [
-        Conv("stem", INPUT, input_shape[0], width, (3, 3), padding=(1, 1), block="stem")
+        Conv(
+            "stem",
+            INPUT,
+            input_shape[0],
+            width,
+            (3, 3),
+            padding=(1, 1),
+            block="stem",
+            prunable=False,
+        )
     ]
     previous, in_channels = "stem", width
     for stage in (1, 2, 3, 4):
@@ -27,7 +37,9 @@ def resnet18(input_shape: Shape, classes: int, width: int = 64) -> Graph:
             )
             previous, in_channels = f"{name}.add", out_channels
     nodes.append(Pool("pool", previous))
-    nodes.append(Linear("classifier", "pool", in_channels, classes, block="classifier"))
+    nodes.append(
+        Linear("classifier", "pool", in_channels, classes, block="classifier", prunable=False)
+    )
     return Graph("resnet18", input_shape, tuple(nodes))
 
 
@@ -40,7 +52,7 @@ def _residual_block(
         Conv(conv1, source, in_channels, out_channels, kernel, strides, padding, block=block),
         Conv(
             conv2, conv1, out_channels, out_channels, kernel, (1, 1), padding,
-            relu=False, block=block,
+            activation=Activation.NONE, block=block,
         ),
     ]  # fmt: skip
     shortcut = source
@@ -49,7 +61,7 @@ def _residual_block(
         nodes.append(
             Conv(
                 shortcut, source, in_channels, out_channels, (1, 1), strides,
-                relu=False, block=block,
+                activation=Activation.NONE, block=block,
             )
         )  # fmt: skip
     nodes.append(Add(f"{name}.add", conv2, shortcut))

@@ -1,6 +1,7 @@
 """ResNet-8, the image-classification network of MLPerf Tiny (Banbury et al. 2021)."""
 
 from fedtiny.models.graph import INPUT, Add, Conv, Graph, Linear, Node, Pool, Shape
+from fedtiny.models.ops.activation import Activation
 
 
 def resnet8(input_shape: Shape, classes: int, width: int = 16) -> Graph:
@@ -16,7 +17,16 @@ def resnet8(input_shape: Shape, classes: int, width: int = 16) -> Graph:
     ((64, 7, 7), 10)
     """
     nodes: list[Node] = [
-        Conv("stem", INPUT, input_shape[0], width, (3, 3), padding=(1, 1), block="stem")
+        Conv(
+            "stem",
+            INPUT,
+            input_shape[0],
+            width,
+            (3, 3),
+            padding=(1, 1),
+            block="stem",
+            prunable=False,
+        )
     ]
     previous, in_channels = "stem", width
     for stage in (1, 2, 3):
@@ -24,7 +34,9 @@ def resnet8(input_shape: Shape, classes: int, width: int = 16) -> Graph:
         nodes += _stage(f"stage{stage}", previous, in_channels, out_channels)
         previous, in_channels = f"stage{stage}.add", out_channels
     nodes.append(Pool("pool", previous))
-    nodes.append(Linear("classifier", "pool", in_channels, classes, block="classifier"))
+    nodes.append(
+        Linear("classifier", "pool", in_channels, classes, block="classifier", prunable=False)
+    )
     return Graph("resnet8", input_shape, tuple(nodes))
 
 
@@ -48,7 +60,7 @@ def _stage(name: str, source: str, in_channels: int, out_channels: int) -> list[
             out_channels,
             (3, 3),
             padding=(1, 1),
-            relu=False,
+            activation=Activation.NONE,
             block=name,
         ),
     ]
@@ -63,7 +75,7 @@ def _stage(name: str, source: str, in_channels: int, out_channels: int) -> list[
                 out_channels,
                 (1, 1),
                 stride=stride,
-                relu=False,
+                activation=Activation.NONE,
                 block=name,
             )
         )

@@ -31,9 +31,12 @@ def smartwatch_cnn(input_shape: Shape, classes: int, width: int = 32) -> Graph:
                 stride=(1, stride),
                 padding=(0, 2),
                 block=name,
+                prunable=i > 1,
             )
         )
         previous, in_channels = name, out_channels
     nodes.append(Pool("pool", previous))
-    nodes.append(Linear("classifier", "pool", in_channels, classes, block="classifier"))
+    nodes.append(
+        Linear("classifier", "pool", in_channels, classes, block="classifier", prunable=False)
+    )
     return Graph("smartwatch_cnn", input_shape, tuple(nodes))

@@ -23,11 +23,16 @@ def vgg11(input_shape: Shape, classes: int, width: int = 64) -> Graph:
         for i, factor in enumerate(widths, start=1):
             name, channels = f"{block}.conv{i}", factor * width
             nodes.append(
-                Conv(name, previous, in_channels, channels, (3, 3), padding=(1, 1), block=block)
-            )
+                Conv(
+                    name, previous, in_channels, channels, (3, 3), padding=(1, 1), block=block,
+                    prunable=previous != INPUT,
+                )
+            )  # fmt: skip
             previous, in_channels = name, channels
         nodes.append(Pool(f"{block}.pool", previous, "max", (2, 2)))
         previous = f"{block}.pool"
     features = in_channels * (input_shape[1] // 32) * (input_shape[2] // 32)
-    nodes.append(Linear("classifier", previous, features, classes, block="classifier"))
+    nodes.append(
+        Linear("classifier", previous, features, classes, block="classifier", prunable=False)
+    )
     return Graph("vgg11", input_shape, tuple(nodes))

@@ -22,6 +22,7 @@ from math import prod
 
 from fedtiny.memory.ledger import LedgerLine, MemoryPrediction
 from fedtiny.models.graph import INPUT, Add, Conv, Graph, Linear, Node, Pool
+from fedtiny.models.ops.activation import Activation
 
 FLOAT_BYTES = 4
 LABEL_BYTES = 8
@@ -167,14 +168,14 @@ class _Step:
     def _is_saved(self, tensor: str) -> bool:
         """Whether the backward pass reads the tensor."""
         node = next(node for node in self.graph.nodes if node.name == tensor)
-        if not isinstance(node, Pool) and node.relu:
+        if not isinstance(node, Pool) and node.activation is not Activation.NONE:
             return True
         consumers = self.graph.consumers[tensor]
         return any(n.name in consumers and not isinstance(n, Add) for n in self.graph.nodes)
 
     def backward(self) -> None:
         """From the loss's gradient to the first layer; frees what the forward pass saved."""
-        logits = self.graph.nodes[-1].name
+        logits = self.graph.logits
         # Log-softmax keeps its output and computes its gradient from another of that size.
         self.live.grow(LedgerLine.SAVED_ACTIVATIONS, self.size(logits))
         self.gradients[logits] = _Gradient(self.live, self.size(logits))
@@ -184,9 +185,9 @@ class _Step:
             self._backward(node, self.gradients.pop(node.name))
 
     def _backward(self, node: Node, gradient: _Gradient) -> None:
-        if not isinstance(node, Pool) and node.relu:
+        if not isinstance(node, Pool) and node.activation is not Activation.NONE:
             gradient = self._replace(gradient, self.size(node.name))
-        if self._is_saved(node.name) or node is self.graph.nodes[-1]:
+        if self._is_saved(node.name) or node.name == self.graph.logits:
             self.live.shrink(LedgerLine.SAVED_ACTIVATIONS, self.size(node.name))
         match node:
             case Conv():
