@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import cycle
+
 import numpy as np
 
-from fedtiny.models.graph import Graph
+from fedtiny.models.graph import Graph, Pool
+from fedtiny.models.ops.activation import Activation
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.sparse.tensor import Mask
+
+
+def activated(graph: Graph, *activations: Activation) -> Graph:
+    """The graph with ``activations``, over and over, in the places of its own."""
+    turns, nodes = cycle(activations), []
+    for node in graph.nodes:
+        if not isinstance(node, Pool) and node.activation is not Activation.NONE:
+            node = replace(node, activation=next(turns))
+        nodes.append(node)
+    return replace(graph, nodes=tuple(nodes))
+
+
+def widened(model: SparseModel) -> SparseModel:
+    """The model with larger batch-norm scales: many values lie beyond every activation's bends."""
+    for name, values in model.dense.items():
+        if name.endswith("bn.weight"):
+            values *= 4
+    return model
 
 
 def random_model(graph: Graph, density: float, seed: int = 0) -> SparseModel:

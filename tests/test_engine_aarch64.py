@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from engine_models import activated
 
 from fedtiny.engine import Trainer, abi, available
 from fedtiny.engine.build import build as compile_engine
@@ -20,6 +21,7 @@ from fedtiny.engine.library import Library
 from fedtiny.models import build
 from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
+from fedtiny.models.ops.activation import Activation
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.seeding import rng
 from fedtiny.sparse.tensor import Mask
@@ -156,18 +158,24 @@ def sparse_model(graph: Graph, density: float) -> SparseModel:
 
 @pytest.mark.skipif(not available(), reason="the engine is not compiled here")
 @pytest.mark.parametrize(
-    ("name", "shape", "density"),
+    ("name", "shape", "density", "activation"),
     [
-        ("resnet8", (1, 12, 12), 0.1),
-        ("ds_cnn", (1, 24, 8), 0.1),
-        ("smartwatch_cnn", (6, 1, 64), 0.1),
-        ("smartwatch_cnn", (6, 1, 64), 0.8),
+        ("resnet8", (1, 12, 12), 0.1, Activation.RELU),
+        ("resnet8", (1, 12, 12), 0.1, Activation.RELU6),
+        ("resnet8", (1, 12, 12), 0.1, Activation.HARD_SWISH),
+        ("ds_cnn", (1, 24, 8), 0.1, Activation.RELU),
+        ("smartwatch_cnn", (6, 1, 64), 0.1, Activation.RELU),
+        ("smartwatch_cnn", (6, 1, 64), 0.8, Activation.HARD_SWISH),
     ],
 )
 def test_neon_takes_the_same_steps_as_this_machine(
-    emulated: Path, name: str, shape: tuple[int, int, int], density: float
+    emulated: Path,
+    name: str,
+    shape: tuple[int, int, int],
+    density: float,
+    activation: Activation,
 ) -> None:
-    graph = build(name, shape, 5)
+    graph = activated(build(name, shape, 5), activation)
     model = sparse_model(graph, density)
     x = rng(0, "x").standard_normal((11, *shape)).astype(np.float32)
     y = np.arange(11) % 5

@@ -25,15 +25,22 @@ from pathlib import Path
 import numpy as np
 from fedtiny.engine import Trainer
 from fedtiny.engine.library import load
+from engine_models import activated
 from fedtiny.models import build
+from fedtiny.models.ops.activation import Activation
 from fedtiny.models.sparse_model import from_state
 from fedtiny.sparse.tensor import Mask
 lib, rng = load(Path(sys.argv[1])), np.random.default_rng(0)
 NEVER = 2
-cases = (("resnet8", (1, 11, 9), 11, 2, NEVER), ("resnet8", (1, 11, 9), 11, 2, 0),
-         ("ds_cnn", (1, 49, 10), 3, 1, 0), ("vgg11", (2, 32, 32), 2, 1, NEVER))
-for name, shape, samples, threads, crossover in cases:
-    graph = build(name, shape, 4)
+relu, others = Activation.RELU, (Activation.RELU6, Activation.HARD_SWISH)
+cases = (("resnet8", (1, 11, 9), 11, 2, NEVER, 1, relu),
+         ("resnet8", (1, 11, 9), 11, 2, 0, 1, relu),
+         ("resnet8", (1, 11, 9), 11, 1, NEVER, 1, *others),
+         ("resnet8", (1, 11, 9), 3, 1, NEVER, 0.4, Activation.RELU6),
+         ("ds_cnn", (1, 49, 10), 3, 1, 0, 1, *others),
+         ("vgg11", (2, 32, 32), 2, 1, NEVER, 1, relu))
+for name, shape, samples, threads, crossover, density, *activations in cases:
+    graph = activated(build(name, shape, 4), *activations)
     state = {n: rng.random(s, np.float32) for n, s in [*graph.parameters(), *graph.statistics()]}
     masks = {l.name: Mask(l.weight_shape, np.flatnonzero(
         rng.random(l.weight_shape) < 0.1).astype(np.int32)) for l in graph.prunable_layers}
@@ -41,7 +48,7 @@ for name, shape, samples, threads, crossover in cases:
     for instruction_set in lib.instruction_sets:
         trainer = Trainer(graph, from_state(graph, state, masks), micro_batch=samples, lib=lib,
                           threads=threads, instruction_set=instruction_set, tile_bytes=4096,
-                          crossover=crossover)
+                          crossover=crossover, activation_density=density)
         trainer.step(x, y)
         trainer.evaluate(x, y)
         trainer.ranges(x)
@@ -68,7 +75,8 @@ def test_kernels_are_clean_under_sanitizers(tmp_path):
         for name in ("libasan.so", "libubsan.so")
     ]
     preload = " ".join(result.stdout.strip() for result in found)
-    environment = {**os.environ, "LD_PRELOAD": preload, "ASAN_OPTIONS": "detect_leaks=0"}
+    tests = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    environment = {**os.environ, **tests, "LD_PRELOAD": preload, "ASAN_OPTIONS": "detect_leaks=0"}
     result = subprocess.run(
         [sys.executable, "-c", SANITIZED, str(path)],
         env=environment, cwd=ROOT, capture_output=True, text=True,

@@ -40,7 +40,7 @@ def model_of(graph: Graph, density: float) -> SparseModel:
     return from_state(graph, initial_state(graph, rng(0, "weights")), masks_of(graph, density))
 
 
-ACTIVATIONS = st.sampled_from([Activation.NONE, Activation.RELU])
+ACTIVATIONS = st.sampled_from(Activation)
 
 
 @st.composite

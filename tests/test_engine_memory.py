@@ -6,6 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from engine_models import activated
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from fedtiny.engine.plan import LINES, Plan, Which
 from fedtiny.engine.state import address, aligned_bytes
 from fedtiny.models import build
 from fedtiny.models.graph import Graph
+from fedtiny.models.ops.activation import Activation
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.sparse.tensor import Mask
 
@@ -62,11 +64,18 @@ def test_buffers_alive_together_never_overlap(lives):
 
 @needs_engine
 @pytest.mark.parametrize("saving", ["nothing", "recompute", "prune"])
-@pytest.mark.parametrize("name", ["resnet8", "resnet18", "vgg11", "ds_cnn"])
-def test_programs_touch_only_their_buffers_while_they_live(name, saving):
+@pytest.mark.parametrize(
+    ("name", "activation"),
+    [
+        *((name, Activation.RELU) for name in ("resnet8", "resnet18", "vgg11", "ds_cnn")),
+        ("resnet8", Activation.RELU6),
+        ("resnet8", Activation.HARD_SWISH),
+    ],
+)
+def test_programs_touch_only_their_buffers_while_they_live(name, activation, saving):
     """Run op by op in separate, guarded buffers filled with NaN: same gradients, guards whole."""
     shape = (1, 49, 10) if name == "ds_cnn" else (1, 32, 32)
-    graph = build(name, shape, 4)
+    graph = activated(build(name, shape, 4), activation)
     model = random_model(graph, 0.1)
     options = {
         "nothing": {},

@@ -36,6 +36,15 @@ class Kind(IntEnum):
     GATE_GRAD = 16
 
 
+class Activation(IntEnum):
+    """What is applied to a value; the values are those of ``enum Activation``."""
+
+    NONE = 0
+    RELU = 1
+    RELU6 = 2
+    HARD_SWISH = 3
+
+
 class _Words(ctypes.Structure):
     """A structure of 8-byte fields: integers, pointers as addresses, doubles where said."""
 
@@ -45,9 +54,9 @@ def _words(names: str) -> list[tuple[str, type]]:
 
 
 class Term(_Words):
-    """One summand: scale[c]·(data − mean[c]) + beta[c], ReLU'd before or after adding."""
+    """One summand: scale[c]·(data − mean[c]) + beta[c], activated before or after adding."""
 
-    _fields_ = _words("data mean scale beta relu_term relu_sum packed capacity")
+    _fields_ = _words("data mean scale beta activation sum_activation packed capacity")
 
 
 class Layer(_Words):
@@ -56,7 +65,7 @@ class Layer(_Words):
     _fields_ = _words(
         "in_channels in_height in_width out_channels out_height out_width "
         "kernel_h kernel_w stride_h stride_w pad_h pad_w group_inputs group_outputs "
-        "batch_norm relu tile_rows grad_rows dense flat "
+        "batch_norm activation tile_rows grad_rows dense flat "
         "start offset grad_start grad_offset grad_weight values value_grads "
         "gamma beta gamma_grad beta_grad running_mean running_var "
         "center mean inverse_std scale"
@@ -73,8 +82,9 @@ class Op(_Words):
         ),
         ("term", Term * MAX_TERMS),
         *_words(
-            "input out scratch sums weights accumulate gated first_channel last_channel "
-            "top_k top_index top_count top_value capacity absent_offset absent_grad finish"
+            "input out scratch sums weights accumulate activation gated "
+            "first_channel last_channel top_k top_index top_count top_value capacity "
+            "absent_offset absent_grad finish"
         ),
     ]
 
@@ -101,7 +111,9 @@ class Sgd(ctypes.Structure):
     ]
 
 
-MIRRORED: tuple[type[ctypes.Structure | IntEnum], ...] = (Term, Layer, Op, Run, Sgd, Kind)
+MIRRORED: tuple[type[ctypes.Structure | IntEnum], ...] = (
+    Term, Layer, Op, Run, Sgd, Kind, Activation,
+)  # fmt: skip
 """What the library describes field by field, and :func:`mirror` has to match."""
 
 

@@ -21,7 +21,7 @@ from fedtiny.engine.library import EngineError
 from fedtiny.engine.liveness import ALIGNMENT_BYTES, Buffer, Role
 from fedtiny.engine.program import Program, Step
 from fedtiny.engine.state import state_items
-from fedtiny.models.graph import Conv, Graph, Linear, Node, Pool
+from fedtiny.models.graph import Conv, Graph, Linear, Node
 from fedtiny.models.ops.activation import Activation
 from fedtiny.sparse.tensor import Mask
 
@@ -217,11 +217,6 @@ def _check_node(graph: Graph, node: Node) -> None:
                 f"{graph.name}: the engine wants logits from a linear layer without activation "
                 f"that no other node reads, not from {node.name!r}"
             )
-    if not isinstance(node, Pool) and node.activation not in (Activation.NONE, Activation.RELU):
-        raise EngineError(
-            f"node {node.name!r}: the engine has no {node.activation}; set training.engine = "
-            '"torch"'
-        )
     if isinstance(node, Conv | Linear) and not node.trainable:
         raise EngineError(
             f"layer {node.name!r} is not to be trained, which the engine cannot do; set "

@@ -1,6 +1,6 @@
 // Pruned copies of convolution outputs: what lies between the forward and the backward pass. Every
 // channel of a block keeps its `capacity` values furthest from the channel's mean and a bit per
-// value that says which; a value left out reads as the mean. The signs that ReLU needs are kept
+// value that says which; a value left out reads as the mean. What a clamp lets through is kept
 // apart, a bit each, so that the gradient passes where the forward pass did.
 #pragma once
 #include <limits>
@@ -188,7 +188,7 @@ Op block_of(const Op& op, const Run& run, int64_t block) {
   return one;
 }
 
-// op.out = a bit for every value of the tensor that is positive.
+// op.out = a bit for every value that its clamp, op.activation, lets through; terms: before it.
 template <int L>
 void run_gate(const Op& op, const Run& run) {
   const int64_t positions = op.height * op.width;
@@ -198,8 +198,12 @@ void run_gate(const Op& op, const Run& run) {
     for (int64_t p = 0; p < positions; p += kPiece / L) {
       const int64_t part = smaller(kPiece / L, positions - p);
       read_row(op, c, (index * positions + p) * L, row, part * L);
-      for (int64_t k = 0; k < part; ++k)
-        bits[p + k] = LaneBits<L>(bits_of<L>(load<L>(row + k * L) > Vec<L>{}));
+      with_activation(op.activation, [&](auto code) {
+        for (int64_t k = 0; k < part; ++k) {
+          const Mask<L> open = passes<decltype(code)::value>(load<L>(row + k * L));
+          bits[p + k] = LaneBits<L>(bits_of<L>(open));
+        }
+      });
     }
   });
 }

@@ -31,7 +31,7 @@ constexpr bool complete(const Entry (&entries)[N], std::size_t end) {
 
 #define F(field) {#field, offsetof(Term, field), sizeof(Term::field)}
 constexpr Entry kTermEntries[] = {F(data),      F(mean),     F(scale),  F(beta),
-                                  F(relu_term), F(relu_sum), F(packed), F(capacity)};
+                                  F(activation), F(sum_activation), F(packed), F(capacity)};
 FT_MIRROR(Term);
 #undef F
 
@@ -40,7 +40,7 @@ constexpr Entry kLayerEntries[] = {
     F(in_channels),  F(in_height),     F(in_width),     F(out_channels), F(out_height),
     F(out_width),    F(kernel_h),      F(kernel_w),     F(stride_h),     F(stride_w),
     F(pad_h),        F(pad_w),         F(group_inputs), F(group_outputs), F(batch_norm),
-    F(relu),         F(tile_rows),     F(grad_rows),    F(dense),        F(flat),
+    F(activation),   F(tile_rows),     F(grad_rows),    F(dense),        F(flat),
     F(start),        F(offset),        F(grad_start),   F(grad_offset),  F(grad_weight),
     F(values),       F(value_grads),   F(gamma),        F(beta),         F(gamma_grad),
     F(beta_grad),    F(running_mean),  F(running_var),  F(center),       F(mean),
@@ -54,9 +54,9 @@ constexpr Entry kOpEntries[] = {
     F(out_height),   F(out_width),     F(kernel_h),    F(kernel_w),      F(stride_h),
     F(stride_w),     F(is_max),        F(terms),       F(term),          F(input),
     F(out),          F(scratch),       F(sums),        F(weights),       F(accumulate),
-    F(gated),        F(first_channel), F(last_channel), F(top_k),        F(top_index),
-    F(top_count),    F(top_value),     F(capacity),    F(absent_offset), F(absent_grad),
-    F(finish)};
+    F(activation),   F(gated),         F(first_channel), F(last_channel), F(top_k),
+    F(top_index),    F(top_count),     F(top_value),     F(capacity),     F(absent_offset),
+    F(absent_grad),  F(finish)};
 FT_MIRROR(Op);
 #undef F
 
@@ -79,6 +79,8 @@ constexpr Entry kKindEntries[] = {
     C(kLoad),     C(kConv),     C(kConvAgain), C(kSum),   C(kPool),   C(kLoss),
     C(kNormGrad), C(kConvGrad), C(kMaskGrad),  C(kAddGrad), C(kPoolGrad),
     C(kRange),    C(kGrow),     C(kPrune),     C(kExpand), C(kGate),  C(kGateGrad)};
+constexpr Entry kActivationEntries[] = {C(kNone), C(kRelu), C(kRelu6), C(kHardSwish)};
+static_assert(complete(kActivationEntries, kActivations), "an activation has no mirror");
 static_assert(complete(kKindEntries, kKinds), "a kind is missing from its mirror");
 #undef C
 #undef FT_MIRROR
@@ -98,7 +100,8 @@ inline const char* mirror(int64_t i) {
   static const std::string all[] = {
       description("Term", kTermEntries), description("Layer", kLayerEntries),
       description("Op", kOpEntries),     description("Run", kRunEntries),
-      description("Sgd", kSgdEntries),   description("Kind", kKindEntries)};
+      description("Sgd", kSgdEntries),   description("Kind", kKindEntries),
+      description("Activation", kActivationEntries)};
   constexpr auto count = int64_t(sizeof(all) / sizeof(all[0]));
   return i >= 0 && i < count ? all[i].c_str() : nullptr;
 }

@@ -28,7 +28,7 @@ template <int L>
 void run_mask_grad(const Op& op, const Run& run) {
   each_map<L>(op, run, [&](int64_t c, int64_t at, int64_t n) {
     for (int64_t k = at; k < at + n; k += kPiece)
-      mask_gradient(op, c, k, op.out + k, smaller(kPiece, at + n - k));
+      pull_back_rows(op, c, k, op.out + k, smaller(kPiece, at + n - k));
   });
 }
 

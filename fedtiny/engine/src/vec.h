@@ -42,10 +42,6 @@ FT_INLINE void store(real* p, Vec<N> v) { *reinterpret_cast<Vec<N>*>(p) = v; }
 template <int N>
 FT_INLINE Vec<N> splat(real x) { return x - Vec<N>{}; }
 
-// max(v, 0) that lets NaN through, as PyTorch's ReLU does.
-template <int N>
-FT_INLINE Vec<N> relu(Vec<N> v) { return Vec<N>{} > v ? Vec<N>{} : v; }
-
 template <int N>
 FT_INLINE double sum(Vec<N> v) {
   double total = 0;
