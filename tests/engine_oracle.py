@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from builders import masks_by_parameter
 
-from fedtiny.engine import Trainer
+from fedtiny.engine import EngineOptions, Executor
 from fedtiny.engine.activations import pruned_layers
 from fedtiny.engine.layout import Layout, lanes_for
-from fedtiny.models.graph import BATCH_NORM_EPSILON, INPUT, Add, Conv, Graph, Linear, Node, Pool
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool
+from fedtiny.models.ops.conv import BATCH_NORM_EPSILON
 from fedtiny.models.sparse_model import SparseModel
 
 TORCH: dict[Activation, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -88,18 +90,18 @@ class Oracle:
         return loss.item(), found
 
 
-def assert_agrees(trainer: Trainer, oracle: Oracle, x, y, tolerance: float) -> None:
+def assert_agrees(trainer: Executor, oracle: Oracle, x, y, tolerance: float) -> None:
     """Loss, every gradient and every running statistic, errors relative to the largest entry."""
     loss = trainer.backward(x, y)
     expected_loss, expected = oracle.gradients(x, y)
     assert loss == pytest.approx(expected_loss, rel=tolerance)
-    masks, found = oracle.model.masks, trainer.gradients()
+    masks, found = masks_by_parameter(oracle.model), trainer.gradients()
     scale = max(np.abs(grad).max() for grad in expected.values())
     for name, grad in expected.items():
-        mask = masks.get(name.removesuffix(".weight"))
+        mask = masks.get(name)
         held = grad.reshape(-1) if mask is None else grad.reshape(-1)[mask.indices]
         np.testing.assert_allclose(found[name], held, rtol=0, atol=tolerance * scale, err_msg=name)
-    for name, _ in oracle.graph.statistics():
+    for name in [row.name for row in oracle.graph.statistics]:
         statistic = trainer.state.arrays[name]
         expected_statistic = oracle.tensors[name].numpy()
         np.testing.assert_allclose(statistic, expected_statistic, rtol=tolerance, atol=tolerance)
@@ -162,7 +164,7 @@ class Pruned:
 
     def __init__(self, graph: Graph, model: SparseModel, density: float) -> None:
         self.graph, self.density = graph, density
-        layout = Layout(graph, model.masks, 1, activation_density=density)
+        layout = Layout(graph, model.masks, EngineOptions(1, activation_density=density))
         self.pruned = pruned_layers(layout)
         self.tensors = {
             name: torch.tensor(values, dtype=torch.float64, requires_grad="running" not in name)

@@ -23,11 +23,11 @@ SANITIZED = """
 import sys
 from pathlib import Path
 import numpy as np
-from fedtiny.engine import Trainer
+from fedtiny.engine import EngineOptions, Executor
 from fedtiny.engine.library import load
-from engine_models import activated
+from builders import activated
 from fedtiny.models import build
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.ops import Activation
 from fedtiny.models.sparse_model import from_state
 from fedtiny.sparse.tensor import Mask
 lib, rng = load(Path(sys.argv[1])), np.random.default_rng(0)
@@ -41,17 +41,19 @@ cases = (("resnet8", (1, 11, 9), 11, 2, NEVER, 1, relu),
          ("vgg11", (2, 32, 32), 2, 1, NEVER, 1, relu))
 for name, shape, samples, threads, crossover, density, *activations in cases:
     graph = activated(build(name, shape, 4), *activations)
-    state = {n: rng.random(s, np.float32) for n, s in [*graph.parameters(), *graph.statistics()]}
+    state = {r.name: rng.random(r.shape, np.float32) for r in graph.parameter_table}
     masks = {l.name: Mask(l.weight_shape, np.flatnonzero(
         rng.random(l.weight_shape) < 0.1).astype(np.int32)) for l in graph.prunable_layers}
     x, y = rng.random((samples, *shape), np.float32), rng.integers(4, size=samples)
     for instruction_set in lib.instruction_sets:
-        trainer = Trainer(graph, from_state(graph, state, masks), micro_batch=samples, lib=lib,
-                          threads=threads, instruction_set=instruction_set, tile_bytes=4096,
-                          crossover=crossover, activation_density=density)
+        trainer = Executor(
+            graph, from_state(graph, state, masks),
+            EngineOptions(samples, threads, activation_density=density, tile_bytes=4096,
+                          crossover=crossover),
+            lib=lib, instruction_set=instruction_set)
         trainer.step(x, y)
         trainer.evaluate(x, y)
-        trainer.ranges(x)
+        trainer.ranges([x])
         trainer.growth(x, y, {graph.prunable_layers[1].name: 7})
 print("clean")
 """

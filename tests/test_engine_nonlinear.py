@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from engine_models import activated, batch_of, random_model, widened
+from builders import activated, batch_of, random_model, widened
 from engine_oracle import Oracle, assert_agrees
 
-from fedtiny.engine import Trainer, available
+from fedtiny.engine import EngineOptions, Executor, available
 from fedtiny.engine.library import load
 from fedtiny.models import build
-from fedtiny.models.graph import INPUT, Add, Conv, Graph, Linear, Node
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.skipif(not available(), reason="the engine is not compiled here")
@@ -39,11 +39,12 @@ def test_every_activation_matches_autograd(name, activations, lib64):
     graph = activated(build(name, shape, classes), *MIXED[activations])
     model = widened(random_model(graph, 0.1))
     x, y = batch_of(graph, samples)
-    for recompute in ((), [layer.name for layer in graph.layers]):
-        trainer = Trainer(graph, model, micro_batch=samples, lib=lib64, recompute=recompute)
+    for recompute in ((), tuple(layer.name for layer in graph.layers)):
+        options = EngineOptions(samples, recompute=recompute)
+        trainer = Executor(graph, model, options, lib=lib64)
         assert_agrees(trainer, Oracle(graph, model), x, y, 1e-10)
     for instruction_set in load().instruction_sets:
-        trainer = Trainer(graph, model, micro_batch=samples, instruction_set=instruction_set)
+        trainer = Executor(graph, model, EngineOptions(samples), instruction_set=instruction_set)
         assert_agrees(trainer, Oracle(graph, model), x, y, 1e-4)
 
 
@@ -66,7 +67,7 @@ def test_gradients_at_the_bends_are_pytorchs(lib64, activation, summed):
         model.weights[name].values[:] = value
         model.dense[f"{name}.bias"][:] = 0
     x, y = np.tile(bends, (4, 1, 1, 1)), np.array([0, 1, 2, 0])
-    trainer = Trainer(graph, model, micro_batch=4, lib=lib64)
+    trainer = Executor(graph, model, EngineOptions(4), lib=lib64)
     assert_agrees(trainer, Oracle(graph, model), x, y, 1e-12)
 
 
@@ -75,12 +76,12 @@ def test_evaluation_and_ranges_are_those_of_the_masked_dense_network(lib64, acti
     graph = activated(build("resnet8", (1, 9, 9), 4), *activations)
     model = widened(random_model(graph, 0.2))
     x, y = batch_of(graph, 11)
-    trainer, oracle = Trainer(graph, model, micro_batch=4, lib=lib64), Oracle(graph, model)
+    trainer, oracle = Executor(graph, model, EngineOptions(4), lib=lib64), Oracle(graph, model)
     loss, correct = trainer.evaluate(x, y)
     logits = oracle.logits(x, training=False)
     assert loss / 11 == pytest.approx(F.cross_entropy(logits, torch.tensor(y)).item(), rel=1e-10)
     assert correct == (logits.argmax(1).numpy() == y).sum()
-    ranges = trainer.ranges(x)
+    ranges = trainer.ranges([x])
     assert tuple(ranges) == graph.observed
     for name, found in ranges.items():
         seen = oracle.seen[name]

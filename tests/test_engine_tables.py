@@ -9,8 +9,7 @@ import pytest
 
 from fedtiny.engine import abi, backward, forward, geometry
 from fedtiny.engine.build import SOURCES
-from fedtiny.models.graph import Layer, Node
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.ops import Activation, Layer, Node
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedtiny.models.graph import Conv, Layer, Linear, Shape
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.ops import Activation, Conv, Layer, Linear, Shape
 
 Ints = npt.NDArray[np.int32]
 
