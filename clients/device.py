@@ -12,15 +12,15 @@ from flwr.app import Context
 
 from fedtiny import config as run_config
 from fedtiny.config import RunConfig
-from fedtiny.data.dataset import ClientData
-from fedtiny.data.federation import load_client
-from fedtiny.devices.budget import memory_plan
+from fedtiny.data import shares
+from fedtiny.data.client import ClientData, load_client
+from fedtiny.devices.budget import engine_of, memory_plan
 from fedtiny.errors import FedTinyError
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.memory.step import StepPlan
 from fedtiny.models.graph import Graph
 from fedtiny.sparse.tensor import Mask
-from fedtiny.training.choice import UNBOUND, TrainingEngine, engine_for
+from fedtiny.training.engine import UNBOUND, TrainingEngine
 
 _APP_ROOT = Path(__file__).resolve().parents[1]
 
@@ -32,18 +32,20 @@ class Device:
     Attributes:
         config: of the run.
         partition: index of the data this device holds.
+        share: the file with its samples; no other is opened.
         board: name in the device catalogue, given by the node (deployment) or by the config's
             fleet (simulation); empty for none.
     """
 
     config: RunConfig
     partition: int
+    share: Path
     board: str = ""
 
     @cached_property
     def data(self) -> ClientData:
         """This device's own samples."""
-        return load_client(self.config.data, self.config.seed, self.partition)
+        return load_client(self.share, self.config.data, self.config.seed, self.partition)
 
     @cached_property
     def graph(self) -> Graph:
@@ -54,7 +56,7 @@ class Device:
     @cached_property
     def engine(self) -> TrainingEngine:
         """How this device trains."""
-        return engine_for(self.config)
+        return engine_of(self.config)
 
     def plan(
         self, masks: Mapping[str, Mask] | None = None, quotas: Mapping[str, int] | None = None
@@ -77,9 +79,9 @@ class Device:
 
 
 @lru_cache(maxsize=32)
-def _device(config_path: str, overrides: str, partition: int, board: str) -> Device:
+def _device(config_path: str, overrides: str, partition: int, share: Path, board: str) -> Device:
     config = run_config.load(_APP_ROOT / config_path, json.loads(overrides))
-    return Device(config, partition, board or config.devices.board(partition))
+    return Device(config, partition, share, board or config.devices.board(partition))
 
 
 def device_of(context: Context) -> Device:
@@ -87,18 +89,29 @@ def device_of(context: Context) -> Device:
 
     Args:
         context: its run config names the TOML file (relative to the app's folder) and overrides;
-            its node config gives ``partition-id`` and, on a real device, ``device``.
+            its node config gives ``partition-id`` and, on a real device, ``device`` and
+            ``data``: its board, and the file or folder with its samples. A simulated device has
+            a share in the folder that the run config names.
 
     Raises:
-        FedTinyError: the node has no partition.
+        FedTinyError: the node has no partition, or nothing says where its data lie.
     """
     if "partition-id" not in context.node_config:
         raise FedTinyError(
             "this node has no partition-id; start it with --node-config 'partition-id=0 …'"
         )
+    partition = int(context.node_config["partition-id"])
     return _device(
         str(context.run_config["config"]),
         str(context.run_config["overrides"]),
-        int(context.node_config["partition-id"]),
+        partition,
+        _share(context, partition),
         str(context.node_config.get("device", "")),
     )
+
+
+def _share(context: Context, partition: int) -> Path:
+    """The node's own word on where its data lie, else the run's."""
+    own = str(context.node_config.get("data", ""))
+    folder = Path(own).expanduser() if own else shares.shares_folder(context.run_config)
+    return folder if folder.suffix == ".npz" else shares.client_file(folder, partition)

@@ -10,21 +10,24 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
 
 import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.common.constant import ErrorCode
 
-from fedtiny.config import RunConfig
+from fedtiny.config import RunConfig, load
+from fedtiny.data.simulated import deal_into
 from fedtiny.errors import FedTinyError
+from fedtiny.runs.events import Event, Exchanged, RunFinished
 from fedtiny.runs.folder import RunFolder
+from fedtiny.wire.phase import Phase
 from sims.backends import Backend, run_federation
 from sims.flower_run import APP, SWITCHES, flower_run
 from sims.grids.ray import RayGrid
-from strategies.observer import Event, Observer
+from strategies.observer import Observer
 
 ROUNDS = ["federation.rounds=3", "pruning.stop=2"]
 
@@ -86,12 +89,13 @@ def reference(
     return _reference["inline"]
 
 
-def results(folder: RunFolder) -> list[dict[str, Any]]:
+def results(folder: RunFolder) -> list[Event]:
     """Every event but for what the clock tells, and joining: a resumed run joins again."""
     return [
-        {name: value for name, value in event.items() if name != "seconds"}
-        for event in folder.events()
-        if event["event"] != "end" and event.get("phase") != "join"
+        replace(event, seconds=0.0) if hasattr(event, "seconds") else event
+        for event in folder.recording().events
+        if not isinstance(event, RunFinished)
+        and not (isinstance(event, Exchanged) and event.phase is Phase.JOIN)
     ]
 
 
@@ -125,7 +129,7 @@ class Interrupt(Observer):
         self._round = round
 
     def on_event(self, event: Event) -> None:
-        if event["round"] == self._round:
+        if event.round == self._round:
             raise KeyboardInterrupt
 
 
@@ -188,6 +192,8 @@ def test_flwr_run_from_a_bundle_elsewhere(
             file.write(f"pathlib.Path({str(probe)!r}).write_text({where})\n")
     folder = RunFolder(tmp_path / "run")
     overrides = [*tiny_overrides, *ROUNDS]
+    config = load(demo_config, overrides)
+    deal_into(folder.data, config.data, config.seed)
     flower_run(Path("sims/configs/demo.toml"), overrides, folder.path, 8, app=app, timeout_s=200)
     assert_same_run(folder, reference)
     show = [sys.executable, "-c", "import fedtiny; print(fedtiny.__file__)"]

@@ -12,6 +12,7 @@ from fedtiny.config import RunConfig
 from fedtiny.data.dataset import SensorSpec
 from fedtiny.data.statistics import Normalization
 from fedtiny.errors import FedTinyError
+from fedtiny.federation.state import CheckpointStore, ServerState
 from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
 from fedtiny.models.ops import INPUT, Activation, Conv, Linear, Pool
@@ -22,7 +23,6 @@ from fedtiny.runs.checkpoint import CheckpointError
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.seeding import rng
 from fedtiny.sparse.tensor import Mask
-from strategies.state import CheckpointStore, ServerState
 
 GRAPH = smartwatch_cnn((6, 1, 128), 2)
 NORMALIZATION = Normalization(np.zeros(6, np.float32), np.ones(6, np.float32))

@@ -21,7 +21,7 @@ SANITIZED = """
 import sys
 from pathlib import Path
 import numpy as np
-from fedtiny.engine import Trainer
+from fedtiny.engine import EngineOptions, Executor
 from fedtiny.engine.library import load
 from fedtiny.models import build
 from fedtiny.models.sparse_model import from_state
@@ -37,9 +37,10 @@ for name, shape, samples, threads, crossover in cases:
         rng.random(l.weight_shape) < 0.1).astype(np.int32)) for l in graph.prunable_layers}
     x, y = rng.random((samples, *shape), np.float32), rng.integers(4, size=samples)
     for instruction_set in lib.instruction_sets:
-        trainer = Trainer(graph, from_state(graph, state, masks), micro_batch=samples, lib=lib,
-                          threads=threads, instruction_set=instruction_set, tile_bytes=4096,
-                          crossover=crossover)
+        trainer = Executor(
+            graph, from_state(graph, state, masks),
+            EngineOptions(samples, threads, tile_bytes=4096, crossover=crossover),
+            lib=lib, instruction_set=instruction_set)
         trainer.step(x, y)
         trainer.evaluate(x, y)
         trainer.ranges(x)

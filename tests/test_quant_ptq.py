@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from fedtiny.aggregation.ranges import merge_ranges
 from fedtiny.data.statistics import Normalization
 from fedtiny.models import ds_cnn, mobilenet_v1, resnet8, smartwatch_cnn
 from fedtiny.models.graph import Graph
@@ -16,7 +17,6 @@ from fedtiny.quant import reference
 from fedtiny.quant.fold import fold
 from fedtiny.quant.integer_model import IntegerPool, QuantizationError
 from fedtiny.quant.ptq import dequantize, quantize
-from fedtiny.quant.ranges import merge_ranges
 from fedtiny.sparse.tensor import Mask
 
 

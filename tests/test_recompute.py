@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from hypothesis import strategies as st
 from clients import handlers
 from clients.device import Device
 from fedtiny.config import RunConfig
+from fedtiny.data.shares import client_file
+from fedtiny.data.simulated import deal_into
 from fedtiny.data.statistics import Normalization
 from fedtiny.devices.budget import largest_request, memory_plan, nominal_masks
 from fedtiny.devices.planner import BudgetError
-from fedtiny.engine import available, plan, unavailable_reason
+from fedtiny.engine import EngineOptions, available, plan, unavailable_reason
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.memory.step import StepPlan
 from fedtiny.models import build
@@ -25,13 +28,13 @@ from fedtiny.models.initial import initial_state
 from fedtiny.models.ops import Conv
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.sparse.tensor import Mask
-from fedtiny.training.choice import MaskedDense, Sparse
 from fedtiny.training.local import LocalUpdate, train_locally
+from fedtiny.training.masked.engine import MaskedDense
+from fedtiny.training.sparse.engine import Sparse
 from fedtiny.training.sparse.recompute import recomputing_plans
 from fedtiny.training.trainer import SgdConfig, Trainer
 from fedtiny.wire.packet import Packet
-from fedtiny.wire.results import TrainResult
-from fedtiny.wire.tasks import TrainTask
+from fedtiny.wire.train import TrainResult, TrainTask
 
 needs_engine = pytest.mark.skipif(not available(), reason=str(unavailable_reason()))
 WATCH = build("smartwatch_cnn", (6, 1, 128), 7)
@@ -96,14 +99,15 @@ def test_each_plan_needs_less_than_the_one_before_and_is_what_would_be_compiled(
     graph = build("resnet18", (3, 32, 32), 10)
     quotas = {"stage4.2.conv2": 450} if quotas else {}
     masks = sparse_model(graph, 0.05).masks
-    plans = list(recomputing_plans(graph, masks, 4, quotas=quotas))
+    plans = list(recomputing_plans(graph, masks, EngineOptions(4), quotas))
     sizes = [one.arena_bytes for one in plans]
     assert len(sizes) > 3
     assert sizes == sorted(set(sizes), reverse=True)
     for one, fewer in zip(plans[1:], plans, strict=False):
-        dropped = one.layout.recompute
-        assert fewer.layout.recompute < dropped
-        assert plan(graph, masks, 4, recompute=dropped, quotas=quotas).lines == one.lines
+        dropped = one.layout.options.recompute
+        assert set(fewer.layout.options.recompute) < set(dropped)
+        again = plan(graph, masks, EngineOptions(4, recompute=dropped), quotas)
+        assert again.lines == one.lines
     assert (plans[-1].growth is not None) == bool(quotas)
 
 
@@ -181,8 +185,7 @@ def test_what_the_demo_trains_on_an_stm32h743_fits_its_memory_banks(
     workspace = plan(
         WATCH,
         nominal_masks(config, WATCH),
-        entry.step.micro_batch,
-        recompute=frozenset(entry.step.recompute),
+        EngineOptions(entry.step.micro_batch, recompute=entry.step.recompute),
         quotas=largest_request(config, WATCH),
     ).workspace_bytes
     assert workspace <= 512 * 1024
@@ -197,7 +200,7 @@ def test_masked_dense_training_recomputes_nothing() -> None:
 
 @needs_engine
 def test_a_device_that_recomputes_answers_with_the_same_bytes(
-    tiny_config: Callable[..., RunConfig],
+    tiny_config: Callable[..., RunConfig], tmp_path: Path
 ) -> None:
     """From the message to the answer; only the ledger tells the two devices apart."""
     config = tiny_config("training.engine=sparse")
@@ -206,13 +209,15 @@ def test_a_device_that_recomputes_answers_with_the_same_bytes(
         WATCH, initial_state(WATCH, np.random.default_rng(3)), nominal_masks(config, WATCH)
     )
     normalization = Normalization(np.zeros(6, np.float32), np.ones(6, np.float32))
+    deal_into(tmp_path, config.data, config.seed)
+    share = client_file(tmp_path, 0)
     quotas = {"conv4": 450}
     task = TrainTask(1, model, normalization, quotas, meter=True).packet(WATCH)
     answers: list[Packet] = []
     ledgers: list[LedgerEntry] = []
     for size in (2 * budget, budget):
         devices = config.devices.model_copy(update={"budget_bytes": {0: size}})
-        device = Device(config.model_copy(update={"devices": devices}), 0, "pi_4")
+        device = Device(config.model_copy(update={"devices": devices}), 0, share, "pi_4")
         answer = handlers.train(device, task)
         ledger = TrainResult.read(WATCH, 0, model.masks, quotas, answer).ledger
         assert ledger is not None

@@ -12,11 +12,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedtiny.aggregation.sparse import keep_largest, sparse_mean
 from fedtiny.config import RunConfig, parse
-from fedtiny.config.methods import DeviceRule
 from fedtiny.devices.budget import memory_plan
-from fedtiny.engine import available
+from fedtiny.engine import EngineOptions, available
 from fedtiny.errors import FedTinyError
+from fedtiny.methods.feddst import Regrow
+from fedtiny.methods.prunefl import Squares
 from fedtiny.models import build
 from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
@@ -28,18 +30,18 @@ from fedtiny.models.torch_module import GraphModule
 from fedtiny.pruning.extrusion import Extrusion, lowest
 from fedtiny.pruning.masks import global_masks
 from fedtiny.pruning.reconfigure import TimeCost, reconfigure
-from fedtiny.pruning.regrowth import keep_largest, sparse_mean
 from fedtiny.pruning.synflow import _scores, synflow_masks
 from fedtiny.pruning.thompson import Posterior
 from fedtiny.seeding import rng
 from fedtiny.sparse.tensor import Mask, SparseTensor
-from fedtiny.training.local import train_locally
+from fedtiny.training.local import LocalUpdate, train_locally
 from fedtiny.training.masked.trainer import TorchTrainer
 from fedtiny.training.sparse.meter import measure_training_step
 from fedtiny.training.sparse.trainer import EngineTrainer
 from fedtiny.training.trainer import SgdConfig, Trainer
 from fedtiny.wire.packet import Packet, WireError
-from fedtiny.wire.results import SaliencyScores, TrainResult
+from fedtiny.wire.saliency import SaliencyScores
+from fedtiny.wire.train import TrainResult
 
 GRAPH = Graph(
     "small",
@@ -60,7 +62,7 @@ Make = Callable[[SparseModel, SgdConfig | None], Trainer]
 ENGINES: list[object] = [
     pytest.param(lambda model, sgd: TorchTrainer(GRAPH, model, sgd, 12), id="torch"),
     pytest.param(
-        lambda model, sgd: EngineTrainer(GRAPH, model, sgd, 12),
+        lambda model, sgd: EngineTrainer(GRAPH, model, sgd, EngineOptions(12)),
         id="sparse",
         marks=pytest.mark.skipif(not available(), reason="engine not compiled"),
     ),
@@ -156,7 +158,7 @@ def test_fedprox_memory_is_planned_as_it_is_held() -> None:
     trained = [row.name for row in GRAPH.parameters]
     held = model.nnz + sum(model.dense[n].size for n in trained if n in model.dense)
     plain, proximal = (
-        measure_training_step(GRAPH, model, SgdConfig(0.1, proximal_mu=mu), x, y, 12)
+        measure_training_step(GRAPH, model, SgdConfig(0.1, proximal_mu=mu), x, y, EngineOptions(12))
         for mu in (0.0, 1.0)
     )
     assert proximal - plain == 4 * held
@@ -191,14 +193,14 @@ def test_a_device_that_regrows_keeps_its_number_of_weights_and_trains_the_new_on
         batch_size=6,
         generator=rng(0, "b"),
         quotas={"body": 9},
-        rule=DeviceRule.REGROW,
+        adjustment=Regrow(),
     )
     before, after = model.weights["body"].mask, update.model.weights["body"]
     new = np.isin(after.mask.indices, before.indices, invert=True)
     assert after.nnz == before.nnz
     assert new.sum() == 9
     assert after.values[new].all(), "the second half of the round trains them"
-    assert update.growth == {}
+    assert update.found == {}
     assert len(alive) == 2
 
 
@@ -208,13 +210,14 @@ def test_squares_hold_every_weights_gradient() -> None:
     quotas = {name: mask.size - mask.nnz for name, mask in masks.items()}
     update = train_locally(
         lambda model: TorchTrainer(GRAPH, model, SgdConfig(0.1), 6), model, x, y,
-        epochs=1, batch_size=6, generator=rng(0, "b"), quotas=quotas, rule=DeviceRule.SQUARES,
+        epochs=1, batch_size=6, generator=rng(0, "b"), quotas=quotas, adjustment=Squares(),
     )  # fmt: skip
     module = GraphModule(GRAPH)
     module.load(update.model.to_dense())
     torch.nn.functional.cross_entropy(module(torch.from_numpy(x)), torch.from_numpy(y)).backward()
-    for name, squares in update.squares.items():
-        exact = module.tensor(f"{name}.weight").grad.numpy() ** 2
+    for name, (where, squares) in update.found.items():
+        exact = module.tensor(f"{name}.weight").grad.numpy().ravel() ** 2
+        np.testing.assert_array_equal(where, np.arange(exact.size))
         np.testing.assert_allclose(squares, exact, rtol=1e-3, atol=1e-7)
 
 
@@ -331,15 +334,17 @@ def result(model: SparseModel, **arrays: np.ndarray) -> Packet:
 
 def test_lying_reports_of_the_rivals_are_refused() -> None:
     model, fewer = sparse_model(0.3), sparse_model(0.2)
-    regrown = TrainResult(fewer, 3, 0.5, {}, None).packet(GRAPH, DeviceRule.REGROW)
+    quotas = {"body": 1}
+    update = LocalUpdate(fewer, 3, 0.5, {})
+    regrown = TrainResult(fewer, 3, 0.5, {}, None).packet(GRAPH, Regrow().pack(GRAPH, update))
     with pytest.raises(WireError, match="local_masks of body: 28 weights, sent 43"):
-        TrainResult.read(GRAPH, 0, model.masks, {"body": 1}, regrown, DeviceRule.REGROW)
+        Regrow().read(GRAPH, model.masks, quotas, regrown)
     size = sum(mask.size for mask in model.masks.values())
     negative = result(model, squared_gradients=np.full(size, -1, np.float32))
     with pytest.raises(WireError, match="squared_gradients: negative"):
-        TrainResult.read(GRAPH, 0, model.masks, {"body": 1}, negative, DeviceRule.SQUARES)
+        Squares().read(GRAPH, model.masks, quotas, negative)
     with pytest.raises(WireError, match="squared_gradients: missing"):
-        TrainResult.read(GRAPH, 0, model.masks, {"body": 1}, result(model), DeviceRule.SQUARES)
+        Squares().read(GRAPH, model.masks, quotas, result(model))
     short = Packet({"scores": np.ones(3, np.float32)}, {"count": 3})
     with pytest.raises(WireError, match="scores: expected"):
         SaliencyScores.read(GRAPH, short)

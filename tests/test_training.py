@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedtiny.methods.device import DeviceHalf
 from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
 from fedtiny.models.ops import INPUT, Conv, Linear, Pool
@@ -177,7 +178,7 @@ def test_growth_uses_the_last_full_batch(count: int, expected: int) -> None:
     x, y = samples(count)
     train_locally(
         lambda _: trainer, sparse_model(0.5), x, y,
-        epochs=2, batch_size=4, generator=rng(0, "b"), quotas={"body": 1},
+        epochs=2, batch_size=4, generator=rng(0, "b"), quotas={"body": 1}, adjustment=DeviceHalf(),
     )  # fmt: skip
     assert trainer.growth_batch == expected
     assert sum(trainer.steps) == 2 * count

@@ -11,6 +11,7 @@ from clients.records import to_packet, to_record, wire_bytes
 from fedtiny.data.statistics import InputStatistics, Normalization
 from fedtiny.memory.ledger import LedgerEntry, LedgerLine
 from fedtiny.memory.step import StepPlan
+from fedtiny.methods.device import DeviceHalf
 from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
 from fedtiny.models.sparse_model import SparseModel, dense_names, from_state
@@ -19,17 +20,15 @@ from fedtiny.pruning.bn_selection import Moments
 from fedtiny.pruning.candidates import build_candidates
 from fedtiny.seeding import rng
 from fedtiny.sparse.tensor import Mask
+from fedtiny.training.local import LocalUpdate
 from fedtiny.training.trainer import Evaluation
+from fedtiny.wire.calibrate import RangesResult
+from fedtiny.wire.candidates import CandidateLosses, CandidatesTask, CandidateStatistics
+from fedtiny.wire.describe import Description
+from fedtiny.wire.evaluate import EvaluationResult
+from fedtiny.wire.model_task import ModelTask
 from fedtiny.wire.packet import Packet, WireError
-from fedtiny.wire.results import (
-    CandidateLosses,
-    CandidateStatistics,
-    Description,
-    EvaluationResult,
-    RangesResult,
-    TrainResult,
-)
-from fedtiny.wire.tasks import CandidatesTask, ModelTask, TrainTask
+from fedtiny.wire.train import TrainResult, TrainTask
 
 GRAPH = smartwatch_cnn((3, 1, 32), 4, width=8)
 STATE = initial_state(GRAPH, rng(0, "weights"))
@@ -80,14 +79,17 @@ def test_train_result_round_trip() -> None:
     growth = {"conv3": (absent, np.float32([0.5, -1]))}
     ledger = LedgerEntry(3, "pi_4", 9, 5, 7, 2, StepPlan(1), {LedgerLine.BATCH: 5})
     result = TrainResult(model, 30, 0.25, growth, ledger)
-    packet = through_flower(result.packet(GRAPH))
-    again = TrainResult.read(GRAPH, 3, model.masks, {"conv3": 2}, packet)
+    half = DeviceHalf()
+    update = LocalUpdate(model, 30, 0.25, growth)
+    packet = through_flower(result.packet(GRAPH, half.pack(GRAPH, update)))
+    read = half.read(GRAPH, model.masks, {"conv3": 2}, packet)
+    again = TrainResult.read(GRAPH, 3, read.masks, packet, read.found)
     assert_same(again.model, model)
     assert (again.count, again.loss) == (30, 0.25)
     assert again.ledger is not None
     assert (again.ledger.measured_peak_bytes, again.ledger.predicted_peak_bytes) == (7, 5)
-    np.testing.assert_array_equal(again.growth["conv3"][0], absent)
-    np.testing.assert_array_equal(again.growth["conv3"][1], growth["conv3"][1])
+    np.testing.assert_array_equal(again.found["conv3"][0], absent)
+    np.testing.assert_array_equal(again.found["conv3"][1], growth["conv3"][1])
 
 
 def test_uplink_of_a_round_is_values_in_mask_order_only() -> None:
@@ -197,7 +199,7 @@ def result_packet(**arrays: np.ndarray) -> Packet:
 )
 def test_a_lying_client_is_refused(packet: Packet, words: str) -> None:
     with pytest.raises(WireError, match=words):
-        TrainResult.read(GRAPH, 0, sparse_model().masks, {}, packet)
+        TrainResult.read(GRAPH, 0, sparse_model().masks, packet)
 
 
 def test_growth_must_be_absent_and_no_more_than_asked() -> None:
@@ -206,6 +208,6 @@ def test_growth_must_be_absent_and_no_more_than_asked() -> None:
     absent = model.masks["conv3"].complement()[:3]
     for indices, words in ((present, "present"), (absent, "asked for 2")):
         growth = {"conv3": (indices, np.ones(len(indices), np.float32))}
-        packet = TrainResult(model, 30, 0.25, growth, None).packet(GRAPH)
+        arrays = DeviceHalf().pack(GRAPH, LocalUpdate(model, 30, 0.25, growth))
         with pytest.raises(WireError, match=words):
-            TrainResult.read(GRAPH, 0, model.masks, {"conv3": 2}, packet)
+            DeviceHalf().read(GRAPH, model.masks, {"conv3": 2}, Packet(arrays))

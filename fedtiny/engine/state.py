@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from fedtiny.engine import abi
 from fedtiny.engine.layout import Layout
-from fedtiny.engine.liveness import ALIGNMENT_BYTES, aligned
+from fedtiny.memory.arena import aligned
+from fedtiny.memory.ledger import LedgerLine
 from fedtiny.models.ops import INPUT
 from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, dense_names, sparse_names
@@ -28,14 +29,15 @@ COEFFICIENTS = ("center", "mean", "inverse_std", "scale")
 class Item:
     """One array of the state: its ledger line, shape and dtype."""
 
-    line: str
+    line: LedgerLine
     shape: tuple[int, ...]
     dtype: str
 
     @property
     def nbytes(self) -> int:
         """Bytes, rounded up to the alignment."""
-        return aligned(prod(self.shape) * np.dtype(self.dtype).itemsize)
+        nbytes = prod(self.shape) * np.dtype(self.dtype).itemsize
+        return aligned(nbytes, abi.ALIGNMENT_BYTES)
 
 
 def parameter_sizes(layout: Layout) -> dict[str, int]:
@@ -52,18 +54,19 @@ def state_items(layout: Layout) -> dict[str, Item]:
     real = f"f{layout.real_bytes}"
     count = (sum(parameter_sizes(layout).values()),)
     items = {
-        "values": Item("weights", count, real),
-        "grads": Item("gradients", count, real),
-        "momentum": Item("optimizer", count, real),
+        "values": Item(LedgerLine.WEIGHTS, count, real),
+        "grads": Item(LedgerLine.GRADIENTS, count, real),
+        "momentum": Item(LedgerLine.OPTIMIZER, count, real),
     }
     for row in layout.graph.statistics:
-        items[row.name] = Item("weights", row.shape, real)
+        items[row.name] = Item(LedgerLine.WEIGHTS, row.shape, real)
     for conv in layout.graph.batch_norms:
         for name in COEFFICIENTS:
-            items[f"{conv.name}.{name}"] = Item("saved_activations", (conv.out_channels,), real)
+            key, shape = f"{conv.name}.{name}", (conv.out_channels,)
+            items[key] = Item(LedgerLine.SAVED_ACTIVATIONS, shape, real)
     for layer in layout.graph.layers:
         for name, length in _index_lengths(layout, layer.name, layer.input != INPUT).items():
-            items[f"{layer.name}.{name}"] = Item("indices", (length,), "i4")
+            items[f"{layer.name}.{name}"] = Item(LedgerLine.INDICES, (length,), "i4")
     return items
 
 
@@ -88,8 +91,8 @@ def _index_lengths(layout: Layout, layer: str, input_grad: bool) -> dict[str, in
 
 def aligned_bytes(nbytes: int) -> npt.NDArray[np.uint8]:
     """Zeroed bytes whose address is a multiple of the alignment."""
-    raw = np.zeros(nbytes + ALIGNMENT_BYTES, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT_BYTES
+    raw = np.zeros(nbytes + abi.ALIGNMENT_BYTES, np.uint8)
+    start = -raw.ctypes.data % abi.ALIGNMENT_BYTES
     return raw[start : start + nbytes]
 
 

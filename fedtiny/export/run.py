@@ -12,13 +12,14 @@ import numpy as np
 
 from fedtiny.config import RunConfig
 from fedtiny.data.dataset import Dataset, concatenate
-from fedtiny.data.federation import load_federation
+from fedtiny.data.simulated import deal
+from fedtiny.devices.budget import engine_of
 from fedtiny.quant import reference
 from fedtiny.quant.integer_model import IntegerGraph
 from fedtiny.quant.ptq import quantize
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
-from fedtiny.training.choice import UNBOUND, TrainingEngine, engine_for
+from fedtiny.training.engine import TrainingEngine
 from fedtiny.training.local import trainer_inputs
 
 
@@ -59,7 +60,10 @@ def fit_run(folder: RunFolder, device: str | None = None) -> Any:
 
 
 def export_run(folder: RunFolder, check: bool = True, plan: Any = None) -> dict[str, Any]:
-    """Export a finished run's model to its ``firmware/`` and record the outcome.
+    """Export a finished simulation's model to its ``firmware/`` and record the outcome.
+
+    It is scored on every device's test samples, which only the simulator has; what was trained
+    on real devices is exported by :func:`export_model`.
 
     Args:
         folder: with ``config.toml`` and ``model.safetensors``.
@@ -79,7 +83,7 @@ def export_run(folder: RunFolder, check: bool = True, plan: Any = None) -> dict[
     started = time.monotonic()
     config = folder.load_config()
     trained, tests = TrainedModel.load(folder.model), test_sets(config)
-    integer, engine = integer_model(trained), engine_for(config)
+    integer, engine = integer_model(trained), engine_of(config)
     firmware = export(integer, folder.firmware, counts(tests.all), sensor_interface(trained))
     result = host.check(folder.firmware) if check else None
     outcome = {
@@ -100,10 +104,10 @@ def integer_model(trained: TrainedModel) -> IntegerGraph:
 
 
 def test_sets(config: RunConfig) -> TestSets:
-    """The test samples of a run."""
-    federation = load_federation(config.data, config.seed)
+    """The test samples of a simulated run, dealt anew: only who owns all data has them."""
+    federation = deal(config.data, config.seed)
     same = concatenate(tuple(client.test for client in federation.clients))
-    return TestSets(same, federation.unseen)
+    return TestSets(same, federation.server.unseen)
 
 
 def counts(data: Dataset) -> np.ndarray[Any, np.dtype[np.int16]]:
@@ -122,7 +126,7 @@ def sensor_interface(trained: TrainedModel) -> Any:
 
 def float_accuracy(trained: TrainedModel, engine: TrainingEngine, data: Dataset) -> float:
     """Share of ``data`` the float model labels correctly."""
-    trainer = engine.trainer(trained.graph, trained.model, None, UNBOUND)
+    trainer = engine.evaluator(trained.graph, trained.model)
     return trainer.evaluate(*trainer_inputs(data, trained.normalization)).correct / len(data)
 
 
