@@ -13,16 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import sparse_model
 
 from fedtiny.engine import EngineOptions, Executor, abi, available
 from fedtiny.engine.build import build as compile_engine
 from fedtiny.engine.library import Library
 from fedtiny.models import build
-from fedtiny.models.graph import Graph
-from fedtiny.models.initial import initial_state
-from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.seeding import rng
-from fedtiny.sparse.tensor import Mask
 
 COMPILER = "aarch64-linux-gnu-g++"
 EMULATOR = "qemu-aarch64"
@@ -143,15 +140,6 @@ def emulated(library: Path) -> Path:
     command = [COMPILER, "-O1", "-Wall", "-Werror", DRIVER, library, "-Wl,-rpath,$ORIGIN"]
     subprocess.run([*command, "-o", driver], check=True)
     return driver
-
-
-def sparse_model(graph: Graph, density: float) -> SparseModel:
-    masks = {}
-    for layer in graph.prunable_layers:
-        size = int(np.prod(layer.weight_shape))
-        kept = rng(0, layer.name).choice(size, max(1, int(density * size)), replace=False)
-        masks[layer.name] = Mask(layer.weight_shape, np.sort(kept).astype(np.int32))
-    return from_state(graph, initial_state(graph, rng(0, "weights")), masks)
 
 
 @pytest.mark.skipif(not available(), reason="the engine is not compiled here")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from engine_models import batch_of, masks_by_parameter, random_model
+from builders import batch_of, masks_by_parameter, random_model
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 

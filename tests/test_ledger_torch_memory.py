@@ -3,22 +3,18 @@
 from dataclasses import replace
 from math import prod
 
-import numpy as np
 import pytest
+from builders import batch_of, sparse_model
 
 from fedtiny.doctor.boards import layer_nnz
 from fedtiny.memory.ledger import LedgerLine
 from fedtiny.models import build
 from fedtiny.models.graph import Graph
 from fedtiny.models.ops import INPUT, Activation, Conv, Linear, Pool
-from fedtiny.seeding import rng
 from fedtiny.training.masked.memory import predict
 
 torch = pytest.importorskip("torch", reason="needs the [train] extra")
 
-from fedtiny.models.initial import initial_state  # noqa: E402
-from fedtiny.models.sparse_model import SparseModel, from_state  # noqa: E402
-from fedtiny.sparse.tensor import Mask  # noqa: E402
 from fedtiny.training.masked.meter import measure_peak_bytes, measure_training_step  # noqa: E402
 from fedtiny.training.trainer import SgdConfig  # noqa: E402
 
@@ -35,20 +31,8 @@ def activated(graph: Graph, activation: Activation) -> Graph:
     return replace(graph, name=f"{graph.name}.{activation}", nodes=nodes)
 
 
-def sparse_model(graph: Graph, density: float) -> SparseModel:
-    generator = rng(0, "test")
-    masks = {}
-    for name, nnz in layer_nnz(graph, density).items():
-        shape = graph.layer(name).weight_shape
-        kept = np.sort(generator.permutation(prod(shape))[:nnz]).astype(np.int32)
-        masks[name] = Mask(shape, kept)
-    return from_state(graph, initial_state(graph, generator), masks)
-
-
 def measured(graph: Graph, batch: int, micro_batch: int, density: float) -> int:
-    generator = rng(0, "batch")
-    x = generator.standard_normal((batch, *graph.input_shape)).astype(np.float32)
-    y = generator.integers(graph.classes, size=batch)
+    x, y = batch_of(graph, batch)
     sgd = SgdConfig(0.05, weight_decay=5e-4)
     return measure_training_step(graph, sparse_model(graph, density), sgd, x, y, micro_batch)
 

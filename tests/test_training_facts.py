@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from array_samples import ArraySamples
 
 from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
@@ -43,8 +44,8 @@ def batch() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_ranges_are_of_the_observed_tensors_in_their_order() -> None:
-    x, _ = batch()
-    ranges = TorchTrainer(GRAPH, model(), micro_batch=7).ranges(x)
+    x, y = batch()
+    ranges = TorchTrainer(GRAPH, model(), micro_batch=7).ranges(ArraySamples(x, y))
     names = ["swish.linear", "swish", "six", "join.linear", "join"]
     assert list(ranges) == list(GRAPH.observed) == [
         INPUT, "stem", *names, "pool", "classifier",

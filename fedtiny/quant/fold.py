@@ -12,7 +12,7 @@ from fedtiny.models.ops import Conv, Layer
 from fedtiny.models.ops.conv import BATCH_NORM_EPSILON
 from fedtiny.models.parameters import BATCH_NORM, ParameterKind
 from fedtiny.models.sparse_model import SparseModel
-from fedtiny.quant.integer_model import Int32s, QuantizationError
+from fedtiny.quant.tensors import Int32s, QuantizationError
 from fedtiny.sparse.tensor import Mask
 
 Doubles = npt.NDArray[np.float64]

@@ -11,12 +11,14 @@ from math import prod
 import numpy as np
 
 from fedtiny.data.statistics import Normalization
-from fedtiny.firmware.emit import SensorInterface
+from fedtiny.firmware.interface import SensorInterface
 from fedtiny.models.graph import Graph
-from fedtiny.models.ops import INPUT, Activation
+from fedtiny.models.ops import INPUT
+from fedtiny.models.ops.activation import Activation
 from fedtiny.models.sparse_model import SparseModel, from_state
-from fedtiny.quant.integer_model import Int16s, IntegerGraph
+from fedtiny.quant.integer_model import IntegerGraph
 from fedtiny.quant.ptq import quantize
+from fedtiny.quant.tensors import Int16s
 from fedtiny.seeding import rng
 from fedtiny.sparse.tensor import Mask
 
@@ -71,9 +73,4 @@ def counts(model: IntegerGraph, vectors: int, seed: int = 0) -> Int16s:
 
 def interface(model: IntegerGraph) -> SensorInterface:
     """Names for the generated project."""
-    channels = model.input.shape[0]
-    return SensorInterface(
-        tuple(f"class {i}" for i in range(model.output.shape[0])),
-        tuple(f"channel {i}" for i in range(channels)),
-        ("random counts",) * channels,
-    )
+    return SensorInterface.numbered(model, "random counts")
