@@ -30,11 +30,10 @@ class ModelConfig(Section):
             ConfigError: the module cannot be imported.
             FedTinyError: no such model; the message lists those there are.
         """
-        self.register()
+        self._import_module()
         return models.build(self.name, input_shape, classes)
 
-    def register(self) -> None:
-        """Import ``module``, if there is one; raises ConfigError if that fails."""
+    def _import_module(self) -> None:
         if not self.module:
             return
         try:
