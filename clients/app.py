@@ -1,21 +1,32 @@
-"""The ClientApp: one Flower action per handler."""
+"""The ClientApp: one Flower action per phase, all of them from one table."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
 from clients import handlers
-from clients.device import Device, device_of
+from clients.device import Device, device_of, receive_model
 from clients.records import to_packet, to_record
 from fedtiny.wire.packet import Packet
+from fedtiny.wire.phase import Phase
 
 Handler = Callable[[Device, Packet], Packet]
 
-app = ClientApp()
+HANDLERS: Mapping[Phase, Handler] = {
+    Phase.JOIN: handlers.join,
+    Phase.DESCRIBE: handlers.describe,
+    Phase.CANDIDATE_STATISTICS: handlers.candidate_statistics,
+    Phase.CANDIDATE_LOSSES: handlers.candidate_losses,
+    Phase.SALIENCY: handlers.saliency,
+    Phase.TRAIN: handlers.train,
+    Phase.EVALUATE: handlers.evaluate,
+    Phase.CALIBRATE: handlers.calibrate,
+}
+"""What a device does in every phase that asks it something."""
 
 _CLIENT_APP_RAISED = 2  # Flower's error code for it
 
@@ -26,57 +37,30 @@ def respond(message: Message, context: Context, handler: Handler) -> Message:
     Flower would send its own error reply, but not every backend keeps the exception's words.
     """
     try:
-        packet = handler(device_of(context), to_packet(message.content))
-        return Message(to_record(packet), reply_to=message)
+        packet = to_packet(message.content)
+        receive_model(context, packet)
+        return Message(to_record(handler(device_of(context), packet)), reply_to=message)
     except Exception as error:
         logging.getLogger("fedtiny").debug("handler failed", exc_info=True)
         reason = f"{type(error).__name__}: {error}"
         return Message(Error(code=_CLIENT_APP_RAISED, reason=reason), reply_to=message)
 
 
-@app.query("join")
-def join(message: Message, context: Context) -> Message:
-    """See :func:`clients.handlers.join`."""
-    return respond(message, context, handlers.join)
+def client_app(table: Mapping[Phase, Handler]) -> ClientApp:
+    """The app that answers every phase of ``table``."""
+    made = ClientApp()
+    for phase, handler in table.items():
+        _register(made, phase, handler)
+    return made
 
 
-@app.query("describe")
-def describe(message: Message, context: Context) -> Message:
-    """See :func:`clients.handlers.describe`."""
-    return respond(message, context, handlers.describe)
+def _register(made: ClientApp, phase: Phase, handler: Handler) -> None:
+    def answer(message: Message, context: Context) -> Message:
+        return respond(message, context, handler)
+
+    category, _, name = phase.action.partition(".")
+    decorate = {"train": made.train, "evaluate": made.evaluate, "query": made.query}[category]
+    decorate(name or "default")(answer)
 
 
-@app.query("candidate_statistics")
-def candidate_statistics(message: Message, context: Context) -> Message:
-    """See :func:`clients.handlers.candidate_statistics`."""
-    return respond(message, context, handlers.candidate_statistics)
-
-
-@app.query("candidate_losses")
-def candidate_losses(message: Message, context: Context) -> Message:
-    """See :func:`clients.handlers.candidate_losses`."""
-    return respond(message, context, handlers.candidate_losses)
-
-
-@app.query("saliency")
-def saliency(message: Message, context: Context) -> Message:
-    """See :func:`clients.handlers.saliency`."""
-    return respond(message, context, handlers.saliency)
-
-
-@app.query("calibrate")
-def calibrate(message: Message, context: Context) -> Message:
-    """See :func:`clients.handlers.calibrate`."""
-    return respond(message, context, handlers.calibrate)
-
-
-@app.train()
-def train(message: Message, context: Context) -> Message:
-    """See :func:`clients.handlers.train`."""
-    return respond(message, context, handlers.train)
-
-
-@app.evaluate()
-def evaluate(message: Message, context: Context) -> Message:
-    """See :func:`clients.handlers.evaluate`."""
-    return respond(message, context, handlers.evaluate)
+app = client_app(HANDLERS)

@@ -8,37 +8,33 @@ from math import ceil
 import numpy as np
 
 from clients.device import Device
-from fedtiny.config.methods import DeviceRule
 from fedtiny.data.batches import batches
 from fedtiny.data.statistics import InputStatistics
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.memory.step import StepPlan
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.pruning.bn_selection import Moments
-from fedtiny.pruning.extrusion import Extrusion, lowest
 from fedtiny.pruning.saliency import connection_saliency
 from fedtiny.seeding import rng
 from fedtiny.sparse.tensor import Floats
 from fedtiny.training.learning_rate import learning_rate
 from fedtiny.training.local import train_locally, trainer_inputs
 from fedtiny.training.trainer import Labels, SgdConfig, Trainer
+from fedtiny.wire.calibrate import RangesResult
+from fedtiny.wire.candidates import CandidateLosses, CandidatesTask, CandidateStatistics
+from fedtiny.wire.describe import Description
+from fedtiny.wire.evaluate import EvaluationResult
+from fedtiny.wire.join import JoinResult
+from fedtiny.wire.model_task import ModelTask
 from fedtiny.wire.models import with_statistics
 from fedtiny.wire.packet import Packet
-from fedtiny.wire.results import (
-    CandidateLosses,
-    CandidateStatistics,
-    Description,
-    EvaluationResult,
-    RangesResult,
-    SaliencyScores,
-    TrainResult,
-)
-from fedtiny.wire.tasks import CandidatesTask, ModelTask, TrainTask
+from fedtiny.wire.saliency import SaliencyScores
+from fedtiny.wire.train import TrainResult, TrainTask
 
 
 def join(device: Device, packet: Packet) -> Packet:
     """Which partition this node holds."""
-    return Packet(scalars={"partition": device.partition})
+    return JoinResult(device.partition).packet()
 
 
 def describe(device: Device, packet: Packet) -> Packet:
@@ -54,7 +50,7 @@ def candidate_statistics(device: Device, packet: Packet) -> Packet:
     statistics = []
     for candidate in range(task.pool.size):
         model = SparseModel(task.pool.candidate(candidate), task.dense)
-        trainer = device.engine.trainer(device.graph, model, None, device.step)
+        trainer = device.engine.evaluator(device.graph, model, device.step)
         statistics.append(trainer.batch_norm_moments(x))
     return CandidateStatistics(statistics, len(x)).packet(device.graph)
 
@@ -68,7 +64,7 @@ def candidate_losses(device: Device, packet: Packet) -> Packet:
         statistics: dict[str, Moments] = task.statistics[candidate] if task.statistics else {}
         dense = with_statistics(task.dense, statistics)
         model = SparseModel(task.pool.candidate(candidate), dense)
-        trainer = device.engine.trainer(device.graph, model, None, device.step)
+        trainer = device.engine.evaluator(device.graph, model, device.step)
         losses.append(trainer.evaluate(x, y).loss_sum)
     return CandidateLosses(np.array(losses), len(x)).packet()
 
@@ -83,7 +79,7 @@ def saliency(device: Device, packet: Packet) -> Packet:
         batches(len(x), batch_size, rng(device.config.seed, "saliency", 0, device.partition))
     )
     step = plan.step if plan else StepPlan(batch_size)
-    trainer = device.engine.trainer(device.graph, task.model, None, step)
+    trainer = device.engine.evaluator(device.graph, task.model, step)
     gradients = trainer.gradients(x[drawn], y[drawn])
     return SaliencyScores(connection_saliency(task.model, gradients), len(x)).packet(device.graph)
 
@@ -92,7 +88,7 @@ def train(device: Device, packet: Packet) -> Packet:
     """The round's local epochs within the memory budget, and what the method asks for besides."""
     task = TrainTask.read(device.graph, packet)
     x, y = trainer_inputs(device.data.train, task.normalization)
-    config, rule = device.config.training, device.config.pruning.traits.rule
+    config, half = device.config.training, device.config.method.device
     plan = device.plan(task.model.masks, task.quotas)
     step = plan.step if plan else StepPlan(config.batch_size)
     sgd = _sgd(device, task, len(x))
@@ -111,26 +107,24 @@ def train(device: Device, packet: Packet) -> Packet:
         batch_size=config.batch_size,
         generator=rng(device.config.seed, "batches", task.round, device.partition),
         quotas=task.quotas,
-        rule=rule,
+        adjustment=half,
     )
     ledger = None
     if task.meter and plan is not None:
         ledger = _metered(device, task, sgd, x[: config.batch_size], y[: config.batch_size])
-    result = TrainResult(
-        update.model, update.count, update.loss, update.growth, ledger, update.squares
-    )
-    return result.packet(device.graph, rule if task.quotas else DeviceRule.REPORT)
+    result = TrainResult(update.model, update.count, update.loss, update.found, ledger)
+    return result.packet(device.graph, half.pack(device.graph, update) if task.quotas else {})
 
 
 def _sgd(device: Device, task: TrainTask, samples: int) -> SgdConfig:
     """The round's optimizer settings."""
-    config, pruning = device.config.training, device.config.pruning
+    config = device.config.training
     rate = learning_rate(config, task.round, device.config.federation.rounds)
     extrusion = None
-    if task.quotas and pruning.traits.rule is DeviceRule.EXTRUDE:
+    if task.quotas:
         steps = config.epochs * ceil(samples / config.batch_size)
-        low = lowest(task.model, task.quotas)
-        extrusion = Extrusion(pruning.extrusion, low, config.learning_rate, steps)
+        half = device.config.method.device
+        extrusion = half.extrusion(config, task.model, task.quotas, steps)
     return SgdConfig(
         rate,
         config.momentum,
@@ -155,7 +149,7 @@ def evaluate(device: Device, packet: Packet) -> Packet:
     """Loss and confusion matrix on the device's own test samples."""
     task = ModelTask.read(device.graph, packet)
     x, y = trainer_inputs(device.data.test, task.normalization)
-    trainer = device.engine.trainer(device.graph, task.model, None, device.step)
+    trainer = device.engine.evaluator(device.graph, task.model, device.step)
     return EvaluationResult(trainer.evaluate(x, y)).packet()
 
 
@@ -163,5 +157,5 @@ def calibrate(device: Device, packet: Packet) -> Packet:
     """Activation ranges on the device's training samples: two numbers a tensor."""
     task = ModelTask.read(device.graph, packet)
     x, _ = trainer_inputs(device.data.train, task.normalization)
-    trainer = device.engine.trainer(device.graph, task.model, None, device.step)
+    trainer = device.engine.evaluator(device.graph, task.model, device.step)
     return RangesResult(trainer.ranges(x)).packet(device.graph)

@@ -1,4 +1,4 @@
-"""The ``fedtiny`` command: what can be done with a finished run, and with this machine."""
+"""The ``fedtiny`` command: before and after a run, and what this machine can do."""
 
 from __future__ import annotations
 
@@ -82,6 +82,28 @@ def verify(
         print_targets(results)
     if failed(results):
         raise typer.Exit(1)
+
+
+@app.command()
+def deal(
+    config: Annotated[Path, typer.Argument(help="TOML file of a run.")],
+    out: Annotated[Path, typer.Option(help="Folder for the files, one for each device.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="section.key=value; repeat.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Deal a simulation's samples: OUT/share-00000.npz, … and OUT/server.npz."""
+    from fedtiny.config import load
+    from fedtiny.data.simulated import deal_into, summarize
+
+    settings = load(config, set_ or [])
+    written = deal_into(out, settings.data, settings.seed)
+    if as_json:
+        counts = asdict(summarize(settings.data, settings.seed))
+        return _print_json({"folder": str(out), "written": written, "samples": counts})
+    print(f"{out}: {settings.data.partitions} shares {'written' if written else 'were there'}")
+    return None
 
 
 @app.command()

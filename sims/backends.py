@@ -7,8 +7,10 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
 
 from fedtiny.config import RunConfig
+from fedtiny.data.simulated import deal_into
 from fedtiny.runs.folder import RunFolder
 from sims.grids.local import LocalGrid
 from strategies.observer import Observer
@@ -34,38 +36,44 @@ def run_federation(
     resume: bool = False,
     observers: Sequence[Observer] = (),
     workers: int = 0,
+    shares: Path | None = None,
 ) -> None:
-    """Run ``config`` on ``backend`` and leave its results in ``folder``.
+    """Deal the samples, run ``config`` on ``backend`` and leave its results in ``folder``.
 
     Args:
         config, folder, resume, observers: as for :func:`strategies.app.run`. Flower's engine
             runs in other processes: it neither resumes nor tells observers anything.
         workers: Ray actors; 0 for one per core.
+        shares: folder with the samples, dealt already; by default they are dealt into the run's.
 
     Raises:
         FedTinyError: the backend cannot do what was asked, or the run failed.
     """
     silence_flower()
     folder.create(config)
+    if shares is None:
+        shares = folder.data
+        deal_into(shares, config.data, config.seed)
     if backend is Backend.FLOWER:
         from sims.flower_run import flower_run
 
-        flower_run(folder.config.resolve(), [], folder.path.resolve(), config.data.partitions)
+        flower_run(folder.config, [], folder.path, config.data.partitions, shares=shares)
         return
     from strategies.app import run
 
-    with _grid(config, folder, backend, workers) as grid:
-        run(config, grid, folder, resume, observers)
+    with _grid(config, folder, shares, backend, workers) as grid:
+        run(config, grid, folder, resume, observers, shares)
 
 
 @contextmanager
 def _grid(
-    config: RunConfig, folder: RunFolder, backend: Backend, workers: int
+    config: RunConfig, folder: RunFolder, shares: Path, backend: Backend, workers: int
 ) -> Iterator[LocalGrid]:
     settings = {
         "config": str(folder.config.resolve()),
         "overrides": json.dumps([]),
         "out": str(folder.path.resolve()),
+        "data": str(shares.resolve()),
     }
     grid: LocalGrid
     if backend is Backend.RAY:

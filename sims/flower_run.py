@@ -42,6 +42,7 @@ def flower_run(
     out: Path,
     num_supernodes: int,
     *,
+    shares: Path | None = None,
     app: Path = APP,
     timeout_s: float = 3600.0,
 ) -> None:
@@ -52,6 +53,7 @@ def flower_run(
         overrides: ``section.key=value`` each.
         out: run folder to write.
         num_supernodes: simulated nodes, one per partition; each gets one CPU.
+        shares: folder with everyone's samples, already dealt; by default ``data`` in ``out``.
         app: folder with the app's ``pyproject.toml``, or one a FAB was unpacked to.
         timeout_s: after which the run is given up.
 
@@ -68,6 +70,7 @@ def flower_run(
                     "config": str(config_path.resolve()),
                     "overrides": json.dumps(list(overrides)),
                     "out": str(out.resolve()),
+                    "data": str(shares.resolve()) if shares else "",
                 }
             )
         )

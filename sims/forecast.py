@@ -12,18 +12,20 @@ from typing import Any
 import numpy as np
 
 from fedtiny.config import RunConfig
-from fedtiny.data.dataset import Federation
-from fedtiny.data.federation import load_federation
+from fedtiny.data.simulated import Summary, summarize
+from fedtiny.devices.budget import engine_of
 from fedtiny.memory.step import StepPlan
 from fedtiny.models.cost import forward_macs, training_flops
 from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
 from fedtiny.models.narrow import value_bytes
+from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import from_state
 from fedtiny.pruning.masks import layer_masks
 from fedtiny.seeding import rng
-from fedtiny.sparse.densities import erdos_renyi_kernel, layer_counts, uniform
-from fedtiny.training.choice import MaskedDense, TrainingEngine, dense_engine, engine_for
+from fedtiny.training.choice import dense_engine
+from fedtiny.training.engine import TrainingEngine
+from fedtiny.training.masked.engine import MaskedDense
 from fedtiny.training.trainer import SgdConfig
 from sims.backends import Backend
 from sims.pipeline import dense_config
@@ -115,36 +117,36 @@ def forecast(
     if backend is Backend.INLINE:
         workers = 1
     workers = workers or min(len(os.sched_getaffinity(0)), config.data.partitions)
-    federation = load_federation(config.data, config.seed)
+    samples = summarize(config.data, config.seed)
     runs = [config, dense_config(config)] if config.dense_reference else [config]
-    works = [work(run, federation) for run in runs]
+    works = [work(run, samples) for run in runs]
     flops = sum(one.total for one in works)
     seconds = None
     if flops > long_s * workers * CAUTIOUS_FLOPS_PER_S:
         seconds = sum(
-            _seconds(run, one, federation, workers) for run, one in zip(runs, works, strict=True)
+            _seconds(run, one, samples, workers) for run, one in zip(runs, works, strict=True)
         )
-    return Forecast(flops, sum(_uplink(run, federation) for run in runs), workers, seconds)
+    return Forecast(flops, sum(_uplink(run, samples) for run in runs), workers, seconds)
 
 
-def work(config: RunConfig, federation: Federation) -> Work:
+def work(config: RunConfig, samples: Summary) -> Work:
     """The FLOPs of ``config``, without its dense reference."""
-    graph, pruning = _graph(config, federation), config.pruning
-    nnz = _planned_nnz(config, graph)
+    graph = _graph(config, samples)
+    nnz = config.method.planned_counts(graph)
     forward = 2 * forward_macs(graph, nnz)
-    clients, rounds = federation.clients, config.federation.rounds
-    train = [len(client.train) for client in clients]
-    trained = rounds * config.training.epochs * sum(train) * _participation(config)
-    looks = {"adaptive": 2, "vanilla": 1, "none": 0}[pruning.selection] * pruning.candidates
-    selected = looks * sum(len(client.development) for client in clients)
-    evaluations = -(-rounds // config.federation.evaluate_every)
-    tested = evaluations * sum(len(client.test) for client in clients)
-    watched = tested + (selected if pruning.method == "fedtiny" else 0)
+    train = samples.train
+    trained = (
+        config.federation.rounds * config.training.epochs * sum(train) * _participation(config)
+    )
+    selected = config.method.development_passes * sum(samples.development)
+    evaluations = -(-config.federation.rounds // config.federation.evaluate_every)
+    tested = evaluations * sum(samples.test)
+    watched = tested + selected
     return Work(
         devices=round(trained * training_flops(graph, nnz)) + watched * forward,
         largest_share=max(train) / sum(train),
-        server=evaluations * len(federation.unseen) * forward,
-        pretraining=config.pretraining.epochs * len(federation.public) * training_flops(graph),
+        server=evaluations * samples.unseen * forward,
+        pretraining=config.pretraining.epochs * samples.public * training_flops(graph),
     )
 
 
@@ -157,7 +159,7 @@ def flops_per_second(engine: TrainingEngine, graph: Graph, nnz: Mapping[str, int
         nnz: weights kept, by prunable layer.
     """
     state = initial_state(graph, rng(0, "forecast weights"))
-    weights = {name: state[f"{name}.weight"] for name in nnz}
+    weights = {name: state[ParameterKind.WEIGHT.of(name)] for name in nnz}
     model = from_state(graph, state, layer_masks(weights, nnz))
     per_sample = training_flops(graph, nnz)
     batch = _BATCH if _on_gpu(engine) else int(min(_BATCH, max(2, _STEP_FLOPS // per_sample)))
@@ -173,9 +175,9 @@ def flops_per_second(engine: TrainingEngine, graph: Graph, nnz: Mapping[str, int
     return steps * batch * per_sample / elapsed
 
 
-def _seconds(config: RunConfig, one: Work, federation: Federation, workers: int) -> float:
-    graph, engine = _graph(config, federation), engine_for(config)
-    rate = flops_per_second(engine, graph, _planned_nnz(config, graph))
+def _seconds(config: RunConfig, one: Work, samples: Summary, workers: int) -> float:
+    graph, engine = _graph(config, samples), engine_of(config)
+    rate = flops_per_second(engine, graph, config.method.planned_counts(graph))
     # Workers that share a GPU are no faster than one; a round waits for its largest device.
     share = 1.0 if _on_gpu(engine) else max(1 / workers, one.largest_share)
     seconds = (one.devices * share + one.server) / rate
@@ -188,9 +190,9 @@ def _on_gpu(engine: TrainingEngine) -> bool:
     return isinstance(engine, MaskedDense) and engine.device == "cuda"
 
 
-def _uplink(config: RunConfig, federation: Federation) -> int:
-    per_round = len(federation.clients) * _participation(config)
-    values = value_bytes(_graph(config, federation), _density(config))
+def _uplink(config: RunConfig, samples: Summary) -> int:
+    per_round = config.data.partitions * _participation(config)
+    values = value_bytes(_graph(config, samples), config.method.density)
     return round(config.federation.rounds * per_round * values)
 
 
@@ -199,22 +201,8 @@ def _participation(config: RunConfig) -> float:
     return (config.federation.clients_per_round or config.data.partitions) / config.data.partitions
 
 
-def _graph(config: RunConfig, federation: Federation) -> Graph:
-    return config.graph(federation.public.input_shape, len(federation.public.labels))
-
-
-def _density(config: RunConfig) -> float:
-    return 1.0 if config.pruning.traits.dense_model else config.pruning.density
-
-
-def _planned_nnz(config: RunConfig, graph: Graph) -> dict[str, int]:
-    """ERK costs more than uniform layer densities: it counts wherever the method may choose it."""
-    sizes, density, pruning = _sizes(graph), _density(config), config.pruning
-    pool = pruning.method == "fedtiny" and pruning.selection != "none" and pruning.candidates > 2
-    if density < 1 and (pool or pruning.method == "erk"):
-        shapes = {layer.name: layer.weight_shape for layer in graph.prunable_layers}
-        return layer_counts(erdos_renyi_kernel(shapes, density), sizes)
-    return layer_counts(uniform(sizes, density), sizes)
+def _graph(config: RunConfig, samples: Summary) -> Graph:
+    return config.graph(samples.input_shape, samples.classes)
 
 
 def _sizes(graph: Graph) -> dict[str, int]:

@@ -12,11 +12,11 @@ from rich.table import Table
 
 from fedtiny import config as run_config
 from fedtiny.config import RunConfig
-from fedtiny.config.sections import ConfigError
 from fedtiny.errors import FedTinyError
 from fedtiny.memory.ledger import format_bytes
 from fedtiny.models.cost import forward_macs, parameter_count
 from fedtiny.runs.folder import RunFolder
+from fedtiny.settings import ConfigError
 from sims.backends import Backend
 from sims.forecast import forecast
 from sims.pipeline import Pipeline, fresh_folder, preflight

@@ -11,13 +11,13 @@ from rich.console import Console
 
 from fedtiny.boards import toolchain
 from fedtiny.config import RunConfig
-from fedtiny.data.federation import load_federation
-from fedtiny.devices.budget import memory_plan
+from fedtiny.data.simulated import summarize
+from fedtiny.devices.budget import engine_of, memory_plan
 from fedtiny.errors import FedTinyError
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.models.graph import Graph
 from fedtiny.runs.folder import RunFolder
-from fedtiny.training.choice import engine_for, notice
+from fedtiny.training.choice import notice
 from sims.backends import Backend, run_federation
 from sims.progress import ProgressObserver
 
@@ -44,11 +44,13 @@ class Pipeline:
         """All steps; with ``resume``, those that are not done yet. Returns the report."""
         from fedtiny.report import write
 
-        if warning := notice(self.config):
+        if warning := notice(self.config.training, self.config.method.density):
             self.console.print(f"[yellow]note:[/yellow] {warning}", soft_wrap=True)
         self._federate(self.config, self.folder, resume)
         if self.config.dense_reference:
-            self._federate(dense_config(self.config), self.folder.dense_reference, resume)
+            self._federate(
+                dense_config(self.config), self.folder.dense_reference, resume, self.folder.data
+            )
         if self.config.export.enabled:
             from fedtiny.export.run import export_run  # needs the extra "firmware"
 
@@ -57,11 +59,13 @@ class Pipeline:
             )
         return self._step("report and plots", lambda: write(self.folder))
 
-    def _federate(self, config: RunConfig, folder: RunFolder, resume: bool) -> None:
+    def _federate(
+        self, config: RunConfig, folder: RunFolder, resume: bool, shares: Path | None = None
+    ) -> None:
         if resume and folder.model.is_file():
             return
         observer = ProgressObserver(self.console, config.name)
-        run_federation(config, folder, self.backend, resume, [observer], self.workers)
+        run_federation(config, folder, self.backend, resume, [observer], self.workers, shares)
 
     def _step(self, title: str, step: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         with self.console.status(title):
@@ -90,9 +94,9 @@ def preflight(config: RunConfig) -> tuple[Graph, list[LedgerEntry]]:
         FedTinyError: data missing or malformed, unknown model, no compiler, or devices that
             cannot train the model (each named with its reason).
     """
-    federation = load_federation(config.data, config.seed)
-    graph = config.graph(federation.public.input_shape, len(federation.public.labels))
-    engine_for(config)
+    samples = summarize(config.data, config.seed)
+    graph = config.graph(samples.input_shape, samples.classes)
+    engine_of(config)
     if config.export.enabled:
         toolchain.require("make")
         toolchain.require("gcc")

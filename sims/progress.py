@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.text import Text
+from typing_extensions import override
 
+from fedtiny.runs.events import Evaluated, Event, Exchanged, ModelState, RoundFinished
 from fedtiny.wire.phase import Phase
-from strategies.observer import Event, Observer, RunInfo
+from strategies.observer import Observer, RunInfo
 
 _DOING = {
     Phase.JOIN: "waiting for devices",
@@ -54,25 +54,25 @@ class ProgressObserver(Observer):
         self._first_round = 1
         self._started = 0.0
 
+    @override
     def on_start(self, info: RunInfo) -> None:
-        """See :meth:`strategies.observer.Observer.on_start`."""
         self._rounds = info.config.federation.rounds
         self._first_round = info.next_round
         self._progress.start()
         self._progress.update(self._task, total=self._rounds, completed=info.next_round - 1)
 
+    @override
     def on_phase(self, phase: Phase, round: int) -> None:
-        """See :meth:`strategies.observer.Observer.on_phase`."""
         if phase is Phase.TRAIN and not self._started:
             self._started = time.monotonic()
         self._progress.update(self._task, description=_DOING[phase])
 
+    @override
     def on_event(self, event: Event) -> None:
-        """See :meth:`strategies.observer.Observer.on_event`."""
         self._status.see(event)
-        if event["event"] != "round":
+        if not isinstance(event, RoundFinished):
             return
-        done = event["round"]
+        done = event.round
         left = self._seconds_left(done)
         self._progress.update(
             self._task, completed=done, status=str(self._status), seconds_left=left
@@ -83,8 +83,8 @@ class ProgressObserver(Observer):
                 soft_wrap=True,
             )
 
+    @override
     def on_end(self) -> None:
-        """See :meth:`strategies.observer.Observer.on_end`."""
         self._progress.stop()
 
     def _seconds_left(self, done: int) -> float:
@@ -102,18 +102,18 @@ class _Status:
         self._density = 1.0
         self._bytes = 0
 
-    def see(self, event: Mapping[str, Any]) -> None:
-        match event["event"]:
-            case "exchange":
-                self._bytes += event["up"]["wire"] + event["down"]["wire"]
-            case "round" | "prepared":
-                self._density = event["density"]
-            case "evaluation":
-                if event["round"] != self._round:
-                    self._round, self._correct, self._count = event["round"], {}, {}
-                group = event["group"]
-                self._correct[group] = self._correct.get(group, 0) + event["correct"]
-                self._count[group] = self._count.get(group, 0) + event["count"]
+    def see(self, event: Event) -> None:
+        match event:
+            case Exchanged():
+                self._bytes += event.up.wire + event.down.wire
+            case ModelState():
+                self._density = event.density
+            case Evaluated():
+                if event.round != self._round:
+                    self._round, self._correct, self._count = event.round, {}, {}
+                group = event.group
+                self._correct[group] = self._correct.get(group, 0) + event.correct
+                self._count[group] = self._count.get(group, 0) + event.count
 
     def __str__(self) -> str:
         parts = [

@@ -11,16 +11,16 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedtiny import config as run_config
 from fedtiny.config import RunConfig
-from fedtiny.data.federation import load_federation
+from fedtiny.data.server import load_server
+from fedtiny.data.shares import shares_folder
 from fedtiny.errors import FedTinyError
+from fedtiny.federation.state import CheckpointStore
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from strategies.exchange import Exchange
-from strategies.metrics import MetricsWriter
-from strategies.observer import Observer, Observers, exchange_event
-from strategies.registry import algorithm
+from strategies.metrics import MetricsObserver
+from strategies.observer import Observer, Observers
 from strategies.server import Server
-from strategies.state import CheckpointStore
 
 app = ServerApp()
 
@@ -29,7 +29,9 @@ _APP_ROOT = Path(__file__).resolve().parents[1]
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Flower's entry: the run config names a TOML file, overrides and an output folder."""
+    """Flower's entry: the run config names a TOML file, overrides, an output folder, and the
+    folder of shares, which is ``data`` in the output folder if it says nothing.
+    """
     settings = context.run_config
     path = _APP_ROOT / str(settings["config"])
     config = run_config.load(path, json.loads(str(settings["overrides"])))
@@ -39,7 +41,7 @@ def main(grid: Grid, context: Context) -> None:
             "run config 'out' is empty: Flower runs this app from its own folder, so give an "
             "absolute path, e.g. -c 'out=\"/home/me/runs/first\"'"
         )
-    run(config, grid, RunFolder(Path(out)), resume=False)
+    run(config, grid, RunFolder(Path(out)), resume=False, shares=shares_folder(settings))
 
 
 def run(
@@ -48,6 +50,7 @@ def run(
     folder: RunFolder,
     resume: bool,
     observers: Sequence[Observer] = (),
+    shares: Path | None = None,
 ) -> TrainedModel:
     """Run ``config`` on ``grid`` and write its results to ``folder``.
 
@@ -57,22 +60,24 @@ def run(
         folder: of the run; its config, metrics, checkpoints and model are written.
         resume: go on from the newest checkpoint, if there is one.
         observers: watch besides the metrics file.
+        shares: folder with the server's own samples, ``server.npz``; by default the run's.
 
     Raises:
         FedTinyError: see :class:`strategies.server.Server`.
     """
     folder.create(config)
-    public = load_federation(config.data, config.seed).public
-    graph = config.graph(public.input_shape, len(public.labels))
-    observer = Observers([MetricsWriter(folder.metrics), *observers])
+    data = load_server(shares or folder.data, config.data, config.seed)
+    graph = config.graph(data.input_shape, len(data.labels))
+    observer = Observers([MetricsObserver(folder.metrics), *observers])
     exchange = Exchange(
         grid,
         config.federation.timeout_s,
         config.federation.max_failures,
         observer.on_phase,
-        lambda report: observer.on_event(exchange_event(report)),
+        observer.on_event,
     )
     store = CheckpointStore(folder.checkpoints, config, graph)
-    trained = Server(config, graph, algorithm(config), exchange, store, observer).run(resume)
+    server = Server(config, graph, data, exchange, store, observer)
+    trained = server.run(resume)
     trained.save(folder.model)
     return trained

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from clients.records import to_packet, to_record, wire_bytes
 from fedtiny.errors import FedTinyError
+from fedtiny.runs.events import Exchanged, Failure, Traffic
+from fedtiny.wire.join import JoinResult, JoinTask
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
 
@@ -20,46 +21,6 @@ Result = TypeVar("Result")
 
 class FederationError(FedTinyError):
     """Too many clients failed, or too few appeared; the message names them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """One client that did not answer as it should."""
-
-    partition: int
-    reason: str
-
-    def __str__(self) -> str:
-        return f"client {self.partition}: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """Bytes one phase of one round moved in one direction.
-
-    Attributes:
-        payload_bytes: of our encodings.
-        wire_bytes: serialized as Flower sends them.
-        kinds: payload bytes by array or scalar kind.
-    """
-
-    payload_bytes: int
-    wire_bytes: int
-    kinds: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class ExchangeReport:
-    """What one exchange did: for the metrics, not for the algorithm."""
-
-    phase: Phase
-    round: int
-    asked: int
-    answered: int
-    down: Traffic
-    up: Traffic
-    failures: Sequence[Failure]
-    seconds: float
 
 
 class Exchange:
@@ -79,7 +40,7 @@ class Exchange:
         timeout_s: float,
         max_failures: int,
         begin: Callable[[Phase, int], None],
-        report: Callable[[ExchangeReport], None],
+        report: Callable[[Exchanged], None],
     ) -> None:
         self._grid = grid
         self._timeout_s = timeout_s
@@ -88,8 +49,8 @@ class Exchange:
         self._report = report
         self._nodes: dict[int, int] = {}
 
-    def join(self, partitions: int) -> None:
-        """Wait for nodes and ask each one which partition it holds.
+    def join(self, partitions: int, task: JoinTask) -> None:
+        """Wait for nodes, send each one the model, and ask which partition it holds.
 
         Node ids are random in every run; partitions are not. Everything after this is addressed
         and ordered by partition.
@@ -99,8 +60,9 @@ class Exchange:
         """
         nodes = self._wait_for_nodes(partitions)
         self._nodes = dict(enumerate(nodes))
+        packets = dict.fromkeys(self._nodes, task.packet())
         answers = self.ask(
-            Phase.JOIN, 0, list(self._nodes), Packet(), lambda _, reply: reply.integer("partition")
+            Phase.JOIN, 0, packets, lambda _, reply: JoinResult.read(reply).partition
         )
         held: dict[int, int] = {}
         for position, partition in answers.items():
@@ -122,17 +84,15 @@ class Exchange:
         self,
         phase: Phase,
         round: int,
-        partitions: Sequence[int],
-        packet: Packet,
+        packets: Mapping[int, Packet],
         read: Callable[[int, Packet], Result],
     ) -> dict[int, Result]:
-        """Send one packet to ``partitions``; the checked results, in partition order.
+        """Send every partition its packet; the checked results, in partition order.
 
         Args:
             phase: decides which action runs.
             round: 0 outside rounds.
-            partitions: whom to ask.
-            packet: the same for all.
+            packets: what to send, by partition. One object that several get is serialized once.
             read: turns a reply into a result, or raises FedTinyError if it is not one.
 
         Raises:
@@ -140,11 +100,13 @@ class Exchange:
         """
         started = time.monotonic()
         self._begin(phase, round)
-        replies = self._send({self._nodes[k]: packet for k in partitions}, phase.action, round)
+        nodes = {self._nodes[k]: packet for k, packet in packets.items()}
+        records = {id(packet): to_record(packet) for packet in packets.values()}
+        replies = self._send(nodes, records, phase.action, round)
         results: dict[int, Result] = {}
         failures: list[Failure] = []
         received: list[tuple[Packet, int]] = []
-        for partition in sorted(partitions):
+        for partition in sorted(packets):
             try:
                 reply = _content(replies.get(self._nodes[partition]), self._timeout_s)
                 answer = to_packet(reply.content)
@@ -152,16 +114,17 @@ class Exchange:
                 results[partition] = read(partition, answer)
             except FedTinyError as error:
                 failures.append(Failure(partition, str(error)))
-        sent = (packet, wire_bytes(to_record(packet)))
+        sizes = {key: wire_bytes(record) for key, record in records.items()}
+        sent = [(packet, sizes[id(packet)]) for packet in packets.values()]
         self._report(
-            ExchangeReport(
-                phase,
+            Exchanged(
                 round,
-                len(partitions),
+                phase,
+                len(packets),
                 len(results),
-                _traffic([sent] * len(partitions)),
+                _traffic(sent),
                 _traffic(received),
-                failures,
+                tuple(failures),
                 time.monotonic() - started,
             )
         )
@@ -178,9 +141,14 @@ class Exchange:
                 f"{self._max_failures}. " + "; ".join(map(str, failures))
             )
 
-    def _send(self, packets: Mapping[int, Packet], action: str, round: int) -> dict[int, Message]:
+    def _send(
+        self,
+        packets: Mapping[int, Packet],
+        records: Mapping[int, RecordDict],
+        action: str,
+        round: int,
+    ) -> dict[int, Message]:
         """Replies by node id. A lost node's error has no source: replies are matched by message."""
-        records = {id(packet): to_record(packet) for packet in packets.values()}
         messages = [
             Message(records[id(packet)], node, action, group_id=str(round))
             for node, packet in packets.items()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from typing_extensions import override
 
 from fedtiny.config import RunConfig
 from fedtiny.models.graph import Graph
+from fedtiny.runs.events import Event
 from fedtiny.wire.phase import Phase
-from strategies.exchange import ExchangeReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,6 @@ class RunInfo:
     graph: Graph
     next_round: int
     resumed: bool
-
-
-Event = Mapping[str, Any]
-"""One JSON-able thing that happened; ``event`` names its kind, ``round`` its round."""
 
 
 class Observer:
@@ -54,40 +51,22 @@ class Observers(Observer):
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = observers
 
+    @override
     def on_start(self, info: RunInfo) -> None:
-        """See :meth:`Observer.on_start`."""
         for observer in self._observers:
             observer.on_start(info)
 
+    @override
     def on_phase(self, phase: Phase, round: int) -> None:
-        """See :meth:`Observer.on_phase`."""
         for observer in self._observers:
             observer.on_phase(phase, round)
 
+    @override
     def on_event(self, event: Event) -> None:
-        """See :meth:`Observer.on_event`."""
         for observer in self._observers:
             observer.on_event(event)
 
+    @override
     def on_end(self) -> None:
-        """See :meth:`Observer.on_end`."""
         for observer in self._observers:
             observer.on_end()
-
-
-def exchange_event(report: ExchangeReport) -> Event:
-    """An exchange as an event."""
-    directions = {
-        name: {"payload": t.payload_bytes, "wire": t.wire_bytes, "kinds": dict(t.kinds)}
-        for name, t in (("down", report.down), ("up", report.up))
-    }
-    return {
-        "event": "exchange",
-        "phase": report.phase.value,
-        "round": report.round,
-        "asked": report.asked,
-        "answered": report.answered,
-        **directions,
-        "failures": [{"partition": f.partition, "reason": f.reason} for f in report.failures],
-        "seconds": round(report.seconds, 4),
-    }

@@ -3,33 +3,51 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar, cast
 
-from fedtiny.aggregation.models import mean_loss, newcomers, participants
+from fedtiny.aggregation.ranges import merge_ranges
 from fedtiny.config import RunConfig
-from fedtiny.data.federation import load_federation
+from fedtiny.data.server import ServerData
 from fedtiny.data.statistics import Normalization, merge
+from fedtiny.devices.budget import engine_of
+from fedtiny.federation.round import Federation, begin, finish, read_reply
+from fedtiny.federation.state import CheckpointStore, ServerState
+from fedtiny.methods.method import Start
 from fedtiny.models.cost import adjustment_flops, parameter_count, statistics_count, training_flops
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
-from fedtiny.quant.ranges import merge_ranges
+from fedtiny.runs.events import (
+    Adjusted,
+    DeviceDescribed,
+    Evaluated,
+    Group,
+    Metered,
+    ModelPrepared,
+    Pretrained,
+    RoundFinished,
+    RunFinished,
+    RunStarted,
+    Story,
+)
 from fedtiny.runs.trained_model import TrainedModel
-from fedtiny.training.choice import UNBOUND, engine_for
+from fedtiny.training.choice import dense_engine
 from fedtiny.training.local import trainer_inputs
 from fedtiny.training.pretraining import pretrain
-from fedtiny.training.trainer import Evaluation
+from fedtiny.training.trainer import Evaluation, Trainer
+from fedtiny.wire.calibrate import RangesResult
+from fedtiny.wire.describe import Description
+from fedtiny.wire.evaluate import EvaluationResult
+from fedtiny.wire.join import JoinTask
+from fedtiny.wire.model_task import ModelTask
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
-from fedtiny.wire.results import Description, EvaluationResult, RangesResult, TrainResult
-from fedtiny.wire.tasks import ModelTask, TrainTask
-from strategies.algorithm import Algorithm, RoundEnd, Start
 from strategies.exchange import Exchange
 from strategies.observer import Observer, RunInfo
-from strategies.state import CheckpointStore, ServerState
 
-METERED_ROUND = 1
-"""The round in which devices also measure their memory."""
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -38,7 +56,7 @@ class Server:
 
     Attributes:
         config, graph: of the run.
-        algorithm: the method.
+        data: all samples that the server sees.
         exchange: to ask devices with.
         store: checkpoints.
         observer: sees every event.
@@ -46,7 +64,7 @@ class Server:
 
     config: RunConfig
     graph: Graph
-    algorithm: Algorithm
+    data: ServerData
     exchange: Exchange
     store: CheckpointStore
     observer: Observer
@@ -65,15 +83,15 @@ class Server:
         try:
             trained = self._run(state)
             last = self.config.federation.rounds + 1
-            self._event("end", last, seconds=time.monotonic() - started)
+            self.observer.on_event(RunFinished(last, time.monotonic() - started))
             return trained
         finally:
             self.observer.on_end()
 
     def _run(self, state: ServerState | None) -> TrainedModel:
-        self.exchange.join(self.config.data.partitions)
+        self.exchange.join(self.config.data.partitions, JoinTask(self.graph))
         if state is None:
-            self._event("start", 0, engine=engine_for(self.config).title, **_cost(self.graph))
+            self.observer.on_event(_started(self.config, self.graph))
             state = self._prepare()
             self.store.save(state)
         for round in range(state.round + 1, self.config.federation.rounds + 1):
@@ -84,77 +102,71 @@ class Server:
     def _prepare(self) -> ServerState:
         """Descriptions, pre-training, and the method's own preparation."""
         normalization = self._describe()
-        public = load_federation(self.config.data, self.config.seed).public
+        public = self.data.public
         self.observer.on_phase(Phase.PRETRAIN, 0)
         started = time.monotonic()
         state, report = pretrain(self.config, self.graph, public, normalization)
-        self._event("pretrained", 0, seconds=time.monotonic() - started, **report)
+        self.observer.on_event(
+            Pretrained(
+                0,
+                time.monotonic() - started,
+                int(report["samples"]),
+                int(report["epochs"]),
+                report["accuracy"],
+            )
+        )
         start = Start(
-            self.config,
-            self.graph,
-            state,
-            self.config.pretraining.epochs > 0,
-            public,
-            normalization,
-            self._partitions(),
-            self.exchange,
+            graph=self.graph,
+            state=state,
+            pretrained=self.config.pretraining.epochs > 0,
+            public=public,
+            normalization=normalization,
+            ask=self._ask_all,
+            dense_trainer=self._dense_trainer,
         )
-        prepared = self.algorithm.prepare(start)
-        self._event(
-            "prepared", 0, story=dict(prepared.story), **_density(self.graph, prepared.model)
-        )
+        prepared = self.federation.method.prepare(start)
+        story = cast(Story, prepared.story)
+        self.observer.on_event(ModelPrepared(0, *_density(self.graph, prepared.model), story))
         return ServerState(0, prepared.model, normalization, prepared.story)
 
     def _describe(self) -> Normalization:
         descriptions = self.exchange.ask(
             Phase.DESCRIBE,
             0,
-            self._partitions(),
-            _EMPTY,
+            self._to_all(Packet()),
             lambda partition, packet: Description.read(self.graph, partition, packet),
         )
         for partition, one in descriptions.items():
-            ledger = one.ledger.to_json() if one.ledger else None
-            self._event("device", 0, partition=partition, samples=one.samples, ledger=ledger)
+            self.observer.on_event(DeviceDescribed(0, partition, one.samples, one.ledger))
         return merge([one.statistics for one in descriptions.values()]).normalization()
 
     def _round(self, state: ServerState, round: int) -> ServerState:
         """Local training, averaging, and this round's adjustment."""
         started = time.monotonic()
-        quotas = self.algorithm.quotas(round, self.graph, state.model)
-        rule = self.config.pruning.traits.rule
-        task = TrainTask(round, state.model, state.normalization, quotas, round == METERED_ROUND)
+        task = begin(self.federation, state, round)
         results = self.exchange.ask(
             Phase.TRAIN,
             round,
-            self._participants(round),
-            task.packet(self.graph),
-            lambda partition, packet: TrainResult.read(
-                self.graph, partition, state.model.masks, quotas, packet, rule
-            ),
+            task.packets(self.graph),
+            lambda partition, packet: read_reply(self.federation, task, partition, packet),
         )
         for partition, result in results.items():
             if result.ledger is not None:
-                self._event("metered", round, partition=partition, ledger=result.ledger.to_json())
-        replies = list(results.values())
-        combined = self.algorithm.combine(self.graph, replies, self.config.pruning.bn_pooling)
-        # Evaluated before the adjustment: grown weights are still 0 and need a round of training.
-        self._evaluate(round, replace(state, model=combined))
-        adjusted = self.algorithm.adjust(
-            RoundEnd(round, self.graph, combined, replies, state.memory)
+                self.observer.on_event(Metered(round, partition, result.ledger))
+        after, facts = finish(self.federation, state, task, results)
+        self._evaluate(round, facts.combined, state.normalization)
+        if task.quotas:
+            self.observer.on_event(Adjusted(round, facts.exchanged))
+        self.observer.on_event(
+            RoundFinished(
+                round,
+                *_density(self.graph, after.model),
+                loss=facts.loss,
+                seconds=time.monotonic() - started,
+                adjustment_flops=self._adjustment_flops(state.model, task.quotas),
+            )
         )
-        if quotas:
-            exchanged = newcomers(state.model, adjusted.model, quotas)
-            self._event("adjusted", round, exchanged=exchanged)
-        self._event(
-            "round",
-            round,
-            loss=mean_loss(replies),
-            seconds=time.monotonic() - started,
-            adjustment_flops=self._adjustment_flops(state.model, quotas),
-            **_density(self.graph, adjusted.model),
-        )
-        return replace(state, round=round, model=adjusted.model, memory=adjusted.memory)
+        return after
 
     def _adjustment_flops(self, model: SparseModel, quotas: Mapping[str, int]) -> int:
         """Of one device in one round, besides training: a batch for the gradients asked for."""
@@ -164,38 +176,38 @@ class Server:
         per_sample = adjustment_flops(self.graph, nnz, list(quotas))
         return self.config.training.batch_size * per_sample
 
-    def _evaluate(self, round: int, state: ServerState) -> None:
+    def _evaluate(self, round: int, model: SparseModel, normalization: Normalization) -> None:
         every, last = self.config.federation.evaluate_every, self.config.federation.rounds
         if round % every and round != last:
             return
-        task = ModelTask(state.model, state.normalization)
+        task = ModelTask(model, normalization)
         results = self.exchange.ask(
             Phase.EVALUATE,
             round,
-            self._partitions(),
-            task.packet(self.graph),
+            self._to_all(task.packet(self.graph)),
             lambda _, packet: EvaluationResult.read(self.graph, packet),
         )
         for partition, result in results.items():
             self._evaluation("same_people", round, result.evaluation, partition)
-        unseen = load_federation(self.config.data, self.config.seed).unseen
-        engine = engine_for(self.config)
-        trainer = engine.trainer(self.graph, state.model, None, UNBOUND)
+        unseen = self.data.unseen
+        trainer = engine_of(self.config).evaluator(self.graph, model)
         for owner in sorted(set(unseen.owner.tolist())):
             person = unseen.take((unseen.owner == owner).nonzero()[0])
-            evaluation = trainer.evaluate(*trainer_inputs(person, state.normalization))
+            evaluation = trainer.evaluate(*trainer_inputs(person, normalization))
             self._evaluation("unseen_people", round, evaluation, owner)
 
-    def _evaluation(self, group: str, round: int, evaluation: Evaluation, who: int) -> None:
-        self._event(
-            "evaluation",
-            round,
-            group=group,
-            who=who,
-            count=evaluation.count,
-            correct=evaluation.correct,
-            loss_sum=evaluation.loss_sum,
-            confusion=evaluation.confusion.tolist(),
+    def _evaluation(self, group: Group, round: int, evaluation: Evaluation, who: int) -> None:
+        confusion = tuple(map(tuple, evaluation.confusion.tolist()))
+        self.observer.on_event(
+            Evaluated(
+                round,
+                group,
+                who,
+                evaluation.count,
+                evaluation.correct,
+                evaluation.loss_sum,
+                confusion,
+            )
         )
 
     def _calibrate(self, state: ServerState) -> TrainedModel:
@@ -204,44 +216,53 @@ class Server:
         results = self.exchange.ask(
             Phase.CALIBRATE,
             self.config.federation.rounds + 1,
-            self._partitions(),
-            task.packet(self.graph),
+            self._to_all(task.packet(self.graph)),
             lambda _, packet: RangesResult.read(self.graph, packet),
         )
-        public = load_federation(self.config.data, self.config.seed).public
         ranges = merge_ranges([result.ranges for result in results.values()])
-        return TrainedModel(
-            self.graph, state.model, state.normalization, ranges, public.labels, public.sensor
+        labels, sensor = self.data.labels, self.data.sensor
+        return TrainedModel(self.graph, state.model, state.normalization, ranges, labels, sensor)
+
+    @cached_property
+    def federation(self) -> Federation:
+        """What no round changes."""
+        return Federation(
+            self.graph,
+            self.config.method,
+            self.config.data.partitions,
+            self.config.federation.clients_per_round,
+            self.config.seed,
         )
 
-    def _partitions(self) -> list[int]:
-        return list(range(self.config.data.partitions))
+    def _to_all(self, packet: Packet) -> dict[int, Packet]:
+        return dict.fromkeys(range(self.config.data.partitions), packet)
 
-    def _participants(self, round: int) -> list[int]:
-        count = self.config.federation.clients_per_round
-        return participants(self.config.seed, round, self._partitions(), count)
+    def _ask_all(
+        self, phase: Phase, packet: Packet, read: Callable[[int, Packet], Result]
+    ) -> Sequence[Result]:
+        return list(self.exchange.ask(phase, 0, self._to_all(packet), read).values())
 
-    def _event(self, event: str, round: int, **fields: object) -> None:
-        self.observer.on_event({"event": event, "round": round, **fields})
-
-
-_EMPTY = Packet()
+    def _dense_trainer(self, model: SparseModel) -> Trainer:
+        return dense_engine().evaluator(self.graph, model)
 
 
-def _cost(graph: Graph) -> dict[str, object]:
-    return {
-        "model": graph.name,
-        "parameters": parameter_count(graph),
-        "statistics": statistics_count(graph),
-        "training_flops_dense": training_flops(graph),
-    }
+def _started(config: RunConfig, graph: Graph) -> RunStarted:
+    return RunStarted(
+        0,
+        engine=engine_of(config).title,
+        model=graph.name,
+        parameters=parameter_count(graph),
+        statistics=statistics_count(graph),
+        training_flops_dense=training_flops(graph),
+    )
 
 
-def _density(graph: Graph, model: SparseModel) -> dict[str, object]:
+def _density(graph: Graph, model: SparseModel) -> tuple[float, float, int, dict[str, float]]:
+    """What :class:`fedtiny.runs.events.ModelState` says of a model, in its order."""
     nnz = {name: weight.nnz for name, weight in model.weights.items()}
-    return {
-        "density": model.density,
-        "density_all": model.density_all(graph),
-        "training_flops": training_flops(graph, nnz),
-        "densities": {name: weight.mask.density for name, weight in model.weights.items()},
-    }
+    return (
+        model.density,
+        model.density_all(graph),
+        training_flops(graph, nnz),
+        {name: weight.mask.density for name, weight in model.weights.items()},
+    )

@@ -10,21 +10,25 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
 
 import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.common.constant import ErrorCode
 
-from fedtiny.config import RunConfig
+from fedtiny.config import RunConfig, load
+from fedtiny.data.shares import client_file
+from fedtiny.data.simulated import deal_into
 from fedtiny.errors import FedTinyError
+from fedtiny.runs.events import Event, Exchanged, RunFinished
 from fedtiny.runs.folder import RunFolder
+from fedtiny.wire.phase import Phase
 from sims.backends import Backend, run_federation
 from sims.flower_run import APP, SWITCHES, flower_run
 from sims.grids.ray import RayGrid
-from strategies.observer import Event, Observer
+from strategies.observer import Observer
 
 ROUNDS = ["federation.rounds=3", "pruning.stop=2"]
 
@@ -86,12 +90,13 @@ def reference(
     return _reference["inline"]
 
 
-def results(folder: RunFolder) -> list[dict[str, Any]]:
+def results(folder: RunFolder) -> list[Event]:
     """Every event but for what the clock tells, and joining: a resumed run joins again."""
     return [
-        {name: value for name, value in event.items() if name != "seconds"}
-        for event in folder.events()
-        if event["event"] != "end" and event.get("phase") != "join"
+        replace(event, seconds=0.0) if hasattr(event, "seconds") else event
+        for event in folder.recording().events
+        if not isinstance(event, RunFinished)
+        and not (isinstance(event, Exchanged) and event.phase is Phase.JOIN)
     ]
 
 
@@ -125,7 +130,7 @@ class Interrupt(Observer):
         self._round = round
 
     def on_event(self, event: Event) -> None:
-        if event["round"] == self._round:
+        if event.round == self._round:
             raise KeyboardInterrupt
 
 
@@ -155,6 +160,21 @@ def test_resumed_after_kill_9(
     assert process.wait() == -signal.SIGKILL
     assert not folder.model.exists()
     assert_same_run(federate(folder.path, resume="resume"), reference)
+
+
+def test_resumed_without_its_shares(
+    reference: RunFolder, tiny_config: Configure, tmp_path: Path
+) -> None:
+    """One is lost, one is damaged, one is another device's: they are dealt again."""
+    config, folder = tiny_config(*ROUNDS), RunFolder(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run_federation(config, folder, Backend.INLINE, observers=[Interrupt(1)])
+    shares = [client_file(folder.data, k) for k in range(4)]
+    shares[0].unlink()
+    shares[1].write_bytes(shares[1].read_bytes()[:1000])
+    shares[2].write_bytes(shares[3].read_bytes())
+    run_federation(config, folder, Backend.INLINE, resume=True)
+    assert_same_run(folder, reference)
 
 
 def build_bundle(folder: Path) -> Path:
@@ -188,6 +208,8 @@ def test_flwr_run_from_a_bundle_elsewhere(
             file.write(f"pathlib.Path({str(probe)!r}).write_text({where})\n")
     folder = RunFolder(tmp_path / "run")
     overrides = [*tiny_overrides, *ROUNDS]
+    config = load(demo_config, overrides)
+    deal_into(folder.data, config.data, config.seed)
     flower_run(Path("sims/configs/demo.toml"), overrides, folder.path, 8, app=app, timeout_s=200)
     assert_same_run(folder, reference)
     show = [sys.executable, "-c", "import fedtiny; print(fedtiny.__file__)"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fedtiny.config import RunConfig, dump, load, parse
-from fedtiny.config.sections import ConfigError
+from fedtiny.settings import ConfigError
 
 # Files called study*.toml describe sweeps; tests/test_study.py reads those.
 CONFIGS = sorted(p for p in Path("sims/configs").rglob("*.toml") if not p.stem.startswith("study"))
@@ -62,4 +62,4 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_stop_defaults_to_half_of_the_rounds() -> None:
-    assert RunConfig().schedule.stop == RunConfig().federation.rounds // 2
+    assert RunConfig().method.schedule.stop == RunConfig().federation.rounds // 2

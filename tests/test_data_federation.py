@@ -6,19 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from fedtiny.data import DataConfig, DataError, Dataset, load_client, load_federation
+from fedtiny.data import DataConfig, DataError, Dataset
+from fedtiny.data.simulated import deal
 from fedtiny.data.spans import Spans
 from fedtiny.data.watch.recordings import read_recordings
 
 
 def test_default_federation_has_eight_people_and_two_unseen():
-    federation = load_federation(DataConfig(), seed=0)
+    federation = deal(DataConfig(), seed=0)
     views = [(c.train, c.development, c.test) for c in federation.clients]
     assert [{int(o) for view in three for o in view.owner} for three in views] == [
         {person} for person in range(1, 9)
     ]
-    assert set(federation.unseen.owner.tolist()) == {9, 10}
-    assert np.bincount(federation.public.y).tolist() == [5] * 7
+    assert set(federation.server.unseen.owner.tolist()) == {9, 10}
+    assert np.bincount(federation.server.public.y).tolist() == [5] * 7
     for train, development, test in views:
         assert set(train.y) == set(development.y) == set(test.y) == set(range(7))
         share = len(development) / (len(development) + len(train))
@@ -41,9 +42,9 @@ def repeated_readings():
 def test_no_reading_is_in_two_views_of_a_client(partitioner):
     repeated = repeated_readings()
     assert len(repeated) < 1000
-    federation = load_federation(DataConfig(partitioner=partitioner), seed=0)
-    public = readings(federation.public) - repeated
-    unseen = readings(federation.unseen) - repeated
+    federation = deal(DataConfig(partitioner=partitioner), seed=0)
+    public = readings(federation.server.public) - repeated
+    unseen = readings(federation.server.unseen) - repeated
     all_tests = set().union(*(readings(c.test) for c in federation.clients)) - repeated
     for client in federation.clients:
         train = readings(client.train) - repeated
@@ -56,7 +57,7 @@ def test_no_reading_is_in_two_views_of_a_client(partitioner):
 
 
 def test_test_windows_come_later_in_every_recording():
-    federation = load_federation(DataConfig(), seed=0)
+    federation = deal(DataConfig(), seed=0)
     recordings = read_recordings()
     counts, end = recordings["counts"], np.cumsum(recordings["length"])
     where = {bytes(reading): i for i, reading in enumerate(counts)}
@@ -75,27 +76,20 @@ def test_test_windows_come_later_in_every_recording():
 
 def identity(federation):
     views = [v for c in federation.clients for v in (c.train, c.development, c.test)]
-    return [view.x.tobytes() for view in (*views, federation.public, federation.unseen)]
+    return [
+        view.x.tobytes() for view in (*views, federation.server.public, federation.server.unseen)
+    ]
 
 
 def test_same_seed_same_data_other_seed_other_data():
     config = DataConfig(partitioner="dirichlet", partitions=5)
-    first = identity(load_federation(config, seed=1))
-    load_federation.cache_clear()
-    assert identity(load_federation(config, seed=1)) == first
-    assert identity(load_federation(config, seed=2)) != first
-
-
-def test_a_device_loads_what_the_simulation_gives_it():
-    config = DataConfig()
-    client = load_client(config, 0, 3)
-    assert client.train.x.tobytes() == load_federation(config, 0).clients[3].train.x.tobytes()
-    with pytest.raises(DataError, match="no partition 8"):
-        load_client(config, 0, 8)
+    first = identity(deal(config, seed=1))
+    assert identity(deal(config, seed=1)) == first
+    assert identity(deal(config, seed=2)) != first
 
 
 def test_arrays_are_read_only_but_the_callers_are_not():
-    train = load_client(DataConfig(), 0, 0).train
+    train = deal(DataConfig(), 0).clients[0].train
     with pytest.raises(ValueError, match="read-only"):
         train.x[0] = 0
     mine = np.zeros((1, 6, 1, 128), np.int16)
@@ -106,21 +100,21 @@ def test_arrays_are_read_only_but_the_callers_are_not():
 
 def test_limit_caps_the_training_pool():
     config = DataConfig(partitioner="iid", partitions=4, limit=400)
-    clients = load_federation(config, seed=0).clients
+    clients = deal(config, seed=0).clients
     assert 300 < sum(len(c.train) + len(c.development) for c in clients) <= 400
 
 
 def test_unseen_people_are_chosen_by_id():
     config = DataConfig(unseen_people=(1, 4, 6), partitions=7)
-    federation = load_federation(config, seed=0)
-    assert set(federation.unseen.owner.tolist()) == {1, 4, 6}
+    federation = deal(config, seed=0)
+    assert set(federation.server.unseen.owner.tolist()) == {1, 4, 6}
     assert [int(c.train.owner[0]) for c in federation.clients] == [2, 3, 5, 7, 8, 9, 10]
 
 
 def test_label_names_replace_the_sources_own():
     names = tuple("abcdefg")
-    federation = load_federation(DataConfig(label_names=names), seed=0)
-    assert federation.clients[0].test.labels == federation.unseen.labels == names
+    federation = deal(DataConfig(label_names=names), seed=0)
+    assert federation.clients[0].test.labels == federation.server.unseen.labels == names
 
 
 @pytest.mark.parametrize(
@@ -137,7 +131,7 @@ def test_label_names_replace_the_sources_own():
 )
 def test_impossible_settings_name_the_fix(settings, message):
     with pytest.raises(DataError, match=message):
-        load_federation(DataConfig(**settings), seed=0)
+        deal(DataConfig(**settings), seed=0)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedtiny.data import DataConfig, DataError, load_federation
+from fedtiny.data import DataConfig, DataError
 from fedtiny.data.idx import read_idx, read_idx_directory
+from fedtiny.data.simulated import deal
 
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
@@ -97,12 +98,12 @@ def test_missing_directory_names_the_package(tmp_path):
 def test_federation_deals_every_training_image_once(tmp_path):
     write_directory(tmp_path, ".gz")
     config = DataConfig(source="idx", path=tmp_path, partitioner="shards", partitions=4)
-    federation = load_federation(config, seed=3)
+    federation = deal(config, seed=3)
     views = [v for c in federation.clients for v in (c.train, c.development, c.test)]
-    images = [image.tobytes() for v in (*views, federation.public) for image in v.x]
+    images = [image.tobytes() for v in (*views, federation.server.public) for image in v.x]
     expected = [image.tobytes() for image in read_idx_directory(tmp_path, ())[0].x]
     assert sorted(images) == sorted(expected)
-    assert len(federation.unseen) == 20
+    assert len(federation.server.unseen) == 20
 
 
 @pytest.mark.skipif(not FASHION_MNIST.is_dir(), reason="needs apt install dataset-fashion-mnist")
@@ -110,9 +111,9 @@ def test_fashion_mnist():
     config = DataConfig(
         source="idx", path=FASHION_MNIST, partitioner="dirichlet", partitions=10, limit=6000
     )
-    federation = load_federation(config, seed=0)
-    assert federation.unseen.x.shape == (10_000, 1, 28, 28)
-    assert np.bincount(federation.unseen.y).tolist() == [1000] * 10
+    federation = deal(config, seed=0)
+    assert federation.server.unseen.x.shape == (10_000, 1, 28, 28)
+    assert np.bincount(federation.server.unseen.y).tolist() == [1000] * 10
     views = [v for c in federation.clients for v in (c.train, c.development, c.test)]
     assert sum(len(view) for view in views) == 6000
     pixels = np.concatenate([view.x.ravel() for view in views])

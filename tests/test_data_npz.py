@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from fedtiny.data import DataConfig, DataError, load_federation
+from fedtiny.data import DataConfig, DataError
 from fedtiny.data.npz import read_npz
+from fedtiny.data.simulated import deal
 
 
 def arrays(count=60, channels=2, classes=3):
@@ -123,24 +124,24 @@ def test_missing_and_foreign_files(tmp_path):
 
 def test_natural_federation_holds_out_the_last_two_owners(tmp_path):
     path = write(tmp_path, **arrays(count=180), owner=np.arange(180) // 30 + 100)
-    federation = load_federation(DataConfig(source="npz", path=path, partitions=4), seed=0)
+    federation = deal(DataConfig(source="npz", path=path, partitions=4), seed=0)
     assert [set(client.train.owner) for client in federation.clients] == [
         {100},
         {101},
         {102},
         {103},
     ]
-    assert set(federation.unseen.owner) == {104, 105}
-    assert len(federation.unseen) == 60
+    assert set(federation.server.unseen.owner) == {104, 105}
+    assert len(federation.server.unseen) == 60
 
 
 def test_without_owner_or_test_set_unseen_is_a_draw(tmp_path):
     path = write(tmp_path, **arrays(count=400))
     config = DataConfig(source="npz", path=path, partitions=4, partitioner="iid")
-    federation = load_federation(config, seed=0)
-    assert 70 < len(federation.unseen) < 130  # test_fraction = 0.25 of 400
+    federation = deal(config, seed=0)
+    assert 70 < len(federation.server.unseen) < 130  # test_fraction = 0.25 of 400
     held = sum(len(v) for c in federation.clients for v in (c.train, c.development, c.test))
-    assert held + len(federation.public) + len(federation.unseen) == 400
+    assert held + len(federation.server.public) + len(federation.server.unseen) == 400
 
 
 def test_scikit_learn_digits_as_npz(tmp_path):
@@ -150,7 +151,7 @@ def test_scikit_learn_digits_as_npz(tmp_path):
     config = DataConfig(
         source="npz", path=path, partitioner="dirichlet", partitions=5, min_samples=20
     )
-    federation = load_federation(config, seed=1)
-    assert federation.public.input_shape == (1, 8, 8)
-    assert federation.public.x.dtype == np.uint8
-    assert np.bincount(federation.public.y).tolist() == [5] * 10
+    federation = deal(config, seed=1)
+    assert federation.server.public.input_shape == (1, 8, 8)
+    assert federation.server.public.x.dtype == np.uint8
+    assert np.bincount(federation.server.public.y).tolist() == [5] * 10

@@ -10,12 +10,13 @@ from PIL import Image
 from scipy.io import savemat
 
 from fedtiny.config import parse
-from fedtiny.config.sections import ConfigError
-from fedtiny.data import DataConfig, DataError, load_federation
+from fedtiny.data import DataConfig, DataError
 from fedtiny.data.cifar import read_cifar10, read_cifar100
 from fedtiny.data.cinic10 import read_cinic10
 from fedtiny.data.csv_images import read_csv_directory
+from fedtiny.data.simulated import deal
 from fedtiny.data.svhn import read_svhn
+from fedtiny.settings import ConfigError
 
 READERS = {
     "cifar10": read_cifar10,
@@ -52,11 +53,11 @@ def test_every_image_and_label_comes_back(source, form, tmp_path, write_publishe
 def test_federation_deals_every_training_image_once(source, form, tmp_path, write_published):
     (x, _), (x_test, _) = write_published(source, tmp_path, per_class=8, **form)
     config = DataConfig(source=source, path=tmp_path, partitioner="iid", partitions=3)
-    federation = load_federation(config, seed=1)
+    federation = deal(config, seed=1)
     views = [v for c in federation.clients for v in (c.train, c.development, c.test)]
-    dealt = [image.tobytes() for v in (*views, federation.public) for image in v.x]
+    dealt = [image.tobytes() for v in (*views, federation.server.public) for image in v.x]
     assert sorted(dealt) == sorted(image.tobytes() for image in x)
-    np.testing.assert_array_equal(federation.unseen.x, x_test)
+    np.testing.assert_array_equal(federation.server.unseen.x, x_test)
 
 
 @pytest.mark.parametrize("source", READERS)

@@ -8,7 +8,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from fedtiny.data import DataConfig, DataError, load_federation
+from fedtiny.data import DataConfig, DataError
+from fedtiny.data.simulated import deal
 from fedtiny.data.watch import convert
 from fedtiny.data.watch.recordings import FILE, read_recordings
 
@@ -101,4 +102,4 @@ def test_damaged_recordings_are_named(tmp_path, change, reason):
 
 def test_window_longer_than_a_recording_is_refused():
     with pytest.raises(DataError, match="lower window"):
-        load_federation(DataConfig(window=5000), seed=0)
+        deal(DataConfig(window=5000), seed=0)

@@ -13,16 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import sparse_model
 
-from fedtiny.engine import Trainer, abi, available
+from fedtiny.engine import EngineOptions, Executor, abi, available
 from fedtiny.engine.build import build as compile_engine
 from fedtiny.engine.library import Library
 from fedtiny.models import build
-from fedtiny.models.graph import Graph
-from fedtiny.models.initial import initial_state
-from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.seeding import rng
-from fedtiny.sparse.tensor import Mask
 
 COMPILER = "aarch64-linux-gnu-g++"
 EMULATOR = "qemu-aarch64"
@@ -68,7 +65,7 @@ class Emulated(Library):
 
     def __init__(self, driver: Path) -> None:
         self._driver = driver
-        self.trainer: Trainer
+        self.trainer: Executor
 
     def set_index(self, name: str | None) -> int:
         return 0
@@ -145,15 +142,6 @@ def emulated(library: Path) -> Path:
     return driver
 
 
-def sparse_model(graph: Graph, density: float) -> SparseModel:
-    masks = {}
-    for layer in graph.prunable_layers:
-        size = int(np.prod(layer.weight_shape))
-        kept = rng(0, layer.name).choice(size, max(1, int(density * size)), replace=False)
-        masks[layer.name] = Mask(layer.weight_shape, np.sort(kept).astype(np.int32))
-    return from_state(graph, initial_state(graph, rng(0, "weights")), masks)
-
-
 @pytest.mark.skipif(not available(), reason="the engine is not compiled here")
 @pytest.mark.parametrize(
     ("name", "shape", "density"),
@@ -172,9 +160,9 @@ def test_neon_takes_the_same_steps_as_this_machine(
     x = rng(0, "x").standard_normal((11, *shape)).astype(np.float32)
     y = np.arange(11) % 5
     lib = Emulated(emulated)
-    neon = Trainer(graph, model, micro_batch=8, lr=0.1, weight_decay=1e-3, lib=lib)
+    neon = Executor(graph, model, EngineOptions(8), lr=0.1, weight_decay=1e-3, lib=lib)
     lib.trainer = neon
-    here = Trainer(graph, model, micro_batch=8, lr=0.1, weight_decay=1e-3)
+    here = Executor(graph, model, EngineOptions(8), lr=0.1, weight_decay=1e-3)
     for _ in range(2):
         assert neon.step(x, y) == pytest.approx(here.step(x, y), rel=1e-4)
     expected = here.model().to_dense()

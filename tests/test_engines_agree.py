@@ -10,6 +10,7 @@ import pytest
 
 from fedtiny.config import RunConfig
 from fedtiny.engine import available, unavailable_reason
+from fedtiny.runs.events import Adjusted, Evaluated, RoundFinished, RunStarted
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from sims.backends import Backend, run_federation
@@ -37,22 +38,22 @@ def federate(tmp_path: Path, tiny_config: Callable[..., RunConfig]) -> Callable[
 
 
 def losses(folder: RunFolder) -> list[float]:
-    return [event["loss"] for event in folder.events("round")]
+    return [event.loss for event in folder.events(RoundFinished)]
 
 
 def accuracy(folder: RunFolder) -> float:
-    last = [event for event in folder.events("evaluation") if event["round"] == ROUNDS]
-    return float(sum(e["correct"] for e in last) / sum(e["count"] for e in last))
+    last = [event for event in folder.events(Evaluated) if event.round == ROUNDS]
+    return sum(e.correct for e in last) / sum(e.count for e in last)
 
 
 def adjusted_layers(folder: RunFolder) -> list[list[str]]:
-    return [list(event["exchanged"]) for event in folder.events("adjusted")]
+    return [list(event.exchanged) for event in folder.events(Adjusted)]
 
 
 @pytest.mark.skipif(not available(), reason=str(unavailable_reason()))
 def test_both_engines_train_the_same_model(federate: Callable[[str], RunFolder]) -> None:
     sparse, masked = federate("sparse"), federate("torch")
-    assert next(sparse.events("start"))["engine"] != next(masked.events("start"))["engine"]
+    assert sparse.events(RunStarted)[0].engine != masked.events(RunStarted)[0].engine
     np.testing.assert_allclose(losses(sparse), losses(masked), rtol=1e-4)
     assert len(losses(sparse)) == ROUNDS
     assert accuracy(sparse) == pytest.approx(accuracy(masked), abs=0.01)

@@ -16,7 +16,7 @@ from fedtiny.errors import FedTinyError
 from fedtiny.export.run import export_run, fit_run
 from fedtiny.firmware.planner import DoesNotFitError
 from fedtiny.models import smartwatch_cnn
-from fedtiny.models.graph import INPUT
+from fedtiny.models.ops import INPUT
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 

@@ -8,27 +8,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.clientapp import ClientApp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clients import handlers
-from clients.app import Handler, respond
+from clients.app import HANDLERS, Handler
+from clients.app import client_app as make_app
 from clients.device import Device
 from clients.records import to_packet, to_record
 from fedtiny.config import RunConfig
+from fedtiny.data.simulated import deal_into
 from fedtiny.errors import FedTinyError
+from fedtiny.methods.device import DeviceHalf
 from fedtiny.models.sparse_model import SparseModel
+from fedtiny.runs.events import Exchanged
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.sparse.packing import pack_masks
 from fedtiny.sparse.tensor import Mask, SparseTensor
+from fedtiny.training.local import LocalUpdate
 from fedtiny.wire.packet import Array as PacketArray
 from fedtiny.wire.packet import Packet, WireError
 from fedtiny.wire.phase import Phase
-from fedtiny.wire.results import TrainResult
-from fedtiny.wire.tasks import TrainTask
+from fedtiny.wire.train import TrainResult, TrainTask
 from sims.grids.inline import InlineGrid
 from strategies.app import run
 from strategies.exchange import FederationError
@@ -57,8 +61,14 @@ def answer(device: Device, packet: Packet, grow_present: bool = False) -> TrainR
     return TrainResult(model, device.partition + 1, 0.5, growth, None)
 
 
+def packed(device: Device, result: TrainResult) -> Packet:
+    """The reply as a device of FedTiny sends it."""
+    update = LocalUpdate(result.model, result.count, result.loss, result.found)
+    return result.packet(device.graph, DeviceHalf().pack(device.graph, update))
+
+
 def honest(device: Device, packet: Packet) -> Packet:
-    return answer(device, packet).packet(device.graph)
+    return packed(device, answer(device, packet))
 
 
 def raises(device: Device, packet: Packet) -> Packet:
@@ -66,20 +76,20 @@ def raises(device: Device, packet: Packet) -> Packet:
 
 
 def grows_present(device: Device, packet: Packet) -> Packet:
-    return answer(device, packet, grow_present=True).packet(device.graph)
+    return packed(device, answer(device, packet, grow_present=True))
 
 
 def grows_outside(device: Device, packet: Packet) -> Packet:
     """The largest tensor a growth index can name is one row larger than the layer has."""
     result = answer(device, packet)
     masks = {}
-    for name in result.growth:
+    for name in result.found:
         rows, *rest = device.graph.layer(name).weight_shape
         size = (rows + 1) * int(np.prod(rest))
         masks[name] = Mask((rows + 1, *rest), np.array([size - 1], np.int32))
     count = np.ones(len(masks), np.float32)
     changes = {"growth_indices": pack_masks(masks), "growth_values": count}
-    return with_arrays(result.packet(device.graph), **changes)
+    return with_arrays(packed(device, result), **changes)
 
 
 def grows_too_much(device: Device, packet: Packet) -> Packet:
@@ -87,9 +97,9 @@ def grows_too_much(device: Device, packet: Packet) -> Packet:
     present = TrainTask.read(device.graph, packet).model.masks
     growth = {
         name: (present[name].complement(), np.ones(present[name].size - present[name].nnz))
-        for name in result.growth
+        for name in result.found
     }
-    return dataclasses.replace(result, growth=growth).packet(device.graph)
+    return packed(device, dataclasses.replace(result, found=growth))
 
 
 def with_arrays(packet: Packet, **arrays: PacketArray) -> Packet:
@@ -153,18 +163,11 @@ LIES: dict[str, tuple[Handler, str]] = {
 
 def client_app(train: Handler = honest, join: Handler = handlers.join) -> ClientApp:
     """The real app, but training takes no time, and partition ``BAD`` does what it is told."""
-    app = ClientApp()
 
-    def chosen(message: Message, context: Context) -> Message:
-        bad = context.node_config["partition-id"] == BAD
-        return respond(message, context, train if bad else honest)
+    def chosen(device: Device, packet: Packet) -> Packet:
+        return (train if device.partition == BAD else honest)(device, packet)
 
-    app.train()(chosen)
-    app.evaluate()(lambda m, c: respond(m, c, handlers.evaluate))
-    app.query("join")(lambda m, c: respond(m, c, join))
-    app.query("describe")(lambda m, c: respond(m, c, handlers.describe))
-    app.query("calibrate")(lambda m, c: respond(m, c, handlers.calibrate))
-    return app
+    return make_app({**HANDLERS, Phase.TRAIN: chosen, Phase.JOIN: join})
 
 
 class LossyGrid(InlineGrid):
@@ -179,7 +182,8 @@ class LossyGrid(InlineGrid):
         hidden: int = 0,
     ) -> None:
         folder.create(config)
-        settings = {"config": str(folder.config), "overrides": "[]", "out": ""}
+        deal_into(folder.data, config.data, config.seed)
+        settings = {"config": str(folder.config), "overrides": "[]", "out": str(folder.path)}
         super().__init__(app, config.data.partitions, settings)
         self._lost = lost
         self._hidden = hidden
@@ -215,8 +219,8 @@ def test_a_lying_client_is_named_and_stops_the_run(
     assert message.startswith("round 1, train: 1 client(s) failed, federation.max_failures = 0. ")
     assert f"client {BAD}: " in message
     assert words in message
-    failures = [e["failures"] for e in RunFolder(tmp_path).events("exchange") if e["failures"]]
-    assert [[one["partition"] for one in each] for each in failures] == [[BAD]]
+    failures = [e.failures for e in RunFolder(tmp_path).events(Exchanged) if e.failures]
+    assert [[one.partition for one in each] for each in failures] == [[BAD]]
 
 
 @pytest.mark.parametrize("lie", ["raises", "nan values", "too short"])
@@ -230,8 +234,8 @@ def test_the_others_go_on_and_only_they_are_averaged(
     expected = sum(k * (k + 1) for k in others) / sum(k + 1 for k in others)
     for weight in trained.model.weights.values():
         np.testing.assert_allclose(weight.values, expected, rtol=1e-6)
-    (train,) = [e for e in RunFolder(tmp_path).events("exchange") if e["phase"] == "train"]
-    assert (train["asked"], train["answered"]) == (8, 7)
+    (train,) = [e for e in RunFolder(tmp_path).events(Exchanged) if e.phase is Phase.TRAIN]
+    assert (train.asked, train.answered) == (8, 7)
 
 
 def test_a_client_that_never_answers_is_named(tiny_config: Configure, tmp_path: Path) -> None:

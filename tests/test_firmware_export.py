@@ -22,8 +22,8 @@ from fedtiny.firmware.lower import dense, lower
 from fedtiny.firmware.plan import Kernel
 from fedtiny.firmware.streams import WeightFormat
 from fedtiny.models import ds_cnn, mobilenet_v1, resnet8, smartwatch_cnn
-from fedtiny.models.graph import INPUT, Add, Conv, Graph, Linear, Pool
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Pool
 from fedtiny.quant import reference
 from fedtiny.quant.integer_model import IntegerGraph
 

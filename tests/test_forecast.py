@@ -9,8 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from fedtiny.config import RunConfig, load
-from fedtiny.data import load_federation
+from fedtiny.data.simulated import summarize
 from fedtiny.models.cost import forward_macs
+from fedtiny.runs.events import DeviceDescribed, Exchanged, RoundFinished
 from fedtiny.runs.folder import RunFolder
 from sims import forecast as module
 from sims.backends import Backend, run_federation
@@ -22,13 +23,13 @@ DEMO = "sims/configs/demo.toml"
 
 def trained_flops(config: RunConfig) -> float:
     """What the forecast says devices spend on training alone."""
-    federation = load_federation(config.data, config.seed)
-    one = work(config, federation)
-    graph = config.graph(federation.public.input_shape, len(federation.public.labels))
-    assert one.server % len(federation.unseen) == 0
-    forward = one.server // len(federation.unseen)
+    samples = summarize(config.data, config.seed)
+    one = work(config, samples)
+    graph = config.graph(samples.input_shape, samples.classes)
+    assert one.server % samples.unseen == 0
+    forward = one.server // samples.unseen
     assert forward <= 2 * forward_macs(graph) * config.federation.rounds
-    return one.devices - forward * sum(len(client.test) for client in federation.clients)
+    return one.devices - forward * sum(samples.test)
 
 
 def test_dense_cost_is_the_published_one(
@@ -38,8 +39,8 @@ def test_dense_cost_is_the_published_one(
     write_published("cifar10", tmp_path, per_class=20)
     settings = [f"data.path={tmp_path}", "data.min_samples=3", "pruning.method=dense"]
     config = load(Path("sims/configs/paper/cifar10.toml"), settings)
-    clients = load_federation(config.data, config.seed).clients
-    per_sample = trained_flops(config) / (300 * sum(len(client.train) for client in clients))
+    samples = summarize(config.data, config.seed)
+    per_sample = trained_flops(config) / (300 * sum(samples.train))
     assert 5000 * per_sample == pytest.approx(8.33e13, rel=1e-3)
 
 
@@ -50,10 +51,10 @@ def test_flops_and_bytes_are_those_of_the_run(
     config = tiny_config(f"pruning.method={method}")
     folder = RunFolder(tmp_path / "run")
     run_federation(config, folder, Backend.INLINE)
-    samples = sum(event["samples"] for event in folder.events("device"))
-    counted = sum(event["training_flops"] * samples for event in folder.events("round"))
+    samples = sum(event.samples for event in folder.events(DeviceDescribed))
+    counted = sum(event.training_flops * samples for event in folder.events(RoundFinished))
     assert trained_flops(config) == pytest.approx(counted, rel=0.01)
-    sent = sum(event["up"]["wire"] for event in folder.events("exchange"))
+    sent = sum(event.up.wire for event in folder.events(Exchanged))
     predicted = forecast(config).uplink_bytes
     assert predicted < sent < 1.5 * predicted  # the rest: descriptions, evaluations, framing
 
@@ -72,7 +73,7 @@ def test_seconds_follow_the_measured_rate(
 ) -> None:
     monkeypatch.setattr(module, "flops_per_second", lambda *_: 1e6)
     config = tiny_config()
-    one = work(config, load_federation(config.data, config.seed))
+    one = work(config, summarize(config.data, config.seed))
 
     def seconds(workers: int, backend: Backend = Backend.RAY) -> float | None:
         return forecast(config, backend, workers, long_s=0).seconds

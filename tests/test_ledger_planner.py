@@ -11,6 +11,7 @@ from fedtiny.devices.planner import BudgetError, micro_batches, plan_device, pla
 from fedtiny.memory.ledger import LedgerEntry, LedgerLine, MemoryPrediction
 from fedtiny.memory.step import StepPlan
 from fedtiny.models import build
+from fedtiny.runs.fields import read_ledger
 from fedtiny.training.masked.memory import predict
 
 WATCH = build("smartwatch_cnn", (6, 1, 128), 7)
@@ -151,6 +152,6 @@ def test_ledger_entry_survives_json():
         prediction.lines,
     )  # fmt: skip
     row = json.loads(json.dumps(entry.to_json()))
-    assert LedgerEntry.from_json(row) == entry
+    assert read_ledger(row) == entry
     assert list(row["lines"]) == [line.value for line in LedgerLine]
     assert sum(row["lines"].values()) == row["predicted_peak_bytes"]

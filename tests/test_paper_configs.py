@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fedtiny.config import load
+from fedtiny.runs.events import Evaluated
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from sims.backends import Backend, run_federation
@@ -44,7 +45,7 @@ def test_it_is_the_papers(path: Path) -> None:
     )
     assert (config.federation.rounds, config.training.epochs) == (300, 5)
     assert config.training.batch_size == 64
-    assert (config.schedule.interval, config.schedule.stop) == (10, 100)
+    assert (config.method.schedule.interval, config.method.schedule.stop) == (10, 100)
     assert (config.pruning.method, config.pruning.density) == ("fedtiny", 0.01)
     assert (config.training.engine, config.training.device) == ("auto", "auto")
 
@@ -63,5 +64,5 @@ def test_it_runs(
     folder = RunFolder(tmp_path / "run")
     run_federation(config, folder, Backend.INLINE)
     assert TrainedModel.load(folder.model).graph.name == f"{model}@4"
-    groups = {event["group"] for event in folder.events("evaluation")}
+    groups = {event.group for event in folder.events(Evaluated)}
     assert groups == {"same_people", "unseen_people"}

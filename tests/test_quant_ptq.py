@@ -5,20 +5,20 @@ from math import prod
 import numpy as np
 import pytest
 import torch
+from builders import random_model
 
+from fedtiny.aggregation.ranges import merge_ranges
 from fedtiny.data.statistics import Normalization
 from fedtiny.models import ds_cnn, mobilenet_v1, resnet8, smartwatch_cnn
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool
-from fedtiny.models.ops.activation import Activation
-from fedtiny.models.sparse_model import SparseModel, from_state
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Activation, Conv, Linear, Pool
+from fedtiny.models.sparse_model import SparseModel
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.quant import reference
 from fedtiny.quant.fold import fold
 from fedtiny.quant.ops.pool import IntegerPool
 from fedtiny.quant.ptq import quantize
-from fedtiny.quant.ranges import merge_ranges
 from fedtiny.quant.tensors import QuantizationError
-from fedtiny.sparse.tensor import Mask
 
 
 def conv_net(classes=4):
@@ -42,24 +42,6 @@ GRAPHS = [
     (mobilenet_v1((3, 32, 32), 4), 0.5),
     (conv_net(), 0.3),
 ]
-
-
-def random_model(graph: Graph, density: float, seed: int = 0) -> SparseModel:
-    rng = np.random.default_rng(seed)
-    state, masks = {}, {}
-    for name, shape in [*graph.parameters(), *graph.statistics()]:
-        if name.endswith(("running_var", "bn.weight")):
-            values = rng.uniform(0.5, 1.5, shape)
-        elif len(shape) == 1:
-            values = rng.normal(0, 0.2, shape)
-        else:
-            values = rng.normal(0, 1.5 / np.sqrt(prod(shape[1:]) * density), shape)
-        state[name] = values.astype(np.float32)
-    for layer in graph.prunable_layers:
-        size = prod(layer.weight_shape)
-        kept = rng.choice(size, max(1, round(size * density)), replace=False)
-        masks[layer.name] = Mask(layer.weight_shape, np.sort(kept).astype(np.int32))
-    return from_state(graph, state, masks)
 
 
 def float_run(graph, model, inputs):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedtiny.quant.ranges import merge_ranges
+from fedtiny.aggregation.ranges import merge_ranges
 from fedtiny.quant.tensors import QuantizationError
 
 FINITE = st.floats(-1e6, 1e6)

@@ -4,33 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import batch_of, fresh_state, sparse_model, unnormalized
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clients import handlers
 from clients.device import Device
 from fedtiny.config import RunConfig
-from fedtiny.data.statistics import Normalization
+from fedtiny.data.shares import client_file
+from fedtiny.data.simulated import deal_into
 from fedtiny.devices.budget import largest_request, memory_plan, nominal_masks
 from fedtiny.devices.planner import BudgetError
-from fedtiny.engine import available, plan, unavailable_reason
+from fedtiny.engine import EngineOptions, available, plan, unavailable_reason
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.memory.step import StepPlan
+from fedtiny.methods.device import DeviceHalf
 from fedtiny.models import build
-from fedtiny.models.graph import Conv, Graph
-from fedtiny.models.initial import initial_state
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import Conv
 from fedtiny.models.sparse_model import SparseModel, from_state
-from fedtiny.sparse.tensor import Mask
-from fedtiny.training.choice import MaskedDense, Sparse
 from fedtiny.training.local import LocalUpdate, train_locally
+from fedtiny.training.masked.engine import MaskedDense
+from fedtiny.training.sparse.engine import Sparse
 from fedtiny.training.sparse.recompute import recomputing_plans
 from fedtiny.training.trainer import SgdConfig, Trainer
 from fedtiny.wire.packet import Packet
-from fedtiny.wire.results import TrainResult
-from fedtiny.wire.tasks import TrainTask
+from fedtiny.wire.train import TrainResult, TrainTask
 
 needs_engine = pytest.mark.skipif(not available(), reason=str(unavailable_reason()))
 WATCH = build("smartwatch_cnn", (6, 1, 128), 7)
@@ -41,22 +44,11 @@ GRAPHS = {
 }
 
 
-def sparse_model(graph: Graph, density: float = 0.1) -> SparseModel:
-    rng = np.random.default_rng(0)
-    masks = {}
-    for layer in graph.prunable_layers:
-        size = int(np.prod(layer.weight_shape))
-        chosen = rng.choice(size, max(1, int(density * size)), replace=False)
-        masks[layer.name] = Mask(layer.weight_shape, np.sort(chosen).astype(np.int32))
-    return from_state(graph, initial_state(graph, rng), masks)
-
-
 @cache
 def task_result(name: str, micro_batch: int, recompute: tuple[str, ...]) -> LocalUpdate:
     """Two epochs on 20 samples in batches of 8, and a growth request in the last layer."""
-    graph, rng = GRAPHS[name], np.random.default_rng(1)
-    x = rng.standard_normal((20, *graph.input_shape)).astype(np.float32)
-    y = rng.integers(graph.classes, size=20)
+    graph = GRAPHS[name]
+    x, y = batch_of(graph, 20)
     step = StepPlan(micro_batch, recompute)
 
     def start(model: SparseModel) -> Trainer:
@@ -66,12 +58,13 @@ def task_result(name: str, micro_batch: int, recompute: tuple[str, ...]) -> Loca
     return train_locally(
         start, sparse_model(graph), x, y,
         epochs=2, batch_size=8, generator=np.random.default_rng(2), quotas=quotas,
+        adjustment=DeviceHalf(),
     )  # fmt: skip
 
 
 def flat(update: LocalUpdate) -> dict[str, bytes]:
     arrays = {name: value.tobytes() for name, value in update.model.to_dense().items()}
-    for name, (indices, values) in update.growth.items():
+    for name, (indices, values) in update.found.items():
         arrays[f"{name} growth"] = indices.tobytes() + values.tobytes()
     return arrays | {"loss": np.float64(update.loss).tobytes()}
 
@@ -95,14 +88,15 @@ def test_each_plan_needs_less_than_the_one_before_and_is_what_would_be_compiled(
     graph = build("resnet18", (3, 32, 32), 10)
     quotas = {"stage4.2.conv2": 450} if quotas else {}
     masks = sparse_model(graph, 0.05).masks
-    plans = list(recomputing_plans(graph, masks, 4, quotas=quotas))
+    plans = list(recomputing_plans(graph, masks, EngineOptions(4), quotas))
     sizes = [one.arena_bytes for one in plans]
     assert len(sizes) > 3
     assert sizes == sorted(set(sizes), reverse=True)
     for one, fewer in zip(plans[1:], plans, strict=False):
-        dropped = one.layout.recompute
-        assert fewer.layout.recompute < dropped
-        assert plan(graph, masks, 4, recompute=dropped, quotas=quotas).lines == one.lines
+        dropped = one.layout.options.recompute
+        assert set(fewer.layout.options.recompute) < set(dropped)
+        again = plan(graph, masks, EngineOptions(4, recompute=dropped), quotas)
+        assert again.lines == one.lines
     assert (plans[-1].growth is not None) == bool(quotas)
 
 
@@ -180,8 +174,7 @@ def test_what_the_demo_trains_on_an_stm32h743_fits_its_memory_banks(
     workspace = plan(
         WATCH,
         nominal_masks(config, WATCH),
-        entry.step.micro_batch,
-        recompute=frozenset(entry.step.recompute),
+        EngineOptions(entry.step.micro_batch, recompute=entry.step.recompute),
         quotas=largest_request(config, WATCH),
     ).workspace_bytes
     assert workspace <= 512 * 1024
@@ -196,24 +189,25 @@ def test_masked_dense_training_recomputes_nothing() -> None:
 
 @needs_engine
 def test_a_device_that_recomputes_answers_with_the_same_bytes(
-    tiny_config: Callable[..., RunConfig],
+    tiny_config: Callable[..., RunConfig], tmp_path: Path
 ) -> None:
     """From the message to the answer; only the ledger tells the two devices apart."""
     config = tiny_config("training.engine=sparse")
     budget = budget_between(config, WATCH, 32)
-    model = from_state(
-        WATCH, initial_state(WATCH, np.random.default_rng(3)), nominal_masks(config, WATCH)
-    )
-    normalization = Normalization(np.zeros(6, np.float32), np.ones(6, np.float32))
+    model = from_state(WATCH, fresh_state(WATCH, 3), nominal_masks(config, WATCH))
+    deal_into(tmp_path, config.data, config.seed)
+    share = client_file(tmp_path, 0)
     quotas = {"conv4": 450}
-    task = TrainTask(1, model, normalization, quotas, meter=True).packet(WATCH)
+    task = TrainTask(1, model, unnormalized(6), quotas, meter=True).packet(WATCH)
     answers: list[Packet] = []
     ledgers: list[LedgerEntry] = []
     for size in (2 * budget, budget):
         devices = config.devices.model_copy(update={"budget_bytes": {0: size}})
-        device = Device(config.model_copy(update={"devices": devices}), 0, "pi_4")
+        device = Device(
+            config.model_copy(update={"devices": devices}), 0, share, "pi_4", WATCH.to_json()
+        )
         answer = handlers.train(device, task)
-        ledger = TrainResult.read(WATCH, 0, model.masks, quotas, answer).ledger
+        ledger = TrainResult.read(WATCH, 0, model.masks, answer).ledger
         assert ledger is not None
         answers.append(answer)
         ledgers.append(ledger)

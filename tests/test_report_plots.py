@@ -19,6 +19,7 @@ from fedtiny.report.plots.ledger import memory_ledger
 from fedtiny.report.plots.people import accuracy_per_person, confusion_matrices
 from fedtiny.report.plots.style import colors, style
 from fedtiny.report.plots.traffic import bytes_by_phase
+from fedtiny.runs.events import Pretrained, RunStarted
 from fedtiny.runs.folder import RunFolder
 
 LAYERS = [f"stage{k // 3}_block{k}_convolution" for k in range(9)]
@@ -53,8 +54,8 @@ def make_run(rounds=20):
     return Run(
         folder=RunFolder(Path("runs/some")),
         config=run_config.parse({"name": "some", "data": {"partitions": CLIENTS}}),
-        start={"parameters": 70_000, "statistics": 500, "training_flops_dense": 100},
-        pretrained={},
+        start=RunStarted(0, "sparse", "smartwatch_cnn", 70_000, 500, 100),
+        pretrained=Pretrained(0, 0.0, 0, 0, 0.0),
         story={"method": "fedtiny"},
         traffic=pd.DataFrame(traffic, columns=columns),
         kinds=pd.DataFrame(),

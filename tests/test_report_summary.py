@@ -7,14 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from builders import sparse_model
 
 from fedtiny import config as run_config
 from fedtiny.data.statistics import InputStatistics
 from fedtiny.errors import FedTinyError
 from fedtiny.memory.ledger import LedgerEntry, LedgerLine
 from fedtiny.memory.step import StepPlan
+from fedtiny.methods.device import DeviceHalf
 from fedtiny.models import smartwatch_cnn
-from fedtiny.models.sparse_model import from_state
 from fedtiny.pruning.bn_selection import Moments
 from fedtiny.report import headline, overlay, results_markdown, write
 from fedtiny.report.aggregate import aggregate
@@ -22,17 +23,28 @@ from fedtiny.report.metrics import read_run
 from fedtiny.report.sections import departures
 from fedtiny.report.summary import summarize
 from fedtiny.report.words import DEPARTURES
-from fedtiny.runs.folder import RunFolder
-from fedtiny.sparse.tensor import Mask
-from fedtiny.training.trainer import Evaluation
-from fedtiny.wire.results import (
-    CandidateLosses,
-    CandidateStatistics,
-    Description,
-    EvaluationResult,
-    RangesResult,
-    TrainResult,
+from fedtiny.runs.events import (
+    Adjusted,
+    DeviceDescribed,
+    Evaluated,
+    Exchanged,
+    Metered,
+    ModelPrepared,
+    Pretrained,
+    RoundFinished,
+    RunStarted,
+    Traffic,
 )
+from fedtiny.runs.folder import RunFolder
+from fedtiny.runs.metrics import MetricsError, MetricsWriter
+from fedtiny.training.local import LocalUpdate
+from fedtiny.training.trainer import Evaluation
+from fedtiny.wire.calibrate import RangesResult
+from fedtiny.wire.candidates import CandidateLosses, CandidateStatistics
+from fedtiny.wire.describe import Description
+from fedtiny.wire.evaluate import EvaluationResult
+from fedtiny.wire.phase import Phase
+from fedtiny.wire.train import TrainResult
 
 ROUNDS = 3
 PARTITIONS = 2
@@ -58,70 +70,45 @@ EXPORT = {
 }
 
 
-def ledger(partition, micro_batch):
+def ledger(partition, micro_batch, measured=None):
     lines = dict.fromkeys(LedgerLine, 0) | {LedgerLine.WEIGHTS: 700, LedgerLine.BATCH: 300}
     step = StepPlan(micro_batch, ("conv1", "conv3") if micro_batch < 64 else ())
-    entry = LedgerEntry(partition, "esp32_s3", 2048, 1000, None, 64, step, lines)
-    return entry.to_json()
+    return LedgerEntry(partition, "esp32_s3", 2048, 1000, measured, 64, step, lines)
 
 
 def exchange(phase, round, up, down, asked=PARTITIONS, **kinds):
     """``up`` and ``down`` are payload bytes; wire is 100 more."""
-    return {
-        "event": "exchange",
-        "phase": phase,
-        "round": round,
-        "asked": asked,
-        "answered": asked,
-        "up": {"payload": up, "wire": up + 100, "kinds": kinds},
-        "down": {"payload": down, "wire": down + 100, "kinds": {}},
-        "failures": [],
-        "seconds": 0.5,
-    }
+    sizes = Traffic(down, down + 100, {}), Traffic(up, up + 100, kinds)
+    return Exchanged(round, Phase(phase), asked, asked, *sizes, (), 0.5)
 
 
-def state(event, round, **fields):
-    densities = {"conv2": 0.08, "conv3": 0.04}
-    shared = {"density": 0.049, "density_all": 0.081, "training_flops": 150}
-    return {"event": event, "round": round, "densities": densities, **shared, **fields}
+STATE = (0.049, 0.081, 150, {"conv2": 0.08, "conv3": 0.04})
 
 
 def evaluation(round, group, who, right, wrong):
-    confusion = [[right, 0], [wrong, 0]]
-    return {
-        "event": "evaluation",
-        "round": round,
-        "group": group,
-        "who": who,
-        "count": right + wrong,
-        "correct": right,
-        "loss_sum": 1.0,
-        "confusion": confusion,
-    }
+    confusion = ((right, 0), (wrong, 0))
+    return Evaluated(round, group, who, right + wrong, right, 1.0, confusion)
 
 
 def events(rounds, story, bonus):
     yield exchange("join", 0, 16, 0, partition=16)
-    start = {"parameters": 1000, "statistics": 24, "training_flops_dense": 600, "engine": "sparse"}
-    yield {"event": "start", "round": 0, "model": "smartwatch_cnn", **start}
+    yield RunStarted(0, "sparse", "smartwatch_cnn", 1000, 24, 600)
     yield exchange("describe", 0, 32, 0, samples=16, readings=16)
     for partition in range(PARTITIONS):
-        plan = ledger(partition, 8 if partition else 64)
-        yield {"event": "device", "round": 0, "partition": partition, "samples": 9, "ledger": plan}
-    yield {"event": "pretrained", "round": 0, "samples": 35, "epochs": 20, "accuracy": 0.6}
-    yield state("prepared", 0, story=story)
+        yield DeviceDescribed(0, partition, 9, ledger(partition, 8 if partition else 64))
+    yield Pretrained(0, 0.0, 35, 20, 0.6)
+    yield ModelPrepared(0, *STATE, story)
     for round in range(1, rounds + 1):
         yield exchange("train", round, 200, 300, values=160, loss=40)
         if round == 1:
-            metered = ledger(0, 64) | {"measured_peak_bytes": 1250}
-            yield {"event": "metered", "round": 1, "partition": 0, "ledger": metered}
+            yield Metered(1, 0, ledger(0, 64, 1250))
         yield exchange("evaluate", round, 8, 300, loss_sum=8)
         yield evaluation(round, "same_people", 0, 5 + bonus, 5 - bonus)
         yield evaluation(round, "same_people", 1, 25 + round, 5 - round)
         yield evaluation(round, "unseen_people", 9, 5 + bonus, 15 - bonus)
         if round == 2:
-            yield {"event": "adjusted", "round": 2, "exchanged": {"conv3": 7}}
-        yield state("round", round, loss=1.0, seconds=2.0)
+            yield Adjusted(2, {"conv3": 7})
+        yield RoundFinished(round, *STATE, loss=1.0, seconds=2.0, adjustment_flops=0)
 
 
 def make_run(path, *, rounds=ROUNDS, story=STORY, bonus=0, export=None, **sections):
@@ -129,8 +116,7 @@ def make_run(path, *, rounds=ROUNDS, story=STORY, bonus=0, export=None, **sectio
     tree = {"name": path.name, "data": {"partitions": PARTITIONS}, "federation": federation}
     folder = RunFolder(path)
     folder.create(run_config.parse(tree | sections))
-    lines = [json.dumps(event) + "\n" for event in events(rounds, story, bonus)]
-    folder.metrics.write_text("".join(lines))
+    MetricsWriter(folder.metrics, events(rounds, story, bonus)).close()
     if export is not None:
         (path / "export.json").write_text(json.dumps(export))
     return folder
@@ -168,9 +154,10 @@ def test_bytes_count_every_phase_and_dense_equivalent_is_the_formula(report):
 
 def test_dense_equivalent_counts_participants_not_partitions(tmp_path):
     folder = make_run(tmp_path / "run")
-    text = folder.metrics.read_text().replace('"train", "round": 1, "asked": 2',
-                                              '"train", "round": 1, "asked": 1')  # fmt: skip
-    folder.metrics.write_text(text)
+    text = folder.metrics.read_text()
+    all_asked = '"round": 1, "phase": "train", "asked": 2'
+    assert all_asked in text
+    folder.metrics.write_text(text.replace(all_asked, all_asked.replace("2", "1")))
     report = summarize(read_run(folder))
     assert report["bytes"]["up"]["dense_equivalent"] == (PARTITIONS * ROUNDS - 1) * 4 * 1024
 
@@ -266,6 +253,26 @@ def test_nothing_to_report_is_an_error_naming_the_folder(tmp_path):
         write(RunFolder(tmp_path / "nowhere"))
 
 
+def test_what_another_version_recorded_is_left_out_and_said(tmp_path):
+    folder = make_run(tmp_path / "run")
+    with folder.metrics.open("a") as file:
+        file.write('{"event": "weather", "round": 1}\n{"event": "end", "round": 4, "seconds": 1')
+    report = write(folder)
+    assert report["notes"] == ["events of kind 'weather' (1×): unknown to this version"]
+    assert "Not in this report: events of kind 'weather'" in (
+        folder.path / "report.md"
+    ).read_text()  # fmt: skip
+
+
+def test_a_damaged_line_is_named(tmp_path):
+    folder = make_run(tmp_path / "run")
+    lines = folder.metrics.read_text().splitlines()
+    lines[3] = lines[3].replace('"samples": 9', '"samples": "nine"')
+    folder.metrics.write_text("\n".join(lines) + "\n")
+    with pytest.raises(MetricsError, match=r"metrics\.jsonl, line 4: device\.samples: .*integer"):
+        write(folder)
+
+
 def test_headline_is_short_and_complete(report):
     lines = headline(report)
     assert lines[1] == "later windows of the same people: float 82.5 %, int8 75.0 %, dense 87.5 %"
@@ -280,9 +287,7 @@ def sent_kinds():
     """Every kind of the real messages devices send, one instance of each."""
     graph = smartwatch_cnn((6, 1, 128), 7)
     layers = graph.prunable_layers
-    parameters = {k: np.ones(s, np.float32) for k, s in [*graph.parameters(), *graph.statistics()]}
-    masks = {layer.name: Mask(layer.weight_shape, np.array([0], np.int32)) for layer in layers}
-    model = from_state(graph, parameters, masks)
+    model = sparse_model(graph)
     growth = {layers[0].name: (np.array([1], np.int32), np.ones(1, np.float32))}
     moments = {
         layer.name: Moments(np.ones(layer.out_channels), np.ones(layer.out_channels), 1)
@@ -290,12 +295,14 @@ def sent_kinds():
     }
     ranges = dict.fromkeys(graph.observed, (0.0, 1.0))
     statistics = InputStatistics(1, *(np.ones(6, np.int64) for _ in range(4)))
-    entry = LedgerEntry.from_json(ledger(0, 8))
+    entry = ledger(0, 8)
     packets = [
         Description(9, statistics, entry).packet(),
         CandidateStatistics([moments], 1).packet(graph),
         CandidateLosses(np.ones(1), 1).packet(),
-        TrainResult(model, 1, 0.5, growth, replace(entry, measured_peak_bytes=1)).packet(graph),
+        TrainResult(model, 1, 0.5, growth, replace(entry, measured_peak_bytes=1)).packet(
+            graph, DeviceHalf().pack(graph, LocalUpdate(model, 1, 0.5, growth))
+        ),
         EvaluationResult(Evaluation(1.0, np.eye(7, dtype=np.int64))).packet(),
         RangesResult(ranges).packet(graph),
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -11,16 +10,20 @@ import numpy as np
 import pytest
 
 from fedtiny.config import RunConfig
-from fedtiny.config.methods import METHODS, DeviceRule, Method
+from fedtiny.federation.state import CheckpointStore, ServerState
+from fedtiny.methods import METHODS
+from fedtiny.methods.fedmef import FedMef
+from fedtiny.methods.method import Adjusted, RoundEnd
 from fedtiny.models.narrow import value_bytes
-from fedtiny.report.words import DEPARTURES, PHASES
+from fedtiny.report.words import DEPARTURES
+from fedtiny.runs.events import Adjusted as MasksAdjusted
+from fedtiny.runs.events import Event, Exchanged, ModelPrepared, RoundFinished
 from fedtiny.runs.folder import RunFolder
+from fedtiny.runs.metrics import Recording
 from fedtiny.runs.trained_model import TrainedModel
+from fedtiny.wire.phase import Phase
 from sims.backends import Backend, run_federation
-from strategies.algorithm import Adjusted, RoundEnd
-from strategies.fedmef import FedMef
-from strategies.observer import Event, Observer
-from strategies.state import CheckpointStore, ServerState
+from strategies.observer import Observer
 
 ROUNDS = 4
 ADJUSTING = (1, 2)
@@ -40,15 +43,6 @@ SMALL = (
     f"federation.evaluate_every={ROUNDS}",
 )
 
-EXTRA = {
-    "fedtiny": {"growth_indices", "growth_values"},
-    "fedmef": {"growth_indices", "growth_values"},
-    "fedrts": {"growth_indices"},
-    "feddst": {"local_masks"},
-    "prunefl": {"squared_gradients"},
-}
-"""What devices send up in a round that adjusts, besides their trained values."""
-
 Configure = Callable[..., RunConfig]
 
 
@@ -60,7 +54,7 @@ class _Stop(Observer):
     """Pulls the plug in the second adjusting round, before its checkpoint is written."""
 
     def on_event(self, event: Event) -> None:
-        if event["event"] == "round" and event["round"] == ADJUSTING[-1]:
+        if isinstance(event, RoundFinished) and event.round == ADJUSTING[-1]:
             raise _StoppedError
 
 
@@ -78,17 +72,15 @@ def states(monkeypatch: pytest.MonkeyPatch) -> list[ServerState]:
     return saved
 
 
-def federate(
-    config: RunConfig, path: Path, resume: bool = False, stop: bool = False
-) -> list[Event]:
+def federate(config: RunConfig, path: Path, resume: bool = False, stop: bool = False) -> Recording:
     folder = RunFolder(path)
     run_federation(config, folder, Backend.INLINE, resume, [_Stop()] if stop else [])
-    return [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    return folder.recording()
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_keeps_the_contract(
-    method: Method, tiny_config: Configure, tmp_path: Path, states: list[ServerState]
+    method: str, tiny_config: Configure, tmp_path: Path, states: list[ServerState]
 ) -> None:
     config = tiny_config(*SMALL, f"pruning.method={method}")
     events = federate(config, tmp_path / "whole")
@@ -104,12 +96,12 @@ def test_every_method_keeps_the_contract(
     )
 
 
-def check_budget(config: RunConfig, method: Method, states: list[ServerState]) -> None:
+def check_budget(config: RunConfig, method: str, states: list[ServerState]) -> None:
     graph = config.graph((6, 1, 128), 7)
     if method == "narrow":
         wide = config.model.build((6, 1, 128), 7)
         assert value_bytes(graph) <= value_bytes(wide, config.pruning.density)
-    if config.pruning.traits.dense_model:
+    if config.method.dense_model:
         assert all(state.model.density == 1 for state in states)
         return
     for state in states:
@@ -122,7 +114,7 @@ def check_budget(config: RunConfig, method: Method, states: list[ServerState]) -
 
 
 def check_masks(config: RunConfig, states: list[ServerState]) -> None:
-    traits = config.pruning.traits
+    method = config.method
     changed = 0
     for before, after in pairwise(states):
         for name, weight in after.model.weights.items():
@@ -131,34 +123,34 @@ def check_masks(config: RunConfig, states: list[ServerState]) -> None:
             changed += len(new)
             dense = weight.to_dense().ravel()
             assert np.count_nonzero(np.delete(dense, weight.mask.indices)) == 0
-            if traits.rule is not DeviceRule.REGROW:
+            if not method.device.changes_masks:
                 assert not dense[new].any(), "a weight enters at 0"
-            if traits.rule is not DeviceRule.SQUARES:
+            if method.name != "prunefl":
                 assert weight.nnz == len(old), "layers keep their number of weights"
-        assert traits.adjusts or np.array_equal(_positions(before), _positions(after))
+        assert method.adjusts or np.array_equal(_positions(before), _positions(after))
         if after.round not in ADJUSTING:
             assert np.array_equal(_positions(before), _positions(after))
-    assert bool(changed) == traits.adjusts
+    assert bool(changed) == method.adjusts
 
 
 def _positions(state: ServerState) -> np.ndarray:
     return np.concatenate([mask.indices for mask in state.model.masks.values()])
 
 
-def check_kinds(method: Method, events: list[Event]) -> None:
-    exchanges = [event for event in events if event["event"] == "exchange"]
+def check_kinds(method: str, events: Recording) -> None:
+    kind = METHODS[method]
+    exchanges = events.of(Exchanged)
     for exchange in exchanges:
-        assert set(exchange["up"]["kinds"]) <= set(DEPARTURES)
-        assert exchange["phase"] in PHASES
-        if exchange["phase"] == "train":
+        assert set(exchange.up.kinds) <= set(DEPARTURES)
+        if exchange.phase is Phase.TRAIN:
             expected = {"values", "dense", "count", "loss"}
-            if exchange["round"] in ADJUSTING:
-                expected |= EXTRA.get(method, set())
-            assert set(exchange["up"]["kinds"]) == expected
-    adjusted = [event["round"] for event in events if event["event"] == "adjusted"]
-    assert adjusted == (list(ADJUSTING) if method in EXTRA else [])
-    assert any(x["phase"] == "saliency" for x in exchanges) == (method == "ssfl")
-    assert next(e for e in events if e["event"] == "prepared")["story"]["method"] == method
+            if exchange.round in ADJUSTING and kind.adjusts:
+                expected |= set(kind.device_type.sends)
+            assert set(exchange.up.kinds) == expected
+    adjusted = [event.round for event in events.of(MasksAdjusted)]
+    assert adjusted == (list(ADJUSTING) if kind.adjusts else [])
+    assert any(x.phase is Phase.SALIENCY for x in exchanges) == (method == "ssfl")
+    assert events.of(ModelPrepared)[0].story["method"] == method
 
 
 def test_a_narrow_model_is_found_again_by_its_file(tiny_config: Configure, tmp_path: Path) -> None:
@@ -176,18 +168,18 @@ def test_dense_gradients_and_scores_are_counted_in_full(
     graph = tiny_config(*SMALL).graph((6, 1, 128), 7)
     weights = sum(int(np.prod(layer.weight_shape)) for layer in graph.prunable_layers)
     for method, phase, kind in (
-        ("prunefl", "train", "squared_gradients"),
-        ("ssfl", "saliency", "scores"),
+        ("prunefl", Phase.TRAIN, "squared_gradients"),
+        ("ssfl", Phase.SALIENCY, "scores"),
     ):
         config = tiny_config(*SMALL, f"pruning.method={method}")
         events = federate(config, tmp_path / method)
-        up = next(e["up"] for e in events if e["event"] == "exchange" and e["phase"] == phase)
-        assert up["kinds"][kind] == 4 * weights * config.data.partitions
+        up = next(e.up for e in events.of(Exchanged) if e.phase is phase)
+        assert up.kinds[kind] == 4 * weights * config.data.partitions
 
 
 @pytest.mark.parametrize("method", ["magnitude", "feddst"])
 def test_the_proximal_term_holds_devices_back_under_any_method(
-    method: Method, tiny_config: Configure, tmp_path: Path, states: list[ServerState]
+    method: str, tiny_config: Configure, tmp_path: Path, states: list[ServerState]
 ) -> None:
     moved = []
     for mu in (0.0, 5.0):

@@ -1,4 +1,4 @@
-"""A study: its grid, its pool, its rows, and the README's tables against the committed CSV."""
+"""A study: its grid, its pool, its rows, and the study page's tables against the committed CSV."""
 
 from __future__ import annotations
 
@@ -19,14 +19,28 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from fedtiny.config import parse
-from fedtiny.config.methods import METHODS
-from fedtiny.config.sections import ConfigError
+from fedtiny.memory.ledger import LedgerEntry
+from fedtiny.memory.step import StepPlan
+from fedtiny.methods import METHODS
 from fedtiny.report import study, study_markdown, study_report, study_tables, tuning
 from fedtiny.report.blocks import replace_block
 from fedtiny.report.plots.study import pareto_front, study_charts
 from fedtiny.report.plots.style import style
 from fedtiny.report.study import StudyError, StudyRow
+from fedtiny.runs.events import (
+    DeviceDescribed,
+    Evaluated,
+    Exchanged,
+    Group,
+    Metered,
+    ModelPrepared,
+    RoundFinished,
+    Traffic,
+)
 from fedtiny.runs.folder import RunFolder
+from fedtiny.runs.metrics import MetricsWriter
+from fedtiny.settings import ConfigError
+from fedtiny.wire.phase import Phase
 from sims.study import plan as sweep_plan
 from sims.study.plan import Job
 from sims.study.plot import BEGIN, END
@@ -165,7 +179,7 @@ def test_the_committed_studies_hold_what_they_promise() -> None:
         assert plan.tuning
         assert plan.tuning.density in plan.densities
         for job in sweep_plan.jobs(plan, CONFIGS):
-            schedule, federation = job.config.schedule, job.config.federation
+            schedule, federation = job.config.method.schedule, job.config.federation
             adjusting = [r for r in range(1, federation.rounds + 1) if schedule.quota(r, 99, 999)]
             assert adjusting
             assert max(adjusting) < schedule.stop
@@ -287,13 +301,13 @@ def test_the_report_needs_nothing_beside_it(tmp_path: Path) -> None:
     assert not re.search(r"(?<!\\)%", re.sub(r"^% .*$", "", latex, flags=re.MULTILINE))
 
 
-def test_the_tables_go_between_the_markers_of_a_readme(tmp_path: Path, capsys) -> None:
-    csv, readme = tmp_path / "study.csv", tmp_path / "README.md"
+def test_the_tables_go_between_the_markers_of_a_page(tmp_path: Path, capsys) -> None:
+    csv, page = tmp_path / "study.csv", tmp_path / "page.md"
     study.write(csv, [row(seed=s) for s in range(3)])
-    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    plot(study=csv, readme=readme)
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    plot(study=csv, page=page)
     assert str(tmp_path / "study/report.html") in capsys.readouterr().out
-    text = readme.read_text()
+    text = page.read_text()
     assert text == f"before\n{BEGIN}\n{study_markdown(csv)}\n{END}\nafter\n"
     assert "| fedtiny | 50.0 ± 0.0 |" in text
     with pytest.raises(typer.Exit):
@@ -302,36 +316,36 @@ def test_the_tables_go_between_the_markers_of_a_readme(tmp_path: Path, capsys) -
 
 
 def test_a_row_counts_what_the_events_say(tmp_path: Path) -> None:
-    def exchange(wire: int) -> dict[str, object]:
-        return {"event": "exchange", "up": {"wire": wire}, "down": {"wire": 999}}
+    def exchange(wire: int) -> Exchanged:
+        sizes = Traffic(0, 999, {}), Traffic(0, wire, {})
+        return Exchanged(1, Phase.TRAIN, 2, 2, *sizes, (), 0.0)
 
-    def evaluation(round: int, group: str, correct: int) -> dict[str, object]:
-        found = {"event": "evaluation", "round": round, "group": group}
-        return {**found, "correct": correct, "count": 10}
+    def evaluation(round: int, group: Group, correct: int) -> Evaluated:
+        return Evaluated(round, group, 0, 10, correct, 0.0, ((correct, 0), (10 - correct, 0)))
 
-    def metered(peak: int | None) -> dict[str, object]:
-        return {"event": "metered", "ledger": {"measured_peak_bytes": peak}}
+    def metered(peak: int | None) -> Metered:
+        return Metered(1, 0, LedgerEntry(0, "pi_4", 99, 50, peak, 4, StepPlan(4), {}))
 
     events = [
-        {"event": "device", "samples": 3},
-        {"event": "device", "samples": 5},
+        DeviceDescribed(0, 0, 3, None),
+        DeviceDescribed(0, 1, 5, None),
         exchange(7),
-        {"event": "prepared", "training_flops": 10},
+        ModelPrepared(0, 0.5, 0.5, 10, {}, {"method": "snip"}),
         *(metered(peak) for peak in (40, 60, None)),
-        {"event": "round", "training_flops": 20, "adjustment_flops": 6},
+        RoundFinished(1, 0.5, 0.5, 20, {}, loss=1.0, seconds=1.0, adjustment_flops=6),
         evaluation(1, "same_people", 1),
         exchange(8),
-        {"event": "round", "training_flops": 999, "adjustment_flops": 0},
+        RoundFinished(2, 0.5, 0.5, 999, {}, loss=1.0, seconds=1.0, adjustment_flops=0),
         *(evaluation(2, "same_people", correct) for correct in (9, 6)),
         evaluation(2, "unseen_people", 0),
     ]
     folder = RunFolder(tmp_path)
     folder.create(parse({"federation": {"rounds": 2}, "training": {"epochs": 2}, "seed": 4}))
-    folder.metrics.write_text("".join(json.dumps(event) + "\n" for event in events))
+    MetricsWriter(folder.metrics, events).close()
     found = study.measure(folder, "watch", "snip", 0.05, "same_people", "abc")
     # Two epochs of 4 samples in the mean: (8 · 10 + 6 + 8 · 20) / 2 FLOPs a round.
     assert found == StudyRow("watch", "snip", 0.05, 4, 0.75, 15, 123, 60, 2, "abc")
-    folder.metrics.write_text("".join(json.dumps(event) + "\n" for event in events[:-3]))
+    MetricsWriter(folder.metrics, events[:-3]).close()
     with pytest.raises(StudyError, match="no same_people were evaluated in round 2"):
         study.measure(folder, "watch", "snip", 0.05, "same_people", "abc")
 
@@ -381,10 +395,8 @@ def test_only_one_sweep_writes_to_a_folder(tmp_path: Path) -> None:
     assert "another sweep is writing" in result.stderr
 
 
-def test_the_readme_says_what_the_csv_says() -> None:
+def test_the_study_page_says_what_the_csv_says() -> None:
     if not COMMITTED.is_file():
         pytest.skip("results/study.csv is not there yet: make study")
-    readme = (ROOT / "README.md").read_text()
-    assert replace_block(readme, BEGIN, END, study_markdown(COMMITTED, TRIALS)) == readme, (
-        "make study"
-    )
+    page = (ROOT / "docs/results/study.md").read_text()
+    assert replace_block(page, BEGIN, END, study_markdown(COMMITTED, TRIALS)) == page, "make study"

@@ -1,34 +1,17 @@
-"""One federated round as a pure function: replies in, next model and metrics out."""
+"""One model of many: parameters averaged, batch-norm statistics pooled, growth reports merged."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 from fedtiny.aggregation.mean import merge_growth, weighted_mean
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.pruning.bn_selection import BnPooling, pool_statistics
-from fedtiny.seeding import rng
 from fedtiny.sparse.tensor import Floats, SparseTensor
 from fedtiny.training.trainer import Growth
 from fedtiny.wire.models import running_moments, with_statistics
-from fedtiny.wire.results import TrainResult
-
-
-def participants(seed: int, round: int, partitions: Sequence[int], count: int) -> list[int]:
-    """The partitions that train in ``round``, ascending; ``count`` 0 takes all.
-
-    >>> participants(0, 1, range(8), 0) == list(range(8))
-    True
-    >>> participants(0, 1, range(8), 3) == participants(0, 1, range(8), 3)
-    True
-    """
-    if count == 0 or count >= len(partitions):
-        return sorted(partitions)
-    drawn = rng(seed, "participants", round).choice(len(partitions), count, replace=False)
-    return sorted(partitions[i] for i in drawn)
+from fedtiny.wire.train import TrainResult
 
 
 def average(graph: Graph, results: Sequence[TrainResult], pooling: BnPooling) -> SparseModel:
@@ -71,22 +54,8 @@ def pooled_growth(results: Sequence[TrainResult]) -> Growth:
     """The devices' growth reports merged by layer (FedTiny, Eq. 8)."""
     counts = [result.count for result in results]
     return {
-        name: merge_growth([result.growth[name] for result in results], counts)
-        for name in results[0].growth
-    }
-
-
-def newcomers(before: SparseModel, after: SparseModel, names: Iterable[str]) -> dict[str, int]:
-    """By layer, how many weights are present after an adjustment that were not before."""
-    return {
-        name: int(
-            np.setdiff1d(
-                after.weights[name].mask.indices,
-                before.weights[name].mask.indices,
-                assume_unique=True,
-            ).size
-        )
-        for name in names
+        name: merge_growth([result.found[name] for result in results], counts)
+        for name in results[0].found
     }
 
 

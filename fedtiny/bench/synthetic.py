@@ -12,7 +12,8 @@ import numpy as np
 
 from fedtiny.data.statistics import Normalization
 from fedtiny.firmware.interface import SensorInterface
-from fedtiny.models.graph import INPUT, Graph, Pool
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT
 from fedtiny.models.ops.activation import Activation
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.quant.integer_model import IntegerGraph
@@ -42,14 +43,15 @@ def float_model(graph: Graph, density: float, seed: int = 0) -> SparseModel:
     """
     random = rng(seed, "synthetic weights")
     state, masks = {}, {}
-    for name, shape in [*graph.parameters(), *graph.statistics()]:
-        if name.endswith(("running_var", "bn.weight")):
-            values = random.uniform(0.5, 1.5, shape)
-        elif len(shape) == 1:
-            values = random.normal(0, 0.2, shape)
+    for row in graph.parameter_table:
+        if row.kind.neutral is None:
+            scale = 1.5 / np.sqrt(prod(row.shape[1:]) * density)
+            values = random.normal(0, scale, row.shape)
+        elif row.kind.neutral:
+            values = random.uniform(0.5, 1.5, row.shape)
         else:
-            values = random.normal(0, 1.5 / np.sqrt(prod(shape[1:]) * density), shape)
-        state[name] = values.astype(np.float32)
+            values = random.normal(0, 0.2, row.shape)
+        state[row.name] = values.astype(np.float32)
     for layer in graph.prunable_layers:
         size = prod(layer.weight_shape)
         kept = random.choice(size, max(1, round(size * density)), replace=False)
@@ -62,8 +64,7 @@ def integer_model(graph: Graph, density: float, seed: int = 0) -> IntegerGraph:
     entry = normalization(graph.input_shape[0])
     ranges = dict.fromkeys(graph.observed, (-4.0, 4.0)) | {INPUT: (-3.0, 3.0)}
     for node in graph.nodes:
-        if not isinstance(node, Pool):
-            ranges[node.name] = _RANGES[node.activation]
+        ranges[node.name] = _RANGES[node.activation]
     ranges[graph.logits] = (-12.0, 12.0)
     return quantize(graph, float_model(graph, density, seed), entry, ranges)
 

@@ -9,23 +9,42 @@ from pathlib import Path
 from typing import Any, Self
 
 import tomli_w
-from pydantic import BaseModel, Field, ValidationError, model_validator
-
-from fedtiny.config.sections import (
-    ConfigError,
-    DevicesConfig,
-    ExportConfig,
-    FederationConfig,
-    ModelConfig,
-    PretrainingConfig,
-    PruningConfig,
-    Section,
-    TrainingConfig,
+from pydantic import (
+    BaseModel,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
 )
+
+from fedtiny import methods
+from fedtiny.config.sections import DevicesConfig, ExportConfig, FederationConfig
 from fedtiny.data.config import DataConfig
-from fedtiny.models.graph import Graph, Shape
-from fedtiny.models.narrow import narrow
-from fedtiny.pruning.schedule import Granularity, PruningSchedule
+from fedtiny.methods import METHODS, Method, PruningSettings
+from fedtiny.models.config import ModelConfig
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import Shape
+from fedtiny.settings import ConfigError, Section
+from fedtiny.training.config import PretrainingConfig, TrainingConfig
+
+
+def _declared() -> tuple[type[PruningSettings], ...]:
+    """The methods' own settings, each once.
+
+    Raises:
+        TypeError: two methods declare a setting of one name.
+    """
+    owner: dict[str, type[PruningSettings]] = {}
+    for one in dict.fromkeys(method.settings_type() for method in METHODS.values()):
+        for name in one.model_fields.keys() - PruningSettings.model_fields.keys():
+            if owner.setdefault(name, one) is not one:
+                raise TypeError(f"{one.__name__} and {owner[name].__name__} both declare {name}")
+    return tuple(dict.fromkeys(owner.values()))
+
+
+class PruningConfig(*_declared()):  # type: ignore[misc]  # as many bases as methods have settings
+    """The settings of all methods, so that the keys of any are known whichever is chosen."""
 
 
 class RunConfig(Section):
@@ -45,12 +64,24 @@ class RunConfig(Section):
     federation: FederationConfig = Field(default_factory=FederationConfig)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     pretraining: PretrainingConfig = Field(default_factory=PretrainingConfig)
-    pruning: PruningConfig = Field(default_factory=PruningConfig)
+    pruning: SerializeAsAny[PruningSettings] = Field(default_factory=PruningConfig)
     devices: DevicesConfig = Field(default_factory=DevicesConfig)
     export: ExportConfig = Field(default_factory=ExportConfig)
 
+    @field_validator("pruning", mode="before")
+    @classmethod
+    def _any_method(cls, value: object) -> object:
+        """Keys of every method are known, whichever is chosen."""
+        if isinstance(value, PruningSettings):
+            return value
+        return PruningConfig.model_validate(value)
+
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.pruning.method not in METHODS:
+            raise ValueError(
+                f"pruning.method: {self.pruning.method!r} is unknown; known: {', '.join(METHODS)}"
+            )
         if self.pruning.stop > self.federation.rounds:
             raise ValueError(
                 f"pruning.stop = {self.pruning.stop} lies beyond federation.rounds = "
@@ -70,21 +101,12 @@ class RunConfig(Section):
             ConfigError: the model's module cannot be imported.
             FedTinyError: no such model, or none of its widths is small enough.
         """
-        graph = self.model.build(input_shape, classes)
-        return narrow(graph, self.pruning.density) if self.pruning.method == "narrow" else graph
+        return self.method.architecture(self.model.build(input_shape, classes))
 
     @property
-    def schedule(self) -> PruningSchedule:
-        """When which layers are adjusted; R_stop defaults to half of the rounds."""
-        pruning = self.pruning
-        progressive = pruning.method == "fedtiny"
-        return PruningSchedule(
-            pruning.interval,
-            pruning.stop or self.federation.rounds // 2,
-            pruning.granularity if progressive else Granularity.ENTIRE,
-            pruning.order,
-            pruning.fraction,
-        )
+    def method(self) -> Method[Any]:
+        """The federated method, with its settings."""
+        return methods.build(self.pruning, self.federation.rounds, self.seed)
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -111,7 +133,7 @@ def parse(tree: Mapping[str, Any], source: str = "config") -> RunConfig:
     >>> parse({"pruning": {"densty": 0.1}})
     Traceback (most recent call last):
     ...
-    fedtiny.config.sections.ConfigError: config: unknown key pruning.densty; did you mean density?
+    fedtiny.settings.ConfigError: config: unknown key pruning.densty; did you mean density?
     """
     try:
         return RunConfig.model_validate(tree)
@@ -168,9 +190,9 @@ def _known_keys(sections: Sequence[str]) -> list[str]:
     model: type[BaseModel] = RunConfig
     for section in sections:
         field = model.model_fields.get(section)
-        if field is None or not isinstance(field.annotation, type):
+        # A section's default is one of its class, which may have more keys than its annotation.
+        kind = field.default_factory if field else None
+        if not isinstance(kind, type) or not issubclass(kind, BaseModel):
             return []
-        if not issubclass(field.annotation, BaseModel):
-            return []
-        model = field.annotation
+        model = kind
     return list(model.model_fields)

@@ -1,10 +1,11 @@
-"""Sources read local files, partitioners deal samples to clients, views separate their uses."""
+"""Where samples come from, and who may read which: the server, one client, a simulation."""
 
 from fedtiny.data.batches import batches
+from fedtiny.data.client import ClientData, load_client
 from fedtiny.data.config import DataConfig
-from fedtiny.data.dataset import ClientData, Dataset, Federation, SensorSpec, concatenate
+from fedtiny.data.dataset import Dataset, SensorSpec, concatenate
 from fedtiny.data.errors import DataError
-from fedtiny.data.federation import load_client, load_federation
+from fedtiny.data.server import ServerData, load_server
 from fedtiny.data.statistics import InputStatistics, Normalization, merge
 
 __all__ = [
@@ -12,13 +13,13 @@ __all__ = [
     "DataConfig",
     "DataError",
     "Dataset",
-    "Federation",
     "InputStatistics",
     "Normalization",
     "SensorSpec",
+    "ServerData",
     "batches",
     "concatenate",
     "load_client",
-    "load_federation",
+    "load_server",
     "merge",
 ]

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-SourceName = Literal["watch", "npz", "idx", "csv", "cifar10", "cifar100", "svhn", "cinic10"]
+from fedtiny.data.published import PUBLISHED
 
-_WITH_OWNERS: tuple[SourceName, ...] = ("watch", "npz")
+_WITH_OWNERS = ("watch", "npz")
 """Sources that can say whose a sample is; all others are images of nobody in particular."""
 
 
@@ -20,11 +20,11 @@ class DataConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: SourceName = Field(
+    source: str = Field(
         "watch",
         description="watch: the smart-watch exercises in this package; npz: your own data, see "
-        "fedtiny.data.npz; idx: a directory in MNIST's format; csv: MNIST as CSV; cifar10, "
-        "cifar100, svhn, cinic10: a directory with that data set as it is published",
+        f"fedtiny.data.npz; {', '.join(PUBLISHED)}: a directory with that data set, or one in "
+        "that format, as it is published",
     )
     path: Path | None = Field(
         None, description="npz: the file; watch: leave it out; else the directory"
@@ -65,6 +65,13 @@ class DataConfig(BaseModel):
     limit: int | None = Field(
         None, ge=1, description="keep only this many training samples, drawn at random"
     )
+
+    @field_validator("source")
+    @classmethod
+    def _known(cls, source: str) -> str:
+        if source not in (known := (*_WITH_OWNERS, *PUBLISHED)):
+            raise ValueError(f"no source {source!r}; there are {', '.join(known)}")
+        return source
 
     @model_validator(mode="after")
     def _path_fits_source(self) -> Self:

@@ -1,4 +1,4 @@
-"""What every source yields: labelled sensor counts, and the views a federation takes of them."""
+"""What every source yields: labelled sensor counts."""
 
 from dataclasses import dataclass
 
@@ -112,33 +112,3 @@ def concatenate(parts: tuple[Dataset, ...]) -> Dataset:
         first.labels,
         first.sensor,
     )
-
-
-@dataclass(frozen=True)
-class ClientData:
-    """What one device holds; the three views share no sample.
-
-    Attributes:
-        train: for local training.
-        development: for candidate selection (ABNS), `development_fraction` of the training data.
-        test: never trained on; for measuring accuracy on people who took part.
-    """
-
-    train: Dataset
-    development: Dataset
-    test: Dataset
-
-
-@dataclass(frozen=True)
-class Federation:
-    """All devices' data and the server's two sets.
-
-    Attributes:
-        clients: one per partition, in partition order.
-        public: the server's pre-training set, taken from the training pool and from no client.
-        unseen: people who took no part, or the source's own test set.
-    """
-
-    clients: tuple[ClientData, ...]
-    public: Dataset
-    unseen: Dataset

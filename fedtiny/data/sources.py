@@ -1,22 +1,17 @@
-"""One reader per source, all giving the same thing: a pool to deal out and an unseen set."""
+"""Every source as the same thing: a pool to deal out and an unseen set."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedtiny.data.cifar import read_cifar10, read_cifar100
-from fedtiny.data.cinic10 import read_cinic10
-from fedtiny.data.config import DataConfig, SourceName
-from fedtiny.data.csv_images import read_csv_directory
+from fedtiny.data.config import DataConfig
 from fedtiny.data.dataset import Dataset
 from fedtiny.data.errors import DataError
-from fedtiny.data.idx import read_idx_directory
 from fedtiny.data.npz import read_npz
+from fedtiny.data.published import PUBLISHED
 from fedtiny.data.spans import Spans
-from fedtiny.data.svhn import read_svhn
 from fedtiny.data.watch.recordings import early_and_late_windows, read_recordings, windows
 from fedtiny.seeding import rng
 
@@ -45,10 +40,15 @@ def read_source(config: DataConfig, seed: int) -> Source:
     Raises:
         DataError: a file is missing or malformed, or the people to hold out are not in it.
     """
-    return _READERS[config.source](config, seed)
+    match config.source:
+        case "watch":
+            return _watch(config)
+        case "npz":
+            return _npz(config, seed)
+    return _published(config)
 
 
-def _watch(config: DataConfig, seed: int) -> Source:
+def _watch(config: DataConfig) -> Source:
     recordings = read_recordings()
     held_out = _held_out(config, recordings["person"])
     early, late = early_and_late_windows(
@@ -105,29 +105,7 @@ def _path(config: DataConfig) -> Path:
     return config.path.expanduser()
 
 
-def _with_test_set(
-    read: Callable[[Path, tuple[str, ...]], tuple[Dataset, Dataset]],
-) -> Callable[[DataConfig, int], Source]:
-    """The source of a data set that brings its own test set, whose samples are the unseen ones.
-
-    Args:
-        read: (training, test) of the config's path and label names.
-    """
-
-    def source(config: DataConfig, seed: int) -> Source:
-        data, test = read(_path(config), config.label_names)
-        return Source(data, Spans.separate(len(data)), None, test)
-
-    return source
-
-
-_READERS: Mapping[SourceName, Callable[[DataConfig, int], Source]] = {
-    "watch": _watch,
-    "npz": _npz,
-    "idx": _with_test_set(read_idx_directory),
-    "csv": _with_test_set(read_csv_directory),
-    "cifar10": _with_test_set(read_cifar10),
-    "cifar100": _with_test_set(read_cifar100),
-    "svhn": _with_test_set(read_svhn),
-    "cinic10": _with_test_set(read_cinic10),
-}
+def _published(config: DataConfig) -> Source:
+    """A data set that brings its own test set, whose samples are the unseen ones."""
+    data, test = PUBLISHED[config.source](_path(config), config.label_names)
+    return Source(data, Spans.separate(len(data)), None, test)

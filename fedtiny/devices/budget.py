@@ -1,4 +1,4 @@
-"""A device's memory plan: how it goes through a training step within its budget."""
+"""A run's training engine, and a device's plan to go through a step within its budget."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from math import prod
 import numpy as np
 
 from fedtiny.config import RunConfig
-from fedtiny.config.methods import DeviceRule
 from fedtiny.devices.catalog import get
 from fedtiny.devices.planner import plan_device
 from fedtiny.memory.ledger import LedgerEntry, LedgerLine, MemoryPrediction
@@ -19,6 +18,17 @@ from fedtiny.models.narrow import FLOAT_BYTES
 from fedtiny.sparse.densities import layer_counts, uniform
 from fedtiny.sparse.tensor import Mask
 from fedtiny.training.choice import engine_for
+from fedtiny.training.engine import TrainingEngine
+
+
+def engine_of(config: RunConfig) -> TrainingEngine:
+    """The engine that trains a run.
+
+    Raises:
+        FedTinyError: as :func:`fedtiny.training.choice.engine_for`.
+    """
+    method = config.method
+    return engine_for(config.training, density=method.density, saved_density=method.saved_density)
 
 
 def memory_plan(
@@ -46,7 +56,7 @@ def memory_plan(
     """
     if not board:
         return None
-    profile, engine = get(board), engine_for(config)
+    profile, engine = get(board), engine_of(config)
     budget = config.devices.budget_bytes.get(partition, profile.training_budget_bytes)
     batch = config.training.batch_size
     held = masks if masks is not None else nominal_masks(config, graph)
@@ -77,7 +87,7 @@ def _received_bytes(
     if not config.training.proximal_mu:
         return {}
     absent = sum(mask.size - mask.nnz for mask in masks.values())
-    kept = parameter_count(graph) - (0 if engine_for(config).holds_zeros else absent)
+    kept = parameter_count(graph) - (0 if engine_of(config).holds_zeros else absent)
     return {LedgerLine.OPTIMIZER: FLOAT_BYTES * kept}
 
 
@@ -86,7 +96,7 @@ def nominal_masks(config: RunConfig, graph: Graph) -> dict[str, Mask]:
 
     They are full for a method that has devices hold every weight, if only for one step.
     """
-    density = 1.0 if config.pruning.traits.dense_step else config.pruning.density
+    density = 1.0 if config.method.dense_step else config.pruning.density
     sizes = {layer.name: prod(layer.weight_shape) for layer in graph.prunable_layers}
     counts = layer_counts(uniform(sizes, density), sizes)
     return {
@@ -101,17 +111,8 @@ def _spread(count: int, size: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]
 
 def largest_request(config: RunConfig, graph: Graph) -> dict[str, int]:
     """The quotas of the adjustment that asks for most gradients; empty if nothing is adjusted."""
-    traits = config.pruning.traits
-    if not traits.adjusts:
+    method = config.method
+    if not method.adjusts:
         return {}
-    masks, schedule = nominal_masks(config, graph), config.schedule
-    if traits.rule is DeviceRule.SQUARES:
-        return {name: mask.size - mask.nnz for name, mask in masks.items() if mask.nnz < mask.size}
-    requests: list[dict[str, int]] = [{}]
-    for round in range(1, schedule.stop + 1):
-        counter = schedule.adjustment(round)
-        if counter is not None:
-            names = schedule.block(graph, counter)
-            quotas = {n: schedule.quota(round, masks[n].nnz, masks[n].size) for n in names}
-            requests.append({name: quota for name, quota in quotas.items() if quota})
-    return max(requests, key=lambda request: sum(request.values()))
+    masks = nominal_masks(config, graph)
+    return dict(method.device.largest_request(method.schedule, graph, masks))

@@ -12,7 +12,8 @@ import numpy as np
 from fedtiny.boards import host
 from fedtiny.config import RunConfig
 from fedtiny.data.dataset import Dataset, concatenate
-from fedtiny.data.federation import load_federation
+from fedtiny.data.simulated import deal
+from fedtiny.devices.budget import engine_of
 from fedtiny.devices.catalog import get
 from fedtiny.export.bundle import export
 from fedtiny.firmware.interface import SensorInterface
@@ -23,7 +24,7 @@ from fedtiny.quant.ptq import quantize
 from fedtiny.quant.tensors import Int16s
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
-from fedtiny.training.choice import UNBOUND, TrainingEngine, engine_for
+from fedtiny.training.engine import TrainingEngine
 from fedtiny.training.local import trainer_inputs
 
 
@@ -56,13 +57,15 @@ def fit_run(folder: RunFolder, device: str | None = None) -> Fit:
     Raises:
         FedTinyError: no such run or board, or a model that cannot be quantized.
     """
-    folder.load_config().model.register()
     target = ANY_CORTEX_M4 if device is None else target_of(get(device))
     return fit(integer_model(TrainedModel.load(folder.model)), target)
 
 
 def export_run(folder: RunFolder, check: bool = True, fitted: Fit | None = None) -> dict[str, Any]:
-    """Export a finished run's model to its ``firmware/`` and record the outcome.
+    """Export a finished simulation's model to its ``firmware/`` and record the outcome.
+
+    It is scored on every device's test samples, which only the simulator has; what was trained
+    on real devices is exported by :func:`export_model`.
 
     Args:
         folder: with ``config.toml`` and ``model.safetensors``.
@@ -81,7 +84,7 @@ def export_run(folder: RunFolder, check: bool = True, fitted: Fit | None = None)
     fitted = fitted or fit_run(folder)
     plan, config = fitted.require(), folder.load_config()
     trained, tests = TrainedModel.load(folder.model), test_sets(config)
-    integer, engine = plan.model, engine_for(config)
+    integer, engine = plan.model, engine_of(config)
     vectors, interface = counts(tests.all), sensor_interface(trained)
     firmware = export(plan, folder.firmware, vectors, interface, fitted.target)
     result = host.check(folder.firmware) if check else None
@@ -104,10 +107,10 @@ def integer_model(trained: TrainedModel) -> IntegerGraph:
 
 
 def test_sets(config: RunConfig) -> TestSets:
-    """The test samples of a run."""
-    federation = load_federation(config.data, config.seed)
+    """The test samples of a simulated run, dealt anew: only who owns all data has them."""
+    federation = deal(config.data, config.seed)
     same = concatenate(tuple(client.test for client in federation.clients))
-    return TestSets(same, federation.unseen)
+    return TestSets(same, federation.server.unseen)
 
 
 def counts(data: Dataset) -> Int16s:
@@ -124,7 +127,7 @@ def sensor_interface(trained: TrainedModel) -> SensorInterface:
 
 def float_accuracy(trained: TrainedModel, engine: TrainingEngine, data: Dataset) -> float:
     """Share of ``data`` the float model labels correctly."""
-    trainer = engine.trainer(trained.graph, trained.model, None, UNBOUND)
+    trainer = engine.evaluator(trained.graph, trained.model)
     return trainer.evaluate(*trainer_inputs(data, trained.normalization)).correct / len(data)
 
 

@@ -14,8 +14,10 @@ from fedtiny.firmware.interface import SensorInterface
 from fedtiny.firmware.ops.table import op_of
 from fedtiny.firmware.plan import ExportPlan, Step
 from fedtiny.firmware.text import Array, check_unique, identifier, real, string
-from fedtiny.models.graph import INPUT
-from fedtiny.quant.integer_model import INPUT_SHIFT
+from fedtiny.models.ops import INPUT
+from fedtiny.quant.integer_model import (
+    INPUT_SHIFT,
+)
 
 Context = Mapping[str, Any]
 """Variables of a template."""

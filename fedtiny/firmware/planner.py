@@ -22,7 +22,7 @@ from fedtiny.firmware.cores import Core, core_of
 from fedtiny.firmware.lower import SCRATCH_LIMIT_BYTES, assemble, fastest
 from fedtiny.firmware.plan import ExportPlan, Step
 from fedtiny.firmware.ways import ways
-from fedtiny.models.graph import INPUT
+from fedtiny.models.ops import INPUT
 from fedtiny.quant.integer_model import IntegerGraph
 
 CODE_RESERVE_BYTES = 32 * 1024

@@ -91,7 +91,7 @@ class LedgerEntry:
     lines: Mapping[LedgerLine, int]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain types only; :meth:`from_json` is the inverse."""
+        """Plain types only; :func:`fedtiny.runs.fields.read_ledger` is the inverse."""
         return {
             "partition": self.partition,
             "device": self.device,
@@ -103,14 +103,6 @@ class LedgerEntry:
             "recompute": list(self.step.recompute),
             "lines": {line.value: self.lines.get(line, 0) for line in LedgerLine},
         }
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> LedgerEntry:
-        """The entry that :meth:`to_json` wrote."""
-        rest = dict(row)
-        step = StepPlan(rest.pop("micro_batch"), tuple(rest.pop("recompute")))
-        lines = {LedgerLine(name): int(size) for name, size in rest.pop("lines").items()}
-        return cls(**rest, step=step, lines=lines)
 
 
 def format_bytes(size: int) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from fedtiny.models.graph import Add, Graph, Layer
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import Add, Layer
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.quant.ranges import Ranges
 from fedtiny.quant.tensors import Int8Tensor

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fedtiny.models.graph import INPUT
+from fedtiny.models.ops import INPUT
 from fedtiny.quant.ops.add import IntegerAdd
 from fedtiny.quant.ops.conv import IntegerConv
 from fedtiny.quant.ops.linear import IntegerLinear

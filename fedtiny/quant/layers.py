@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fedtiny.models.graph import Conv, Layer, Linear, Shape
+from fedtiny.models.ops import Conv, Layer, Linear, Shape
 from fedtiny.quant.building import Building
 from fedtiny.quant.fold import Doubles, FoldedLayer, fold
 from fedtiny.quant.functions import clamp

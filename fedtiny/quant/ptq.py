@@ -20,7 +20,8 @@ from __future__ import annotations
 import numpy as np
 
 from fedtiny.data.statistics import Normalization
-from fedtiny.models.graph import INPUT, Graph, Pool
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Pool
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.quant.building import Building
 from fedtiny.quant.integer_model import (

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fedtiny.models.graph import INPUT
+from fedtiny.models.ops import INPUT
 from fedtiny.quant.integer_model import INPUT_SHIFT, IntegerGraph
 from fedtiny.quant.ops.table import RUN
 from fedtiny.quant.tensors import INT8_MAX, INT8_MIN, Int8s, Int16s, QuantizationError, clip

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedtiny.errors import FedTinyError
-from fedtiny.models.graph import Shape
+from fedtiny.models.ops import Shape
 
 Int8s = npt.NDArray[np.int8]
 Int16s = npt.NDArray[np.int16]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedtiny.config import RunConfig
-from fedtiny.config.methods import traits
+from fedtiny.methods import METHODS
 from fedtiny.report import sections
 from fedtiny.report.tables import percent, size
 
@@ -31,6 +31,7 @@ def render(report: Report, captions: Mapping[str, str], location: str) -> str:
     parts = [
         f"# {report['name']}, seed {report['seed']}",
         achieved(report, config),
+        _left_out(report),
         "## Accuracy",
         sections.accuracy(report, config),
         figure("accuracy"),
@@ -71,6 +72,12 @@ def achieved(report: Report, config: RunConfig) -> str:
     return " ".join(sentences)
 
 
+def _left_out(report: Report) -> str:
+    if not report["notes"]:
+        return ""
+    return f"Not in this report: {'; '.join(report['notes'])}."
+
+
 def _rounds_done(report: Report, config: RunConfig) -> str:
     return f"{report['rounds']} of {config.federation.rounds} rounds are done"
 
@@ -81,7 +88,7 @@ def _what(report: Report, config: RunConfig) -> str:
         f"{config.data.partitions} simulated devices trained one `{model['model']}` of "
         f"{model['parameters']:,} parameters in {report['rounds']} rounds, each on its own data."
     )
-    if traits(report["method"]).dense_model:
+    if METHODS[report["method"]].dense_model:
         return text + " Nothing was pruned: this is plain federated averaging."
     return text + (
         f" {percent(report['density'])} of its prunable weights are left, "
@@ -107,7 +114,7 @@ def _how_good(report: Report) -> list[str]:
 def _how_cheap(report: Report) -> list[str]:
     up = report["bytes"]["up"]
     text = f"The devices sent {size(up['wire'])} in all"
-    if not traits(report["method"]).dense_model:
+    if not METHODS[report["method"]].dense_model:
         text += (
             f", {up['ratio']:.1f} times less than sending the dense model every round "
             f"({size(up['dense_equivalent'])})"

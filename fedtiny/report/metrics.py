@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from fedtiny.config import RunConfig
@@ -14,9 +16,37 @@ from fedtiny.errors import FedTinyError
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.report.words import GROUPS
 from fedtiny.runs import checkpoint
+from fedtiny.runs.events import (
+    Adjusted,
+    DeviceDescribed,
+    Evaluated,
+    Exchanged,
+    Metered,
+    ModelPrepared,
+    ModelState,
+    Pretrained,
+    RoundFinished,
+    RunStarted,
+    Story,
+)
 from fedtiny.runs.folder import RunFolder
+from fedtiny.runs.metrics import E, Recording
+from fedtiny.wire.phase import Phase
 
-Events = Mapping[str, Sequence[Mapping[str, Any]]]
+
+@dataclass(frozen=True, slots=True)
+class ClientFailure:
+    """A client that failed, and where.
+
+    Attributes:
+        phase, round: of the exchange.
+        partition, reason: as in :class:`fedtiny.runs.events.Failure`.
+    """
+
+    phase: Phase
+    round: int
+    partition: int
+    reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,12 +55,12 @@ class Run:
 
     Attributes:
         folder, config: of the run.
-        start: cost of the model: ``parameters``, ``statistics``, ``training_flops_dense``.
+        start: cost of the model.
         pretrained, story: what pre-training and the method's preparation reported.
         traffic: one row per exchange and direction: phase, round, direction, asked, answered,
             payload, wire (bytes), seconds.
         kinds: payload bytes by phase, round, direction, kind.
-        failures: one per client that failed: phase, round, partition, reason.
+        failures: of exchanges, one per client that failed.
         evaluations: one row per evaluated round and person: round, group, who, count, correct,
             accuracy in [0, 1].
         confusion: classes × classes counts of the last evaluation by group, rows are true.
@@ -41,16 +71,17 @@ class Run:
         labels: class names; class numbers while the run has no model yet.
         export: what the int8 export reported; None if there was none.
         dense: the dense reference; None if it was not run.
+        notes: what of the events was left out, and why.
     """
 
     folder: RunFolder
     config: RunConfig
-    start: Mapping[str, Any]
-    pretrained: Mapping[str, Any]
-    story: Mapping[str, Any]
+    start: RunStarted
+    pretrained: Pretrained
+    story: Story
     traffic: pd.DataFrame
     kinds: pd.DataFrame
-    failures: Sequence[Mapping[str, Any]]
+    failures: Sequence[ClientFailure]
     evaluations: pd.DataFrame
     confusion: Mapping[str, Sequence[Sequence[int]]]
     rounds: pd.DataFrame
@@ -60,6 +91,7 @@ class Run:
     labels: Sequence[str]
     export: Mapping[str, Any] | None
     dense: Run | None
+    notes: Sequence[str] = ()
 
     @property
     def last_round(self) -> int:
@@ -92,32 +124,36 @@ def read_run(folder: RunFolder) -> Run:
     Raises:
         FedTinyError: no run folder, or nothing was evaluated yet.
     """
-    config = folder.load_config()
-    events = _by_kind(folder)
-    if not events.get("evaluation") or not events.get("prepared"):
+    config, log = folder.load_config(), folder.recording()
+    evaluations = log.of(Evaluated)
+    if not evaluations or not log.of(ModelPrepared):
         raise FedTinyError(
             f"{folder.path} has no evaluated round yet: wait for the first, or resume the run"
         )
+    exchanges, states = log.of(Exchanged), _states(log)
     return Run(
         folder=folder,
         config=config,
-        start=events["start"][0],
-        pretrained=events["pretrained"][0],
-        story=events["prepared"][0]["story"],
-        traffic=pd.DataFrame(_traffic(events)),
+        start=_first(log, RunStarted, folder),
+        pretrained=_first(log, Pretrained, folder),
+        story=_first(log, ModelPrepared, folder).story,
+        traffic=pd.DataFrame(_traffic(exchanges)),
         kinds=pd.DataFrame(
-            _kinds(events), columns=["phase", "round", "direction", "kind", "bytes"]
+            _kinds(exchanges), columns=["phase", "round", "direction", "kind", "bytes"]
         ),
-        failures=list(_failures(events)),
-        evaluations=_evaluations(events),
-        confusion=_confusion(events),
-        rounds=pd.DataFrame(map(_scalars, _states(events))),
-        densities=pd.DataFrame(_densities(events)),
-        adjustments=pd.DataFrame(_adjustments(events), columns=["round", "layer", "exchanged"]),
-        ledger=_ledger(events),
-        labels=_labels(folder, events),
+        failures=list(_failures(exchanges)),
+        evaluations=_evaluations(evaluations),
+        confusion=_confusion(evaluations),
+        rounds=pd.DataFrame(map(_scalars, states)),
+        densities=pd.DataFrame(_densities(states)),
+        adjustments=pd.DataFrame(
+            _adjustments(log.of(Adjusted)), columns=["round", "layer", "exchanged"]
+        ),
+        ledger=_ledger(log),
+        labels=_labels(folder, evaluations),
         export=_export(folder),
         dense=read_run(folder.dense_reference) if folder.dense_reference.metrics.exists() else None,
+        notes=log.notes,
     )
 
 
@@ -129,7 +165,7 @@ def label_runs(runs: Sequence[Run]) -> dict[str, Run]:
     """
     columns = [
         [run.config.name for run in runs],
-        [str(run.story["method"]) for run in runs],
+        [run.story["method"] for run in runs],
         [f"seed {run.config.seed}" for run in runs],
     ]
     telling = [column for column in columns if len(set(column)) > 1]
@@ -141,89 +177,101 @@ def label_runs(runs: Sequence[Run]) -> dict[str, Run]:
     raise FedTinyError("a run is given twice; name each run folder once")
 
 
-def _by_kind(folder: RunFolder) -> Events:
-    events: dict[str, list[Mapping[str, Any]]] = {}
-    for event in folder.events():
-        events.setdefault(event["event"], []).append(event)
-    return events
+def _first(log: Recording, kind: type[E], folder: RunFolder) -> E:
+    for event in log.of(kind):
+        return event
+    raise FedTinyError(f"{folder.metrics} has no {kind.__name__} event; run again")
 
 
-def _traffic(events: Events) -> Iterator[dict[str, Any]]:
-    for one in events["exchange"]:
-        shared = {key: one[key] for key in ("phase", "round", "asked", "answered", "seconds")}
-        for direction in ("up", "down"):
-            sizes = {key: one[direction][key] for key in ("payload", "wire")}
-            yield {**shared, "direction": direction, **sizes}
+def _traffic(exchanges: Sequence[Exchanged]) -> Iterator[dict[str, Any]]:
+    for one in exchanges:
+        for direction, traffic in (("up", one.up), ("down", one.down)):
+            yield {
+                "phase": one.phase.value,
+                "round": one.round,
+                "asked": one.asked,
+                "answered": one.answered,
+                "seconds": one.seconds,
+                "direction": direction,
+                "payload": traffic.payload,
+                "wire": traffic.wire,
+            }
 
 
-def _kinds(events: Events) -> Iterator[dict[str, Any]]:
-    for one in events["exchange"]:
-        for direction in ("up", "down"):
-            for kind, size in one[direction]["kinds"].items():
-                where = {"phase": one["phase"], "round": one["round"], "direction": direction}
-                yield {**where, "kind": kind, "bytes": size}
+def _kinds(exchanges: Sequence[Exchanged]) -> Iterator[tuple[str, int, str, str, int]]:
+    for one in exchanges:
+        for direction, traffic in (("up", one.up), ("down", one.down)):
+            for kind, size in traffic.kinds.items():
+                yield one.phase.value, one.round, direction, kind, size
 
 
-def _failures(events: Events) -> Iterator[dict[str, Any]]:
-    for one in events["exchange"]:
-        for failure in one["failures"]:
-            yield {"phase": one["phase"], "round": one["round"], **failure}
+def _failures(exchanges: Sequence[Exchanged]) -> Iterator[ClientFailure]:
+    for one in exchanges:
+        for failure in one.failures:
+            yield ClientFailure(one.phase, one.round, failure.partition, failure.reason)
 
 
-def _evaluations(events: Events) -> pd.DataFrame:
-    columns = ["round", "group", "who", "count", "correct"]
-    table = pd.DataFrame(events["evaluation"], columns=columns)
+def _evaluations(events: Sequence[Evaluated]) -> pd.DataFrame:
+    table = pd.DataFrame(
+        [(one.round, one.group, one.who, one.count, one.correct) for one in events],
+        columns=["round", "group", "who", "count", "correct"],
+    )
     return table.assign(accuracy=table["correct"] / table["count"])
 
 
-def _confusion(events: Events) -> dict[str, list[list[int]]]:
+def _confusion(events: Sequence[Evaluated]) -> dict[str, list[list[int]]]:
     """Sums over people in the last evaluated round."""
-    last = max(one["round"] for one in events["evaluation"])
-    sums: dict[str, list[list[int]]] = {}
-    for one in events["evaluation"]:
-        if one["round"] == last:
-            old = sums.get(one["group"]) or [[0] * len(row) for row in one["confusion"]]
-            sums[one["group"]] = [
-                [a + b for a, b in zip(*rows, strict=True)]
-                for rows in zip(old, one["confusion"], strict=True)
-            ]
-    return sums
+    last = max(one.round for one in events)
+    sums: dict[str, npt.NDArray[np.int64]] = {}
+    for one in events:
+        if one.round == last:
+            confusion = np.array(one.confusion, np.int64)
+            sums[one.group] = sums.get(one.group, np.zeros_like(confusion)) + confusion
+    return {group: confusion.tolist() for group, confusion in sums.items()}
 
 
-def _states(events: Events) -> list[Mapping[str, Any]]:
-    """The model's density after preparation and after every round."""
-    return [*events["prepared"], *events.get("round", ())]
+def _states(log: Recording) -> list[ModelState]:
+    """The model after preparation and after every round."""
+    return [*log.of(ModelPrepared), *log.of(RoundFinished)]
 
 
-def _scalars(event: Mapping[str, Any]) -> dict[str, Any]:
-    keys = ("round", "loss", "density", "density_all", "training_flops", "seconds")
-    return {key: event.get(key) for key in keys}
+def _scalars(state: ModelState) -> dict[str, Any]:
+    finished = state if isinstance(state, RoundFinished) else None
+    return {
+        "round": state.round,
+        "loss": finished and finished.loss,
+        "density": state.density,
+        "density_all": state.density_all,
+        "training_flops": state.training_flops,
+        "seconds": finished and finished.seconds,
+    }
 
 
-def _densities(events: Events) -> Iterator[dict[str, Any]]:
-    for one in _states(events):
-        for layer, density in one["densities"].items():
-            yield {"round": one["round"], "layer": layer, "density": density}
+def _densities(states: Sequence[ModelState]) -> Iterator[dict[str, Any]]:
+    for one in states:
+        for layer, density in one.densities.items():
+            yield {"round": one.round, "layer": layer, "density": density}
 
 
-def _adjustments(events: Events) -> Iterator[dict[str, Any]]:
-    for one in events.get("adjusted", ()):
-        for layer, exchanged in one["exchanged"].items():
-            yield {"round": one["round"], "layer": layer, "exchanged": exchanged}
+def _adjustments(events: Sequence[Adjusted]) -> Iterator[tuple[int, str, int]]:
+    for one in events:
+        for layer, exchanged in one.exchanged.items():
+            yield one.round, layer, exchanged
 
 
-def _ledger(events: Events) -> list[LedgerEntry]:
+def _ledger(log: Recording) -> list[LedgerEntry]:
     """Each device's plan as it introduced itself, or that of its metered step."""
-    rows = [one["ledger"] for one in (*events["device"], *events.get("metered", ()))]
-    entries = {row["partition"]: LedgerEntry.from_json(row) for row in rows if row}
+    described = [one.ledger for one in log.of(DeviceDescribed)]
+    metered = [one.ledger for one in log.of(Metered)]
+    entries = {entry.partition: entry for entry in (*described, *metered) if entry is not None}
     return [entries[partition] for partition in sorted(entries)]
 
 
-def _labels(folder: RunFolder, events: Events) -> list[str]:
+def _labels(folder: RunFolder, evaluations: Sequence[Evaluated]) -> list[str]:
     if folder.model.exists():
         _, manifest = checkpoint.read(folder.model)
         return list(manifest["labels"])
-    return [str(k) for k in range(len(events["evaluation"][0]["confusion"]))]
+    return [str(k) for k in range(len(evaluations[0].confusion))]
 
 
 def _export(folder: RunFolder) -> Mapping[str, Any] | None:

@@ -91,7 +91,7 @@ def departures(report: Report) -> str:
         rows.append([what, size(one["bytes_per_device"]), raw])
     return (
         "Every kind of array and number that devices sent to the server, in every phase. No "
-        "message has a field for a sample or its label (`fedtiny/wire/results.py`). What comes "
+        "message has a field for a sample or its label (`fedtiny/wire/`). What comes "
         "closest are the smallest and largest reading of each channel, and how many test samples "
         "a device has of each class.\n\n"
         + markdown_table(["what", "per device, whole run", "raw samples"], rows)

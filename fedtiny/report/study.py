@@ -8,10 +8,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from fedtiny.errors import FedTinyError
+from fedtiny.runs.events import (
+    DeviceDescribed,
+    Evaluated,
+    Exchanged,
+    Metered,
+    ModelPrepared,
+    ModelState,
+    RoundFinished,
+)
 from fedtiny.runs.folder import RunFolder
+from fedtiny.runs.metrics import Recording
 
 
 class StudyError(FedTinyError):
@@ -69,45 +78,37 @@ def measure(
     Raises:
         StudyError: the run is not finished, or nobody in ``group`` was evaluated.
     """
-    config, events = folder.load_config(), list(folder.events())
+    config, recording = folder.load_config(), folder.recording()
     rounds = config.federation.rounds
-    last = [
-        one
-        for one in _of_kind(events, "evaluation")
-        if one["round"] == rounds and one["group"] == group
-    ]
+    last = [one for one in recording.of(Evaluated) if one.round == rounds and one.group == group]
     if not last:
         raise StudyError(f"{folder.path}: no {group} were evaluated in round {rounds}")
-    ledgers = [one["ledger"]["measured_peak_bytes"] for one in _of_kind(events, "metered")]
+    peaks = [one.ledger.measured_peak_bytes for one in recording.of(Metered)]
     return StudyRow(
         dataset=dataset,
         method=method,
         density=density,
         seed=config.seed,
-        accuracy=sum(one["correct"] for one in last) / sum(one["count"] for one in last),
-        uplink_bytes=sum(one["up"]["wire"] for one in _of_kind(events, "exchange")),
-        train_flops_per_round=_flops_per_round(events, config.training.epochs),
-        peak_memory_bytes=max((peak for peak in ledgers if peak is not None), default=None),
+        accuracy=sum(one.correct for one in last) / sum(one.count for one in last),
+        uplink_bytes=sum(one.up.wire for one in recording.of(Exchanged)),
+        train_flops_per_round=_flops_per_round(recording, config.training.epochs),
+        peak_memory_bytes=max((peak for peak in peaks if peak is not None), default=None),
         rounds=rounds,
         commit=commit,
     )
 
 
-def _flops_per_round(events: Sequence[Mapping[str, Any]], epochs: int) -> int:
-    samples = fmean(one["samples"] for one in _of_kind(events, "device"))
-    rounds = _of_kind(events, "round")
+def _flops_per_round(recording: Recording, epochs: int) -> int:
+    samples = fmean(one.samples for one in recording.of(DeviceDescribed))
+    rounds = recording.of(RoundFinished)
     # A round trains the model that the one before it left.
-    sent = [*_of_kind(events, "prepared"), *rounds[:-1]]
+    sent: list[ModelState] = [*recording.of(ModelPrepared), *rounds[:-1]]
     return round(
         fmean(
-            samples * epochs * before["training_flops"] + after["adjustment_flops"]
+            samples * epochs * before.training_flops + after.adjustment_flops
             for before, after in zip(sent, rounds, strict=True)
         )
     )
-
-
-def _of_kind(events: Iterable[Mapping[str, Any]], kind: str) -> list[Mapping[str, Any]]:
-    return [event for event in events if event["event"] == kind]
 
 
 def read(path: Path) -> list[StudyRow]:

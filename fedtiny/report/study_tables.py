@@ -8,7 +8,7 @@ from html import escape
 
 import pandas as pd
 
-from fedtiny.config.methods import METHODS
+from fedtiny.methods import METHODS
 from fedtiny.report.study import StudyRow
 from fedtiny.report.tables import NOT_RUN, html_table, latex_table, markdown_table
 
@@ -18,7 +18,7 @@ FOCUS = 0.01
 
 QUANTITIES = ("accuracy", "uplink_bytes", "train_flops_per_round", "peak_memory_bytes")
 
-_ONE_SHOT = ("random", "magnitude", "erk", "snip", "synflow", "ssfl")
+_ONE_SHOT = tuple(name for name, method in METHODS.items() if method.one_shot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def rank(method: str) -> tuple[int, int, str]:
     >>> sorted(["fedtiny-block", "snip", "dense", "fedtiny"], key=rank)
     ['fedtiny', 'dense', 'snip', 'fedtiny-block']
     """
-    names: Sequence[str] = METHODS
+    names: Sequence[str] = tuple(METHODS)
     place = names.index(method) if method in names else len(names)
     return int(is_ablation(method)), place, method
 

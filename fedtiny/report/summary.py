@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
@@ -31,10 +32,14 @@ def summarize(run: Run) -> dict[str, Any]:
         "name": run.config.name,
         "seed": run.config.seed,
         "method": run.story["method"],
-        "engine": run.start["engine"],
+        "engine": run.start.engine,
         "finished": run.finished,
         "rounds": run.last_round,
-        "model": {key: run.start[key] for key in ("model", "parameters", "statistics")},
+        "model": {
+            "model": run.start.model,
+            "parameters": run.start.parameters,
+            "statistics": run.start.statistics,
+        },
         "density": float(state["density"]),
         "density_all": float(state["density_all"]),
         "layer_density": _layer_density(run),
@@ -51,10 +56,11 @@ def summarize(run: Run) -> dict[str, Any]:
         "selection": _selection(run),
         "flops_per_sample": {
             "training": int(state["training_flops"]),
-            "training_dense": int(run.start["training_flops_dense"]),
+            "training_dense": run.start.training_flops_dense,
         },
         "firmware": _firmware(run),
-        "failures": [dict(failure) for failure in run.failures],
+        "notes": list(run.notes),
+        "failures": [asdict(failure) for failure in run.failures],
         "timings": timings,
         "seconds": sum(seconds for seconds in timings.values() if seconds is not None),
         "versions": versions(),
@@ -65,8 +71,8 @@ def summarize(run: Run) -> dict[str, Any]:
 def dense_equivalent_bytes(run: Run) -> int:
     """Participants × rounds × 4 B × (parameters + batch-norm running statistics)."""
     train = run.traffic[(run.traffic["phase"] == "train") & (run.traffic["direction"] == "up")]
-    values = run.start["parameters"] + run.start["statistics"]
-    return int(train["asked"].sum()) * FLOAT_BYTES * int(values)
+    values = run.start.parameters + run.start.statistics
+    return int(train["asked"].sum()) * FLOAT_BYTES * values
 
 
 def versions() -> dict[str, str | None]:
@@ -151,11 +157,18 @@ def _layer_density(run: Run) -> dict[str, float]:
 
 def _selection(run: Run) -> dict[str, Any] | None:
     """The candidate pool and its winner; None for a method without one."""
-    if "chosen" not in run.story:
+    story = run.story
+    if "chosen" not in story:
         return None
-    keys = ("selection", "scores", "chosen", "losses", "densities")
-    public = {f"pretraining_{key}": run.pretrained[key] for key in ("samples", "epochs")}
-    return {**{key: run.story[key] for key in keys}, **public}
+    return {
+        "selection": story["selection"],
+        "scores": story["scores"],
+        "chosen": story["chosen"],
+        "losses": story["losses"],
+        "densities": story["densities"],
+        "pretraining_samples": run.pretrained.samples,
+        "pretraining_epochs": run.pretrained.epochs,
+    }
 
 
 def _firmware(run: Run) -> dict[str, Any]:
@@ -177,8 +190,7 @@ def _federation_seconds(run: Run) -> float:
     """Pre-training, rounds (their exchanges included), and the exchanges before and after them."""
     exchanges = _direction(run, "up")
     outside = exchanges[(exchanges["round"] == 0) | (exchanges["phase"] == "calibrate")]
-    pretraining = run.pretrained.get("seconds") or 0.0
-    return float(pretraining + run.rounds["seconds"].sum() + outside["seconds"].sum())
+    return float(run.pretrained.seconds + run.rounds["seconds"].sum() + outside["seconds"].sum())
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedtiny.config import RunConfig
-from fedtiny.config.methods import traits
+from fedtiny.methods import METHODS
 from fedtiny.report.tables import percent, size
 from fedtiny.report.words import GROUPS, group_title
 
@@ -42,7 +42,7 @@ def _accuracy(report: Mapping[str, Any]) -> list[str]:
 def _uplink(report: Mapping[str, Any]) -> str:
     up = report["bytes"]["up"]
     text = f"uplink {size(up['wire'])} on the wire"
-    if traits(report["method"]).dense_model:
+    if METHODS[report["method"]].dense_model:
         return text
     return f"{text}, {up['ratio']:.1f}× below {size(up['dense_equivalent'])} for the dense model"
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fedtiny.config import RunConfig
 from fedtiny.devices.catalog import catalog
+from fedtiny.methods import METHODS
+from fedtiny.wire import calibrate, candidates, describe, evaluate, join, saliency, train
 
 GROUPS = ("same_people", "unseen_people")
 """Whose samples an accuracy is about: the participants' own, and those of nobody who took part."""
@@ -20,32 +24,15 @@ PHASES = {
 }
 """Phases of a run by name, in order."""
 
-DEPARTURES = {
-    "partition": "number of the data partition it holds",
-    "samples": "number of training samples",
-    "readings": "number of readings its input statistics cover",
-    "statistics": "sum, sum of squares, smallest and largest reading of each input channel",
-    "device": "name of its board",
-    "budget_bytes": "its memory budget for training",
-    "batch": "samples per optimizer step",
-    "micro_batch": "samples per forward pass",
-    "recompute": "names of the convolutions it runs twice to save memory",
-    "ledger": "its predicted training memory, by purpose",
-    "moments": "mean and variance of every batch-norm channel, for every candidate",
-    "loss_sums": "summed loss on its development samples, one number per candidate",
-    "count": "number of samples used",
-    "values": "trained weights where the mask has them",
-    "dense": "trained biases, batch norm, first and last layer",
-    "loss": "mean training loss",
-    "growth_indices": "positions of its largest gradients among absent weights",
-    "growth_values": "those gradients, averaged over one batch",
-    "local_masks": "which weights its own mask has, after it exchanged some",
-    "squared_gradients": "square of every weight's gradient, averaged over one batch",
-    "scores": "how much each weight matters on one of its batches, as one number",
-    "measured_peak_bytes": "measured peak of its training memory",
-    "confusion": "counts of true against predicted class on its test samples",
-    "loss_sum": "summed loss on its test samples",
-    "ranges": "smallest and largest activation of every layer",
+DEPARTURES: Mapping[str, str] = {
+    **join.FIELDS,
+    **describe.FIELDS,
+    **candidates.FIELDS,
+    **saliency.FIELDS,
+    **train.FIELDS,
+    **dict(item for one in METHODS.values() for item in one.device_type.sends.items()),
+    **evaluate.FIELDS,
+    **calibrate.FIELDS,
 }
 """What each array or number a device sends is, by kind. None of them is a raw sample."""
 

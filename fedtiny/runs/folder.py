@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fedtiny import config as run_config
 from fedtiny.config import RunConfig
 from fedtiny.errors import FedTinyError
+from fedtiny.runs import metrics
+from fedtiny.runs.metrics import E, Recording
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +31,11 @@ class RunFolder:
     def metrics(self) -> Path:
         """One JSON event per line."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def data(self) -> Path:
+        """Folder of shares: what each simulated device, and the server, read their samples from."""
+        return self.path / "data"
 
     @property
     def checkpoints(self) -> Path:
@@ -71,18 +75,17 @@ class RunFolder:
         """
         return run_config.load(self.config)
 
-    def events(self, kind: str | None = None) -> Iterator[dict[str, Any]]:
-        """The run's events in order, of one kind or all.
+    def recording(self) -> Recording:
+        """Every event of the run in order.
 
         Raises:
             FedTinyError: there are none; the run has not started or is elsewhere.
+            MetricsError: see :func:`fedtiny.runs.metrics.read`.
         """
         if not self.metrics.is_file():
             raise FedTinyError(f"{self.path} has no metrics.jsonl: no run folder, or not started")
-        with self.metrics.open() as file:
-            for line in file:
-                if not line.endswith("\n"):
-                    return  # cut off by a crash
-                event = json.loads(line)
-                if kind is None or event["event"] == kind:
-                    yield event
+        return metrics.read(self.metrics)
+
+    def events(self, kind: type[E]) -> list[E]:
+        """The run's events of one kind; errors as :meth:`recording`."""
+        return self.recording().of(kind)

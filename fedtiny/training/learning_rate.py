@@ -2,7 +2,7 @@
 
 from math import cos, pi
 
-from fedtiny.config.sections import TrainingConfig
+from fedtiny.training.config import TrainingConfig
 
 
 def learning_rate(config: TrainingConfig, round: int, rounds: int) -> float:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from fedtiny.config.methods import DeviceRule
 from fedtiny.data.batches import batches
 from fedtiny.data.dataset import Dataset
 from fedtiny.data.statistics import Normalization
 from fedtiny.models.sparse_model import SparseModel
-from fedtiny.pruning.regrowth import regrow
 from fedtiny.sparse.tensor import Floats
 from fedtiny.training.trainer import Growth, Labels, Trainer
 
@@ -25,15 +24,29 @@ class LocalUpdate:
         model: values in the order of the masks that came down, or of its own if it regrew.
         count: samples trained on.
         loss: mean over all steps, nats.
-        growth: largest gradients of absent weights, for the layers asked about.
-        squares: by layer, the square of every gradient, in weight layout; PruneFL only.
+        found: what the method asks for besides, e.g. the largest gradients of absent weights.
     """
 
     model: SparseModel
     count: int
     loss: float
-    growth: Growth
-    squares: Mapping[str, Floats] = field(default_factory=dict)
+    found: Growth
+
+
+class Adjustment(Protocol):
+    """What a device does in a round that adjusts masks; methods have their own."""
+
+    @property
+    def changes_masks(self) -> bool:
+        """Whether :meth:`midway` gives the model to go on with after half of the steps."""
+
+    def midway(
+        self, trainer: Trainer, x: Floats, y: Labels, quotas: Mapping[str, int]
+    ) -> SparseModel:
+        """The model to go on with, found on batch (x, y)."""
+
+    def finish(self, trainer: Trainer, x: Floats, y: Labels, quotas: Mapping[str, int]) -> Growth:
+        """What to report after the last step, found on batch (x, y)."""
 
 
 def trainer_inputs(dataset: Dataset, normalization: Normalization) -> tuple[Floats, Labels]:
@@ -51,13 +64,13 @@ def train_locally(
     batch_size: int,
     generator: np.random.Generator,
     quotas: Mapping[str, int],
-    rule: DeviceRule = DeviceRule.REPORT,
+    adjustment: Adjustment,
 ) -> LocalUpdate:
-    """Train for ``epochs`` passes over (x, y); where masks are adjusted, do what ``rule`` says.
+    """Train for ``epochs`` passes over (x, y); with quotas, do what ``adjustment`` says as well.
 
-    Gradients are taken at the trained weights on the last full batch (FedTiny, Alg. 2); a client
-    with less than one full batch uses its last batch. Under ``DeviceRule.REGROW`` they are taken
-    halfway, on the next batch, and the new weights are trained for the second half (FedDST).
+    It finishes on the last full batch, at the trained weights (FedTiny, Alg. 2); a client with less
+    than one full batch uses its last batch. One that changes masks itself does so halfway, on the
+    next batch, and the new weights are trained for the second half (FedDST).
 
     Args:
         start: makes the trainer of a model; never are there two at once.
@@ -68,41 +81,22 @@ def train_locally(
         batch_size: samples per step; the last batch of an epoch may be smaller.
         generator: draws the permutations.
         quotas: by layer, how many weights may change; empty when nothing is adjusted.
-        rule: what to do in a round with quotas.
+        adjustment: what to do in a round with quotas.
     """
     losses = []
-    growth_batch = np.arange(0)
+    last_batch = np.arange(0)
     order = list(batches(len(x), batch_size, generator, epochs))
-    regrows = bool(quotas) and rule is DeviceRule.REGROW
+    halfway = len(order) // 2 if quotas and adjustment.changes_masks else None
     trainer = start(model)
     for step, batch in enumerate(order):
-        if regrows and step == len(order) // 2:
-            grown = regrow(trainer.model(), trainer.growth(x[batch], y[batch], quotas), quotas)
+        if step == halfway:
+            changed = adjustment.midway(trainer, x[batch], y[batch], quotas)
             del trainer  # a device has no memory for two
-            trainer = start(grown)
+            trainer = start(changed)
         losses.append(trainer.step(x[batch], y[batch]))
-        if len(batch) == batch_size or len(growth_batch) < batch_size:
-            growth_batch = batch
-    growth: Growth = {}
-    if quotas and not regrows:
-        growth = trainer.growth(x[growth_batch], y[growth_batch], quotas)
-    trained, loss = trainer.model(), float(np.mean(losses))
-    if quotas and rule is DeviceRule.SQUARES:
-        present = trainer.gradients(x[growth_batch], y[growth_batch])
-        return LocalUpdate(trained, len(x), loss, {}, _squares(trained, present, growth))
-    return LocalUpdate(trained, len(x), loss, growth)
-
-
-def _squares(
-    model: SparseModel, present: Mapping[str, Floats], absent: Growth
-) -> dict[str, Floats]:
-    """g² of every prunable weight, in weight layout."""
-    squares = {}
-    for name, weight in model.weights.items():
-        flat = np.zeros(weight.mask.size, np.float32)
-        flat[weight.mask.indices] = present[name] ** 2
-        if name in absent:
-            positions, gradient = absent[name]
-            flat[positions] = gradient**2
-        squares[name] = flat.reshape(weight.shape)
-    return squares
+        if len(batch) == batch_size or len(last_batch) < batch_size:
+            last_batch = batch
+    found: Growth = {}
+    if quotas:
+        found = adjustment.finish(trainer, x[last_batch], y[last_batch], quotas)
+    return LocalUpdate(trainer.model(), len(x), float(np.mean(losses)), found)

@@ -27,7 +27,7 @@ import typer
 
 from fedtiny.config import RunConfig
 from fedtiny.config import load as load_config
-from fedtiny.data.federation import load_client
+from fedtiny.data.simulated import deal, deal_into
 from fedtiny.data.statistics import InputStatistics
 from fedtiny.devices.budget import largest_request, nominal_masks
 from fedtiny.errors import FedTinyError
@@ -35,7 +35,7 @@ from fedtiny.models.initial import initial_state
 from fedtiny.models.sparse_model import from_state
 from fedtiny.seeding import rng
 from fedtiny.wire.packet import Packet
-from fedtiny.wire.tasks import TrainTask
+from fedtiny.wire.train import TrainTask
 from sims.flower_run import APP, SWITCHES
 
 _CONFIG = "sims/configs/demo.toml"
@@ -50,18 +50,23 @@ def write_message(path: Path, kind: str, engine: str) -> Path:
     """Store a message for the demo's partition 1 as :mod:`sims.bench.client_process` reads it.
 
     Args:
-        path: the ``.npz`` to write.
+        path: the ``.npz`` to write; the device's share goes into the same folder.
         kind: ``"describe"``, or ``"train"``: a whole round that also asks for growth gradients.
         engine: ``training.engine`` of the run.
     """
     overrides = [f"training.engine={engine}"]
     config = load_config(APP / _CONFIG, overrides)
+    deal_into(path.parent, config.data, config.seed)
     packet = _train_packet(config) if kind == "train" else Packet()
     facts = {
         "type": kind if kind == "train" else f"query.{kind}",
         "scalars": dict(packet.scalars),
         "node_config": {"partition-id": _PARTITION, "num-partitions": config.data.partitions},
-        "run_config": {"config": _CONFIG, "overrides": json.dumps(overrides)},
+        "run_config": {
+            "config": _CONFIG,
+            "overrides": json.dumps(overrides),
+            "data": str(path.parent),
+        },
     }
     arrays: dict[str, Any] = dict(packet.arrays)
     np.savez(path, facts=np.array(json.dumps(facts)), **arrays)
@@ -69,7 +74,7 @@ def write_message(path: Path, kind: str, engine: str) -> Path:
 
 
 def _train_packet(config: RunConfig) -> Packet:
-    train = load_client(config.data, config.seed, _PARTITION).train
+    train = deal(config.data, config.seed).clients[_PARTITION].train
     graph = config.model.build(train.input_shape, len(train.labels))
     state = initial_state(graph, rng(config.seed, "weights"))
     model = from_state(graph, state, nominal_masks(config, graph))

@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from fedtiny.config import load
+from fedtiny.runs.events import RoundFinished
 from fedtiny.runs.folder import RunFolder
 from sims.backends import Backend, run_federation
 from sims.flower_run import APP
@@ -43,7 +44,7 @@ def measure(backend: Backend, rounds: int) -> Result:
             stderr=subprocess.DEVNULL,
         )
         total = time.monotonic() - started
-        seconds = [event["seconds"] for event in RunFolder(Path(folder)).events("round")][1:]
+        seconds = [one.seconds for one in RunFolder(Path(folder)).events(RoundFinished)][1:]
     return {
         "fastest_round_s": round(min(seconds), 4),
         "median_round_s": round(median(seconds), 4),

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from fedtiny import config as run_config
 from fedtiny.config import RunConfig
-from fedtiny.config.sections import ConfigError, Fraction
 from fedtiny.report.study import StudyRow
 from fedtiny.report.tuning import best_variants, trial_name
+from fedtiny.settings import ConfigError, Fraction
 
 DENSE = 1.0
 """Density in the rows of the dense model, which runs once per seed."""

@@ -179,7 +179,8 @@ def run_job(job: Job, folder: Path, commit: str) -> StudyRow:
     run = RunFolder(folder / f"{job.method}-{job.density:g}-{job.seed}")
     shutil.rmtree(run.path, ignore_errors=True)
     run_federation(job.config, run, Backend.INLINE)
-    shutil.rmtree(run.checkpoints)
+    for done in (run.checkpoints, run.data):
+        shutil.rmtree(done)
     return study.measure(run, job.dataset, job.method, job.density, job.accuracy, commit)
 
 

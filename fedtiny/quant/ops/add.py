@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fedtiny.models.graph import Add
+from fedtiny.models.ops import Add
 from fedtiny.quant.building import Building
 from fedtiny.quant.functions import clamp
 from fedtiny.quant.ops import lookup

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from fedtiny.models.graph import Conv
+from fedtiny.models.ops import Conv
 from fedtiny.quant.building import Building
 from fedtiny.quant.layers import matmul, quantize_affine, rescale
 from fedtiny.quant.ops import lookup

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fedtiny.models.graph import Linear
+from fedtiny.models.ops import Linear
 from fedtiny.quant.building import Building
 from fedtiny.quant.layers import matmul, quantize_affine, rescale
 from fedtiny.quant.ops import lookup

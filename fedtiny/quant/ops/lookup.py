@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fedtiny.models.graph import Add, Layer
+from fedtiny.models.ops import Add, Layer
 from fedtiny.quant.building import Building
 from fedtiny.quant.functions import table
 from fedtiny.quant.tensors import Int8s, Int8Tensor

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fedtiny.models.graph import Pool
+from fedtiny.models.ops import Pool
 from fedtiny.quant.building import Building
 from fedtiny.quant.tensors import Int8s, Int8Tensor, Int64s, windows
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fedtiny.models.graph import Add, Conv, Linear, Pool
 from fedtiny.models.op_table import OpTable
+from fedtiny.models.ops import Add, Conv, Linear, Pool
 from fedtiny.quant.integer_model import IntegerNode
 from fedtiny.quant.ops import add, conv, linear, lookup, pool
 from fedtiny.quant.tensors import Int8s

@@ -1,0 +1,1 @@
+"""A federation as pure functions of its state."""

@@ -1,0 +1,108 @@
+"""The server's state between rounds, and the checkpoints that keep it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fedtiny.config import RunConfig, dump
+from fedtiny.data.statistics import Normalization
+from fedtiny.methods.method import Memory
+from fedtiny.models.graph import Graph
+from fedtiny.models.sparse_model import SparseModel
+from fedtiny.runs import checkpoint
+from fedtiny.runs.checkpoint import CheckpointError
+from fedtiny.runs.trained_model import model_arrays, read_graph, read_model
+
+_KEEP = 2
+_MEMORY = "memory."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ServerState:
+    """Everything the next round depends on, besides the config.
+
+    Attributes:
+        round: the last finished one; 0 after preparation.
+        model: global, with the masks that go out next.
+        normalization: of sensor counts, merged from the devices.
+        story: how the first model was chosen; JSON-able.
+        memory: what the method remembers.
+    """
+
+    round: int
+    model: SparseModel
+    normalization: Normalization
+    story: Mapping[str, Any]
+    memory: Memory = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CheckpointStore:
+    """The last two states of a run, under ``folder``.
+
+    Attributes:
+        folder: ``runs/<name>/checkpoints``.
+        config: a state is only read back under the config it was made with.
+        graph: gives the tensors' names and shapes; a state is only read back for the same one.
+    """
+
+    folder: Path
+    config: RunConfig
+    graph: Graph
+
+    def save(self, state: ServerState) -> None:
+        """Write a state, then drop the oldest beyond two."""
+        arrays = {
+            **model_arrays(state.model),
+            "input.mean": state.normalization.mean,
+            "input.std": state.normalization.std,
+            **{f"{_MEMORY}{name}": array for name, array in state.memory.items()},
+        }
+        manifest = {
+            "round": state.round,
+            "story": dict(state.story),
+            "config": self._digest(),
+            "graph": self.graph.to_json(),
+        }
+        checkpoint.write(self.folder / f"round-{state.round:05d}.safetensors", arrays, manifest)
+        for old in self._files()[:-_KEEP]:
+            old.unlink()
+            old.with_name(old.name + ".sha256").unlink(missing_ok=True)
+
+    def latest(self) -> ServerState | None:
+        """The newest state; ``None`` if there is none yet.
+
+        Raises:
+            CheckpointError: it is damaged, or belongs to another config, model or FedTiny.
+        """
+        files = self._files()
+        if not files:
+            return None
+        arrays, manifest = checkpoint.read(files[-1])
+        if manifest["config"] != self._digest():
+            raise CheckpointError(
+                f"{files[-1]}: was made with another config; resume with the run's own "
+                "config.toml, or start a new run under another name"
+            )
+        if read_graph(files[-1], manifest) != self.graph:
+            raise CheckpointError(
+                f"{files[-1]}: holds another model than {self.graph.name!r} is now; resume with "
+                "the code the run was begun with, or start a new run under another name"
+            )
+        return ServerState(
+            manifest["round"],
+            read_model(self.graph, arrays),
+            Normalization(arrays["input.mean"], arrays["input.std"]),
+            manifest["story"],
+            {k.removeprefix(_MEMORY): v for k, v in arrays.items() if k.startswith(_MEMORY)},
+        )
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("round-*.safetensors"))
+
+    def _digest(self) -> str:
+        return hashlib.sha256(dump(self.config).encode()).hexdigest()

@@ -1,0 +1,57 @@
+"""The federated methods: FedTiny and its rivals, one file each, and the table of them.
+
+A method's file holds its settings, what the server does, what devices do, what they send and the
+words for it. To add one, write the file and add its line to :data:`METHODS`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fedtiny.methods.dense import Dense, Narrow
+from fedtiny.methods.feddst import FedDst
+from fedtiny.methods.fedmef import FedMef
+from fedtiny.methods.fedrts import FedRts
+from fedtiny.methods.fedtiny import FedTiny
+from fedtiny.methods.fixed_masks import ErkMask, MagnitudeMask, RandomMask
+from fedtiny.methods.method import Method
+from fedtiny.methods.prunefl import PruneFl
+from fedtiny.methods.settings import PruningSettings
+from fedtiny.methods.snip import Snip
+from fedtiny.methods.ssfl import Ssfl
+from fedtiny.methods.synflow import SynFlow
+
+METHODS: Mapping[str, type[Method[Any]]] = {
+    one.name: one
+    for one in (
+        FedTiny,
+        Dense,
+        Narrow,
+        RandomMask,
+        MagnitudeMask,
+        ErkMask,
+        Snip,
+        SynFlow,
+        Ssfl,
+        PruneFl,
+        FedDst,
+        FedMef,
+        FedRts,
+    )
+}
+"""By ``pruning.method``, in the order of tables."""
+
+
+def build(pruning: PruningSettings, rounds: int, seed: int) -> Method[Any]:
+    """The method that a run's ``[pruning]`` section names.
+
+    Args:
+        pruning: all settings of all methods; each takes those it knows.
+        rounds, seed: of the run.
+    """
+    kind = METHODS[pruning.method]
+    known = kind.settings_type()
+    values = {name: getattr(pruning, name) for name in known.model_fields}
+    return kind(known.model_validate(values), rounds, seed)
+
+
+__all__ = ["METHODS", "Method", "PruningSettings", "build"]

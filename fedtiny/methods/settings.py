@@ -1,0 +1,42 @@
+"""The settings that all methods share; a method adds its own in its file."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from fedtiny.pruning.bn_selection import BnPooling
+from fedtiny.pruning.schedule import Granularity, Order, PruningSchedule
+from fedtiny.settings import Fraction, Section
+
+
+class PruningSettings(Section):
+    """How the model becomes sparse.
+
+    Attributes:
+        method: name of the method, e.g. ``fedtiny``; each is described in its file in
+            ``fedtiny/methods/``.
+        density: nnz / prunable weights.
+        bn_pooling: how devices' batch-norm statistics are merged.
+        interval: rounds between adjustments (ΔR).
+        stop: last round that may adjust (R_stop); 0 for half of the rounds.
+        fraction: scale of the cosine quota, 0.15 in the paper.
+    """
+
+    method: str = "fedtiny"
+    density: Fraction = 0.05
+    bn_pooling: BnPooling = BnPooling.POOLED
+    interval: Annotated[int, Field(ge=1)] = 2
+    stop: Annotated[int, Field(ge=0)] = 0
+    fraction: Fraction = 0.15
+
+    def schedule(self, rounds: int) -> PruningSchedule:
+        """When which layers are adjusted in a run of ``rounds``: the entire model, every time."""
+        return PruningSchedule(
+            self.interval,
+            self.stop or rounds // 2,
+            Granularity.ENTIRE,
+            Order.BACKWARD,
+            self.fraction,
+        )

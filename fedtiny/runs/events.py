@@ -1,0 +1,284 @@
+"""What happens in a run, as types: every line of ``metrics.jsonl`` is one of these.
+
+A kind's JSON has the fields of its class and ``event``, its name. Reading checks types and ranges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Required
+
+from pydantic import ConfigDict
+from typing_extensions import TypedDict
+
+from fedtiny.runs.fields import Count, Ledger, Share
+from fedtiny.wire.phase import Phase
+
+Group = Literal["same_people", "unseen_people"]
+"""Whose samples: the participants' own, or those of people who took no part."""
+
+_OPEN = ConfigDict(extra="allow", ser_json_inf_nan="constants")
+_STRICT = ConfigDict(extra="forbid", strict=True, ser_json_inf_nan="constants")
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Bytes that one exchange moved in one direction.
+
+    Attributes:
+        payload: bytes of our encodings.
+        wire: bytes as Flower serializes the messages.
+        kinds: payload bytes by kind of array or scalar.
+    """
+
+    payload: Count
+    wire: Count
+    kinds: Mapping[str, Count]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One client that did not answer as it should."""
+
+    partition: Count
+    reason: str
+
+    def __str__(self) -> str:
+        return f"client {self.partition}: {self.reason}"
+
+
+class Story(TypedDict, total=False):
+    """How the first model was made. A method adds what else it has to tell.
+
+    Keys:
+        method: its name.
+        scores: what weights were ranked by, ``"random"`` if nothing was known of them.
+        selection: how one of several candidates was chosen.
+        chosen: its index.
+        losses: mean loss of each candidate, nats; empty if nobody measured them.
+        densities: of each candidate by layer.
+    """
+
+    __pydantic_config__ = _OPEN  # type: ignore[misc]  # a setting of pydantic's, not a key
+    method: Required[str]
+    scores: str
+    selection: str
+    chosen: Count
+    losses: list[float]
+    densities: list[dict[str, Share]]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened.
+
+    Attributes:
+        round: in which; 0 before training, rounds + 1 after it.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    round: Count
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(Event):
+    """What the model costs while nothing is pruned.
+
+    Attributes:
+        engine: that trains.
+        model: its name.
+        parameters, statistics: trained numbers, and running ones of batch norm.
+        training_flops_dense: of one sample in one training step.
+    """
+
+    engine: str
+    model: str
+    parameters: Count
+    statistics: Count
+    training_flops_dense: Count
+    event: Literal["start"] = "start"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceDescribed(Event):
+    """A device introduced itself.
+
+    Attributes:
+        partition: of the data it holds.
+        samples: to train on.
+        ledger: its predicted training memory; None without a budget.
+    """
+
+    partition: Count
+    samples: Count
+    ledger: Ledger | None
+    event: Literal["device"] = "device"
+
+
+@dataclass(frozen=True, slots=True)
+class Pretrained(Event):
+    """The server trained on public samples.
+
+    Attributes:
+        seconds: it took.
+        samples, epochs: it saw.
+        accuracy: on those samples.
+    """
+
+    seconds: float
+    samples: Count
+    epochs: Count
+    accuracy: Share
+    event: Literal["pretrained"] = "pretrained"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState(Event):
+    """The global model that the next round trains.
+
+    Attributes:
+        density: share of the prunable weights that is left.
+        density_all: share of all parameters.
+        training_flops: of one sample in one training step.
+        densities: by prunable layer.
+    """
+
+    density: Share
+    density_all: Share
+    training_flops: Count
+    densities: Mapping[str, Share]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPrepared(ModelState):
+    """The model of round 1.
+
+    Attributes:
+        story: how it was made.
+    """
+
+    story: Story
+    event: Literal["prepared"] = "prepared"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged(Event):
+    """Every device asked has answered, failed, or run out of time.
+
+    Attributes:
+        phase: it belongs to.
+        asked, answered: devices.
+        down, up: bytes sent to devices and by them.
+        failures: of those that did not answer as they should.
+        seconds: from the first message to the last.
+    """
+
+    phase: Phase
+    asked: Count
+    answered: Count
+    down: Traffic
+    up: Traffic
+    failures: tuple[Failure, ...]
+    seconds: float
+    event: Literal["exchange"] = "exchange"
+
+
+@dataclass(frozen=True, slots=True)
+class Metered(Event):
+    """A device measured the memory of a training step.
+
+    Attributes:
+        partition: of its data.
+        ledger: its prediction with the measured peak filled in.
+    """
+
+    partition: Count
+    ledger: Ledger
+    event: Literal["metered"] = "metered"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated(Event):
+    """The global model met one person's test samples.
+
+    Attributes:
+        group: that the person belongs to.
+        who: partition of a participant, or owner of unseen samples.
+        count, correct: samples, and those classified rightly.
+        loss_sum: cross-entropy, nats.
+        confusion: classes × classes samples, rows are the true class.
+    """
+
+    group: Group
+    who: Count
+    count: Count
+    correct: Count
+    loss_sum: float
+    confusion: tuple[tuple[Count, ...], ...]
+    event: Literal["evaluation"] = "evaluation"
+
+    def __post_init__(self) -> None:
+        classes = len(self.confusion)
+        if any(len(row) != classes for row in self.confusion):
+            raise ValueError("confusion should have a row and a column for each class")
+        if self.count != sum(map(sum, self.confusion)):
+            raise ValueError("count should be the sum of confusion")
+        if self.correct != sum(self.confusion[k][k] for k in range(classes)):
+            raise ValueError("correct should be the sum of confusion's diagonal")
+
+
+@dataclass(frozen=True, slots=True)
+class Adjusted(Event):
+    """Masks changed after a round.
+
+    Attributes:
+        exchanged: weights grown by layer.
+    """
+
+    exchanged: Mapping[str, Count]
+    event: Literal["adjusted"] = "adjusted"
+
+
+@dataclass(frozen=True, slots=True)
+class RoundFinished(ModelState):
+    """A round of training is over.
+
+    Attributes:
+        loss: mean over devices while they trained, nats.
+        seconds: it took.
+        adjustment_flops: of one device besides training, for the gradients asked for.
+    """
+
+    loss: float
+    seconds: float
+    adjustment_flops: Count
+    event: Literal["round"] = "round"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished(Event):
+    """The run is over.
+
+    Attributes:
+        seconds: since it started, or was resumed.
+    """
+
+    seconds: float
+    event: Literal["end"] = "end"
+
+
+Kind = (
+    RunStarted
+    | DeviceDescribed
+    | Pretrained
+    | ModelPrepared
+    | Exchanged
+    | Metered
+    | Evaluated
+    | Adjusted
+    | RoundFinished
+    | RunFinished
+)
+"""Each of them."""
