@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fedtiny.wire.tasks import ModelTask, TrainTask
 
 from fedtiny.config import RunConfig
 from fedtiny.data.shares import client_file
@@ -22,7 +23,6 @@ from fedtiny.models.sparse_model import from_state
 from fedtiny.runs.folder import RunFolder
 from fedtiny.seeding import rng
 from fedtiny.wire.packet import Packet
-from fedtiny.wire.tasks import ModelTask, TrainTask
 from sims.backends import Backend, run_federation
 from sims.flower_run import APP, SWITCHES
 
