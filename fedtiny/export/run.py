@@ -54,8 +54,10 @@ def fit_run(folder: RunFolder, device: str | None = None) -> Any:
     from fedtiny.devices.catalog import get
     from fedtiny.firmware.planner import ANY_CORTEX_M4, fit, target_of
 
-    folder.load_config().model.register()
-    target = ANY_CORTEX_M4 if device is None else target_of(get(device))
+    config = folder.load_config()
+    config.model.register()
+    own = config.devices.catalog
+    target = ANY_CORTEX_M4 if device is None else target_of(get(device, own))
     return fit(integer_model(TrainedModel.load(folder.model)), target)
 
 

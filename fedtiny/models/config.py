@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-
 from fedtiny import models
 from fedtiny.models.graph import Graph, Shape
-from fedtiny.settings import ConfigError, Section
+from fedtiny.settings import Section, import_own
 
 
 class ModelConfig(Section):
@@ -34,9 +32,4 @@ class ModelConfig(Section):
 
     def register(self) -> None:
         """Import ``module``, if there is one; raises ConfigError if that fails."""
-        if not self.module:
-            return
-        try:
-            importlib.import_module(self.module)
-        except ImportError as error:
-            raise ConfigError(f"model.module = {self.module!r}: {error}") from error
+        import_own("model.module", self.module)
