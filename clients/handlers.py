@@ -50,7 +50,7 @@ def candidate_statistics(device: Device, packet: Packet) -> Packet:
     statistics = []
     for candidate in range(task.pool.size):
         model = SparseModel(task.pool.candidate(candidate), task.dense)
-        trainer = device.engine.trainer(device.graph, model, None, device.step)
+        trainer = device.engine.evaluator(device.graph, model, device.step)
         statistics.append(trainer.batch_norm_moments(x))
     return CandidateStatistics(statistics, len(x)).packet(device.graph)
 
@@ -64,7 +64,7 @@ def candidate_losses(device: Device, packet: Packet) -> Packet:
         statistics: dict[str, Moments] = task.statistics[candidate] if task.statistics else {}
         dense = with_statistics(task.dense, statistics)
         model = SparseModel(task.pool.candidate(candidate), dense)
-        trainer = device.engine.trainer(device.graph, model, None, device.step)
+        trainer = device.engine.evaluator(device.graph, model, device.step)
         losses.append(trainer.evaluate(x, y).loss_sum)
     return CandidateLosses(np.array(losses), len(x)).packet()
 
@@ -79,7 +79,7 @@ def saliency(device: Device, packet: Packet) -> Packet:
         batches(len(x), batch_size, rng(device.config.seed, "saliency", 0, device.partition))
     )
     step = plan.step if plan else StepPlan(batch_size)
-    trainer = device.engine.trainer(device.graph, task.model, None, step)
+    trainer = device.engine.evaluator(device.graph, task.model, step)
     gradients = trainer.gradients(x[drawn], y[drawn])
     return SaliencyScores(connection_saliency(task.model, gradients), len(x)).packet(device.graph)
 
@@ -149,7 +149,7 @@ def evaluate(device: Device, packet: Packet) -> Packet:
     """Loss and confusion matrix on the device's own test samples."""
     task = ModelTask.read(device.graph, packet)
     x, y = trainer_inputs(device.data.test, task.normalization)
-    trainer = device.engine.trainer(device.graph, task.model, None, device.step)
+    trainer = device.engine.evaluator(device.graph, task.model, device.step)
     return EvaluationResult(trainer.evaluate(x, y)).packet()
 
 
@@ -157,5 +157,5 @@ def calibrate(device: Device, packet: Packet) -> Packet:
     """Activation ranges on the device's training samples: two numbers a tensor."""
     task = ModelTask.read(device.graph, packet)
     x, _ = trainer_inputs(device.data.train, task.normalization)
-    trainer = device.engine.trainer(device.graph, task.model, None, device.step)
+    trainer = device.engine.evaluator(device.graph, task.model, device.step)
     return RangesResult(trainer.ranges(x)).packet(device.graph)

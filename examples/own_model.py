@@ -2,8 +2,8 @@
 
 from fedtiny.config import RunConfig, parse
 from fedtiny.models import register
-from fedtiny.models.graph import INPUT, Add, Conv, Graph, Linear, Pool, Shape
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Pool, Shape
 
 
 def bottleneck(input_shape: Shape, classes: int) -> Graph:

@@ -46,12 +46,12 @@ def export(
     from fedtiny.export.run import export_run, fit_run
     from fedtiny.export.tables import fit_dictionary, print_fit
 
-    fit = fit_run(RunFolder(run), device)
+    fitted = fit_run(RunFolder(run), device)
     if not as_json:
-        print_fit(fit)
+        print_fit(fitted)
     if report:
-        return _print_json(fit_dictionary(fit)) if as_json else None
-    outcome = export_run(RunFolder(run), check, fit.require())
+        return _print_json(fit_dictionary(fitted)) if as_json else None
+    outcome = export_run(RunFolder(run), check, fitted)
     if as_json:
         return _print_json(outcome)
     Console().print(

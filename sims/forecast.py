@@ -13,15 +13,19 @@ import numpy as np
 
 from fedtiny.config import RunConfig
 from fedtiny.data.simulated import Summary, summarize
+from fedtiny.devices.budget import engine_of
 from fedtiny.memory.step import StepPlan
 from fedtiny.models.cost import forward_macs, training_flops
 from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
 from fedtiny.models.narrow import value_bytes
+from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import from_state
 from fedtiny.pruning.masks import layer_masks
 from fedtiny.seeding import rng
-from fedtiny.training.choice import MaskedDense, TrainingEngine, dense_engine, engine_for
+from fedtiny.training.choice import dense_engine
+from fedtiny.training.engine import TrainingEngine
+from fedtiny.training.masked.engine import MaskedDense
 from fedtiny.training.trainer import SgdConfig
 from sims.backends import Backend
 from sims.pipeline import dense_config
@@ -155,7 +159,7 @@ def flops_per_second(engine: TrainingEngine, graph: Graph, nnz: Mapping[str, int
         nnz: weights kept, by prunable layer.
     """
     state = initial_state(graph, rng(0, "forecast weights"))
-    weights = {name: state[f"{name}.weight"] for name in nnz}
+    weights = {name: state[ParameterKind.WEIGHT.of(name)] for name in nnz}
     model = from_state(graph, state, layer_masks(weights, nnz))
     per_sample = training_flops(graph, nnz)
     batch = _BATCH if _on_gpu(engine) else int(min(_BATCH, max(2, _STEP_FLOPS // per_sample)))
@@ -172,7 +176,7 @@ def flops_per_second(engine: TrainingEngine, graph: Graph, nnz: Mapping[str, int
 
 
 def _seconds(config: RunConfig, one: Work, samples: Summary, workers: int) -> float:
-    graph, engine = _graph(config, samples), engine_for(config)
+    graph, engine = _graph(config, samples), engine_of(config)
     rate = flops_per_second(engine, graph, config.method.planned_counts(graph))
     # Workers that share a GPU are no faster than one; a round waits for its largest device.
     share = 1.0 if _on_gpu(engine) else max(1 / workers, one.largest_share)

@@ -12,13 +12,12 @@ from rich.console import Console
 from fedtiny.boards import toolchain
 from fedtiny.config import RunConfig
 from fedtiny.data.simulated import summarize
-from fedtiny.devices.budget import memory_plan
+from fedtiny.devices.budget import engine_of, memory_plan
 from fedtiny.errors import FedTinyError
-from fedtiny.export.run import export_run
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.models.graph import Graph
 from fedtiny.runs.folder import RunFolder
-from fedtiny.training.choice import engine_for, notice
+from fedtiny.training.choice import notice
 from sims.backends import Backend, run_federation
 from sims.progress import ProgressObserver
 
@@ -45,7 +44,7 @@ class Pipeline:
         """All steps; with ``resume``, those that are not done yet. Returns the report."""
         from fedtiny.report import write
 
-        if warning := notice(self.config):
+        if warning := notice(self.config.training, self.config.method.density):
             self.console.print(f"[yellow]note:[/yellow] {warning}", soft_wrap=True)
         self._federate(self.config, self.folder, resume)
         if self.config.dense_reference:
@@ -53,6 +52,8 @@ class Pipeline:
                 dense_config(self.config), self.folder.dense_reference, resume, self.folder.data
             )
         if self.config.export.enabled:
+            from fedtiny.export.run import export_run  # needs the extra "firmware"
+
             self._step(
                 "int8, C and check", lambda: export_run(self.folder, self.config.export.check)
             )
@@ -95,7 +96,7 @@ def preflight(config: RunConfig) -> tuple[Graph, list[LedgerEntry]]:
     """
     samples = summarize(config.data, config.seed)
     graph = config.graph(samples.input_shape, samples.classes)
-    engine_for(config)
+    engine_of(config)
     if config.export.enabled:
         toolchain.require("make")
         toolchain.require("gcc")

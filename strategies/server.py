@@ -12,6 +12,7 @@ from fedtiny.aggregation.ranges import merge_ranges
 from fedtiny.config import RunConfig
 from fedtiny.data.server import ServerData
 from fedtiny.data.statistics import Normalization, merge
+from fedtiny.devices.budget import engine_of
 from fedtiny.federation.round import Federation, begin, finish, read_reply
 from fedtiny.federation.state import CheckpointStore, ServerState
 from fedtiny.methods.method import Start
@@ -32,13 +33,14 @@ from fedtiny.runs.events import (
     Story,
 )
 from fedtiny.runs.trained_model import TrainedModel
-from fedtiny.training.choice import UNBOUND, dense_engine, engine_for
+from fedtiny.training.choice import dense_engine
 from fedtiny.training.local import trainer_inputs
 from fedtiny.training.pretraining import pretrain
 from fedtiny.training.trainer import Evaluation, Trainer
 from fedtiny.wire.calibrate import RangesResult
 from fedtiny.wire.describe import Description
 from fedtiny.wire.evaluate import EvaluationResult
+from fedtiny.wire.join import JoinTask
 from fedtiny.wire.model_task import ModelTask
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
@@ -87,7 +89,7 @@ class Server:
             self.observer.on_end()
 
     def _run(self, state: ServerState | None) -> TrainedModel:
-        self.exchange.join(self.config.data.partitions)
+        self.exchange.join(self.config.data.partitions, JoinTask(self.graph))
         if state is None:
             self.observer.on_event(_started(self.config, self.graph))
             state = self._prepare()
@@ -188,8 +190,7 @@ class Server:
         for partition, result in results.items():
             self._evaluation("same_people", round, result.evaluation, partition)
         unseen = self.data.unseen
-        engine = engine_for(self.config)
-        trainer = engine.trainer(self.graph, model, None, UNBOUND)
+        trainer = engine_of(self.config).evaluator(self.graph, model)
         for owner in sorted(set(unseen.owner.tolist())):
             person = unseen.take((unseen.owner == owner).nonzero()[0])
             evaluation = trainer.evaluate(*trainer_inputs(person, normalization))
@@ -242,13 +243,13 @@ class Server:
         return list(self.exchange.ask(phase, 0, self._to_all(packet), read).values())
 
     def _dense_trainer(self, model: SparseModel) -> Trainer:
-        return dense_engine().trainer(self.graph, model, None, UNBOUND)
+        return dense_engine().evaluator(self.graph, model)
 
 
 def _started(config: RunConfig, graph: Graph) -> RunStarted:
     return RunStarted(
         0,
-        engine=engine_for(config).title,
+        engine=engine_of(config).title,
         model=graph.name,
         parameters=parameter_count(graph),
         statistics=statistics_count(graph),

@@ -7,8 +7,10 @@ from math import prod
 import numpy as np
 
 from fedtiny.data.statistics import Normalization
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool
+from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
+from fedtiny.models.ops import INPUT, Conv, Linear, Pool
+from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.seeding import rng
 from fedtiny.sparse.tensor import Floats, Mask
@@ -35,15 +37,16 @@ def full_masks(graph: Graph) -> dict[str, Mask]:
 def random_masks(
     graph: Graph, density: float, seed: int = 0, empty_channels: int = 0
 ) -> dict[str, Mask]:
-    """⌊density · size⌋ weights of every prunable layer, at least one, at random positions.
+    """⌊density · size⌋ weights of every prunable layer, at least one unless ``density`` is 0.
 
-    The first ``empty_channels`` output channels hold none (fewer weights, if the rest is full).
+    They lie anywhere but in the first ``empty_channels`` output channels, which stay empty, were
+    the rest to be full.
     """
     masks = {}
     for layer in graph.prunable_layers:
         size, channels = prod(layer.weight_shape), layer.weight_shape[0]
         first = min(empty_channels, channels - 1) * (size // channels)
-        count = min(max(1, int(density * size)), size - first)
+        count = min(max(density > 0, int(density * size)), size - first)
         kept = first + rng(seed, f"masks of {layer.name}").choice(size - first, count, False)
         masks[layer.name] = Mask(layer.weight_shape, np.sort(kept).astype(np.int32))
     return masks
@@ -62,15 +65,15 @@ def trained_state(graph: Graph, seed: int = 0, fan_share: float = 1.0) -> dict[s
         seed: of the draw.
         fan_share: the share of a layer's inputs that will be present; scales are made for it.
     """
-    draw, state = rng(seed, "trained"), {}
-    for name, shape in [*graph.parameters(), *graph.statistics()]:
-        if name.endswith(("bn.weight", "running_var")):
-            values = draw.uniform(0.5, 1.5, shape)
-        elif len(shape) == 1:
-            values = draw.normal(0, 0.2, shape)
+    draw, share, state = rng(seed, "trained"), fan_share or 1.0, {}
+    for row in graph.parameter_table:
+        if row.kind.neutral is None:
+            values = draw.normal(0, 1.5 / np.sqrt(prod(row.shape[1:]) * share), row.shape)
+        elif row.kind.neutral:  # a scale or a variance
+            values = draw.uniform(0.5, 1.5, row.shape)
         else:
-            values = draw.normal(0, 1.5 / np.sqrt(prod(shape[1:]) * fan_share), shape)
-        state[name] = values.astype(np.float32)
+            values = draw.normal(0, 0.2, row.shape)
+        state[row.name] = values.astype(np.float32)
     return state
 
 
@@ -90,6 +93,11 @@ def batch_of(graph: Graph, samples: int, seed: int = 1) -> tuple[np.ndarray, np.
     draw = np.random.default_rng(seed)
     x = draw.standard_normal((samples, *graph.input_shape)).astype(np.float32)
     return x, draw.integers(graph.classes, size=samples)
+
+
+def masks_by_parameter(model: SparseModel) -> dict[str, Mask]:
+    """The model's masks by the names of the weights."""
+    return {ParameterKind.WEIGHT.of(layer): mask for layer, mask in model.masks.items()}
 
 
 def unnormalized(channels: int) -> Normalization:

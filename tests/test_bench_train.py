@@ -16,7 +16,7 @@ from fedtiny.bench.dense import DenseTrainer
 from fedtiny.bench.roofline import measure_peak
 from fedtiny.bench.workload import Workload, workload
 from fedtiny.cli import app
-from fedtiny.engine import available, unavailable_reason
+from fedtiny.engine import EngineOptions, available, unavailable_reason
 from fedtiny.models.cost import training_flops
 from fedtiny.training.masked.trainer import TorchTrainer
 from fedtiny.training.sparse.recompute import recomputing_plans
@@ -96,8 +96,8 @@ def test_flops_leave_out_only_the_gradient_of_the_input() -> None:
 @needs_engine
 def test_recomputing_saves_measured_memory_and_changes_no_result() -> None:
     work = small()
-    *_, smallest = recomputing_plans(work.graph, work.sparse.masks, work.micro_batch)
-    layers = smallest.layout.recompute
+    *_, smallest = recomputing_plans(work.graph, work.sparse.masks, EngineOptions(work.micro_batch))
+    layers = smallest.layout.options.recompute
     assert layers
     rivals = contenders(work, layers)
     plain, less = rivals["sparse"], rivals["sparse_recompute"]

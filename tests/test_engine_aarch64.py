@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from builders import sparse_model
 
-from fedtiny.engine import Trainer, abi, available
+from fedtiny.engine import EngineOptions, Executor, abi, available
 from fedtiny.engine.build import build as compile_engine
 from fedtiny.engine.library import Library
 from fedtiny.models import build
@@ -65,7 +65,7 @@ class Emulated(Library):
 
     def __init__(self, driver: Path) -> None:
         self._driver = driver
-        self.trainer: Trainer
+        self.trainer: Executor
 
     def set_index(self, name: str | None) -> int:
         return 0
@@ -160,9 +160,9 @@ def test_neon_takes_the_same_steps_as_this_machine(
     x = rng(0, "x").standard_normal((11, *shape)).astype(np.float32)
     y = np.arange(11) % 5
     lib = Emulated(emulated)
-    neon = Trainer(graph, model, micro_batch=8, lr=0.1, weight_decay=1e-3, lib=lib)
+    neon = Executor(graph, model, EngineOptions(8), lr=0.1, weight_decay=1e-3, lib=lib)
     lib.trainer = neon
-    here = Trainer(graph, model, micro_batch=8, lr=0.1, weight_decay=1e-3)
+    here = Executor(graph, model, EngineOptions(8), lr=0.1, weight_decay=1e-3)
     for _ in range(2):
         assert neon.step(x, y) == pytest.approx(here.step(x, y), rel=1e-4)
     expected = here.model().to_dense()

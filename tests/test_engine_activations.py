@@ -8,19 +8,22 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from builders import batch_of, random_model
+from builders import batch_of, masks_by_parameter, random_model
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedtiny.engine import Trainer, available, plan
+from fedtiny.devices.budget import engine_of
+from fedtiny.engine import EngineOptions, Executor, available, plan
 from fedtiny.engine.activations import pruned_layers
 from fedtiny.engine.layout import Layout, lanes_for
 from fedtiny.engine.library import EngineError, load
 from fedtiny.models import build
-from fedtiny.models.graph import BATCH_NORM_EPSILON, INPUT, Add, Conv, Graph, Linear, Node, Pool
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool
+from fedtiny.models.ops.conv import BATCH_NORM_EPSILON
 from fedtiny.models.sparse_model import SparseModel
-from fedtiny.training.choice import MaskedDense, Sparse, engine_for
+from fedtiny.training.masked.engine import MaskedDense
+from fedtiny.training.sparse.engine import Sparse
 from fedtiny.training.trainer import SgdConfig
 
 pytestmark = pytest.mark.skipif(not available(), reason="the engine is not compiled here")
@@ -90,7 +93,7 @@ class Pruned:
 
     def __init__(self, graph: Graph, model: SparseModel, density: float) -> None:
         self.graph, self.density = graph, density
-        layout = Layout(graph, model.masks, 1, activation_density=density)
+        layout = Layout(graph, model.masks, EngineOptions(1, activation_density=density))
         self.pruned = pruned_layers(layout)
         self.tensors = {
             name: torch.tensor(values, dtype=torch.float64, requires_grad="running" not in name)
@@ -147,14 +150,14 @@ class Pruned:
         return out, (saved - mean) / deviation * gamma + beta
 
 
-def assert_agrees(trainer: Trainer, oracle: Pruned, x, y, tolerance: float) -> None:
+def assert_agrees(trainer: Executor, oracle: Pruned, x, y, tolerance: float) -> None:
     """Loss and every gradient, errors relative to the largest entry."""
     loss, (expected_loss, expected) = trainer.backward(x, y), oracle.gradients(x, y)
     assert loss == pytest.approx(expected_loss, rel=tolerance)
-    masks, found = trainer.layout.masks, trainer.gradients()
+    masks, found = masks_by_parameter(trainer.model()), trainer.gradients()
     scale = max(np.abs(grad).max() for grad in expected.values())
     for name, grad in expected.items():
-        mask = masks.get(name.removesuffix(".weight"))
+        mask = masks.get(name)
         held = grad.reshape(-1) if mask is None else grad.reshape(-1)[mask.indices]
         np.testing.assert_allclose(found[name], held, rtol=0, atol=tolerance * scale, err_msg=name)
 
@@ -167,8 +170,8 @@ def test_gradients_are_those_of_autograd_with_pruned_copies(name, density, lib64
     graph = build(name, shape, classes)
     model = random_model(graph, 0.4)
     x, y = batch_of(graph, samples)
-    trainer = Trainer(
-        graph, model, micro_batch=samples, lib=lib64, activation_density=density, threads=2
+    trainer = Executor(
+        graph, model, EngineOptions(samples, activation_density=density, threads=2), lib=lib64
     )
     assert_agrees(trainer, Pruned(graph, model, density), x, y, 1e-9)
 
@@ -212,10 +215,13 @@ def test_any_layer_agrees_at_any_density(lib64, graph, density, samples, choice)
     model = random_model(graph, 0.5)
     x, y = batch_of(graph, samples)
     sets = lib64.instruction_sets
-    trainer = Trainer(
-        graph, model, micro_batch=samples, lib=lib64, activation_density=density,
+    trainer = Executor(
+        graph,
+        model,
+        EngineOptions(samples, activation_density=density),
+        lib=lib64,
         instruction_set=sets[choice % len(sets)],
-    )  # fmt: skip
+    )
     assert_agrees(trainer, Pruned(graph, model, density), x, y, 1e-9)
 
 
@@ -223,9 +229,9 @@ def test_copies_that_keep_everything_change_nothing(lib64):
     graph = build("resnet8", (1, 11, 13), 10)
     model = random_model(graph, 0.1)
     x, y = batch_of(graph, 21)
-    trainer = Trainer(graph, model, micro_batch=21, lib=lib64, activation_density=0.9999)
+    trainer = Executor(graph, model, EngineOptions(21, activation_density=0.9999), lib=lib64)
     assert pruned_layers(trainer.layout)
-    whole = Trainer(graph, model, micro_batch=21, lib=lib64)
+    whole = Executor(graph, model, EngineOptions(21), lib=lib64)
     assert trainer.backward(x, y) == whole.backward(x, y)
     for name, expected in whole.gradients().items():
         np.testing.assert_allclose(trainer.gradients()[name], expected, rtol=1e-9, atol=1e-12)
@@ -238,8 +244,8 @@ def test_float32_kernels_prune_alike(samples):
     x, y = batch_of(graph, samples)
     exact = Pruned(graph, model, 0.5).gradients(x, y)[1]["stem.weight"].reshape(-1)
     for name in load().instruction_sets:
-        trainer = Trainer(
-            graph, model, micro_batch=samples, activation_density=0.5, instruction_set=name
+        trainer = Executor(
+            graph, model, EngineOptions(samples, activation_density=0.5), instruction_set=name
         )
         trainer.backward(x, y)
         error = np.linalg.norm(trainer.gradients()["stem.weight"] - exact) / np.linalg.norm(exact)
@@ -250,7 +256,7 @@ def test_growth_sees_the_same_pruned_copies(lib64):
     graph = build("resnet8", (1, 9, 9), 4)
     model = random_model(graph, 0.2)
     x, y = batch_of(graph, 12)
-    trainer = Trainer(graph, model, micro_batch=12, lib=lib64, activation_density=0.3)
+    trainer = Executor(graph, model, EngineOptions(12, activation_density=0.3), lib=lib64)
     found = trainer.growth(x, y, {"stage2.conv1": 40, "stage3.shortcut": 7})
     expected = Pruned(graph, model, 0.3).gradients(x, y)[1]
     for name, (indices, values) in found.items():
@@ -263,19 +269,20 @@ def test_growth_sees_the_same_pruned_copies(lib64):
 def test_what_a_max_pool_reads_is_kept_whole():
     graph = build("vgg11", (3, 32, 32), 10)
     masks = random_model(graph, 0.1).masks
-    pruned = pruned_layers(Layout(graph, masks, 4, activation_density=0.5))
+    pruned = pruned_layers(Layout(graph, masks, EngineOptions(4, activation_density=0.5)))
     pooled = {n.input for n in graph.nodes if isinstance(n, Pool) and n.kind == "max"}
     assert pooled
     assert not pooled & set(pruned)
     assert {conv.name for conv in graph.batch_norms} == pooled | set(pruned)
-    assert pruned_layers(Layout(graph, masks, 4)) == ()
+    assert pruned_layers(Layout(graph, masks, EngineOptions(4))) == ()
 
 
 def test_pruning_saves_memory_and_the_ledger_knows_how_much():
     graph = build("resnet8", (1, 28, 28), 10)
     model = random_model(graph, 0.05)
     x, y = batch_of(graph, 64)
-    whole, half = (plan(graph, model.masks, 64, activation_density=d) for d in (1.0, 0.5))
+    whole = plan(graph, model.masks, EngineOptions(64))
+    half = plan(graph, model.masks, EngineOptions(64, activation_density=0.5))
     assert half.arena_bytes < 0.82 * whole.arena_bytes
     engine = Sparse(0.5)
     [(step, predicted)] = engine.steps(graph, model.masks, 64, 64, {})
@@ -287,13 +294,13 @@ def test_only_fedmef_prunes_and_only_in_the_sparse_engine(tiny_config):
     assert tiny_config("pruning.method=fedtiny").method.saved_density == 1
     assert tiny_config("pruning.method=fedmef").method.saved_density == 0.5
     with pytest.raises(Exception, match="needs the sparse engine"):
-        engine_for(tiny_config("pruning.method=fedmef", "training.engine=torch"))
+        engine_of(tiny_config("pruning.method=fedmef", "training.engine=torch"))
     whole = ("pruning.method=fedmef", "training.engine=torch", "pruning.activation_density=1")
-    assert isinstance(engine_for(tiny_config(*whole)), MaskedDense)
+    assert isinstance(engine_of(tiny_config(*whole)), MaskedDense)
 
 
 def test_recomputing_excludes_pruning():
     graph = build("smartwatch_cnn", (6, 1, 50), 7)
     masks = random_model(graph, 0.1).masks
     with pytest.raises(EngineError, match="leave recompute empty"):
-        plan(graph, masks, 8, recompute=frozenset({"conv1"}), activation_density=0.5)
+        plan(graph, masks, EngineOptions(8, recompute=("conv1",), activation_density=0.5))

@@ -21,7 +21,7 @@ SANITIZED = """
 import sys
 from pathlib import Path
 import numpy as np
-from fedtiny.engine import Trainer
+from fedtiny.engine import EngineOptions, Executor
 from fedtiny.engine.library import load
 from fedtiny.models import build
 from fedtiny.models.sparse_model import from_state
@@ -32,14 +32,15 @@ cases = (("resnet8", (1, 11, 9), 11, 2, NEVER), ("resnet8", (1, 11, 9), 11, 2, 0
          ("ds_cnn", (1, 49, 10), 3, 1, 0), ("vgg11", (2, 32, 32), 2, 1, NEVER))
 for name, shape, samples, threads, crossover in cases:
     graph = build(name, shape, 4)
-    state = {n: rng.random(s, np.float32) for n, s in [*graph.parameters(), *graph.statistics()]}
+    state = {r.name: rng.random(r.shape, np.float32) for r in graph.parameter_table}
     masks = {l.name: Mask(l.weight_shape, np.flatnonzero(
         rng.random(l.weight_shape) < 0.1).astype(np.int32)) for l in graph.prunable_layers}
     x, y = rng.random((samples, *shape), np.float32), rng.integers(4, size=samples)
     for instruction_set in lib.instruction_sets:
-        trainer = Trainer(graph, from_state(graph, state, masks), micro_batch=samples, lib=lib,
-                          threads=threads, instruction_set=instruction_set, tile_bytes=4096,
-                          crossover=crossover)
+        trainer = Executor(
+            graph, from_state(graph, state, masks),
+            EngineOptions(samples, threads, tile_bytes=4096, crossover=crossover),
+            lib=lib, instruction_set=instruction_set)
         trainer.step(x, y)
         trainer.evaluate(x, y)
         trainer.ranges(x)

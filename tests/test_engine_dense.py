@@ -9,13 +9,14 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from fedtiny.bench.workload import SIZES
-from fedtiny.engine import Trainer, available, layout
-from fedtiny.engine.layout import CROSSOVER_DENSITY, Layout
+from fedtiny.engine import EngineOptions, Executor, available, layout
+from fedtiny.engine.layout import Layout
 from fedtiny.engine.library import load
+from fedtiny.engine.options import CROSSOVER_DENSITY
 from fedtiny.engine.plan import Plan, plan
 from fedtiny.models import build
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Node, Pool
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Activation, Conv, Linear, Node, Pool
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.seeding import rng
 from fedtiny.sparse.tensor import Mask
@@ -59,26 +60,34 @@ def graphs(draw: st.DrawFn) -> Graph:
 
 
 def train(
-    graph: Graph, model: SparseModel, crossover: float, samples: int, **options: object
-) -> Trainer:
+    graph: Graph,
+    model: SparseModel,
+    crossover: float,
+    samples: int,
+    instruction_set: str,
+    **options: object,
+) -> Executor:
     """Two steps and an evaluation on ``samples`` samples in micro-batches of at most 16."""
     x, y = batch_of(graph, samples)
-    trainer = Trainer(
-        graph, model, micro_batch=min(samples, 16), crossover=crossover, weight_decay=1e-3,
-        **options,
-    )  # fmt: skip
+    trainer = Executor(
+        graph,
+        model,
+        EngineOptions(min(samples, 16), crossover=crossover, **options),
+        weight_decay=1e-3,
+        instruction_set=instruction_set,
+    )
     for _ in range(2):
         trainer.step(x, y)
     trainer.results = (trainer.evaluate(x, y), trainer.logits(x).tobytes())
     return trainer
 
 
-def assert_same_bytes(trainer: Trainer, other: Trainer) -> None:
+def assert_same_bytes(trainer: Executor, other: Executor) -> None:
     assert trainer.results == other.results
     for name in ("values", "grads", "momentum"):
         one, two = (t.state.arrays[name] for t in (trainer, other))
         assert one.tobytes() == two.tobytes(), name
-    for name, _ in trainer.layout.graph.statistics():
+    for name in [row.name for row in trainer.layout.graph.statistics]:
         assert trainer.state.arrays[name].tobytes() == other.state.arrays[name].tobytes(), name
 
 
@@ -122,7 +131,7 @@ def test_models_train_the_same_bytes(name, density):
     graph = build(name, shape, 5)
     model = model_of(graph, density)
     for instruction_set in load().instruction_sets:
-        pair = [train(graph, model, c, 21, instruction_set=instruction_set) for c in (0.0, NEVER)]
+        pair = [train(graph, model, c, 21, instruction_set) for c in (0.0, NEVER)]
         assert_same_bytes(*pair)
 
 
@@ -132,7 +141,7 @@ def test_growth_finds_the_same_weights():
     model = model_of(graph, 0.7)
     x = rng(0, "x").standard_normal((12, *graph.input_shape)).astype(np.float32)
     quotas = {"stage2.conv1": 40, "stage3.shortcut": 7}
-    trainers = [Trainer(graph, model, micro_batch=8, crossover=c) for c in (0.0, NEVER)]
+    trainers = [Executor(graph, model, EngineOptions(8, crossover=c)) for c in (0.0, NEVER)]
     grown = [trainer.growth(x, np.arange(12) % 4, quotas) for trainer in trainers]
     for name in quotas:
         for one, two in zip(grown[0][name], grown[1][name], strict=True):
@@ -144,13 +153,13 @@ def test_the_plan_chooses_by_layer():
     masks = masks_of(graph, 0.1)
     full = graph.prunable_layers[1]
     masks[full.name] = Mask.full(full.weight_shape)
-    chosen = plan(graph, masks, 8).layout
+    chosen = plan(graph, masks, EngineOptions(8)).layout
     assert chosen.dense == {"stem", full.name, "classifier"}
 
 
 def test_a_full_layer_holds_no_index_per_weight():
     graph = build("resnet18", (3, 32, 32), 10)
-    lines = plan(graph, full_masks(graph), 8).lines
+    lines = plan(graph, full_masks(graph), EngineOptions(8)).lines
     assert lines["indices"] < 0.02 * lines["weights"]
 
 
@@ -160,7 +169,7 @@ def test_dense_kernels_take_no_more_memory(name, density):
     shape, classes = SIZES[name]
     graph = build(name, shape, classes)
     masks = masks_of(graph, density)
-    dense = Plan(Layout(graph, masks, 16))
-    sparse = Plan(Layout(graph, masks, 16, crossover=NEVER))
+    dense = Plan(Layout(graph, masks, EngineOptions(16)))
+    sparse = Plan(Layout(graph, masks, EngineOptions(16, crossover=NEVER)))
     assert dense.layout.dense
     assert dense.arena_bytes <= sparse.arena_bytes

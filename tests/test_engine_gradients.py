@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from builders import batch_of, random_model
+from builders import batch_of, masks_by_parameter, random_model
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from fedtiny.engine import Trainer, available
+from fedtiny.engine import EngineOptions, Executor, available
 from fedtiny.engine.library import load
 from fedtiny.models import build
-from fedtiny.models.graph import BATCH_NORM_EPSILON, INPUT, Add, Conv, Graph, Linear, Node, Pool
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool
+from fedtiny.models.ops.conv import BATCH_NORM_EPSILON
 from fedtiny.models.sparse_model import SparseModel
 
 torch.set_num_threads(1)
@@ -77,18 +78,18 @@ class Oracle:
         return loss.item(), found
 
 
-def assert_agrees(trainer: Trainer, oracle: Oracle, x, y, tolerance: float) -> None:
+def assert_agrees(trainer: Executor, oracle: Oracle, x, y, tolerance: float) -> None:
     """Loss, every gradient and every running statistic, errors relative to the largest entry."""
     loss = trainer.backward(x, y)
     expected_loss, expected = oracle.gradients(x, y)
     assert loss == pytest.approx(expected_loss, rel=tolerance)
-    masks, found = oracle.model.masks, trainer.gradients()
+    masks, found = masks_by_parameter(oracle.model), trainer.gradients()
     scale = max(np.abs(grad).max() for grad in expected.values())
     for name, grad in expected.items():
-        mask = masks.get(name.removesuffix(".weight"))
+        mask = masks.get(name)
         held = grad.reshape(-1) if mask is None else grad.reshape(-1)[mask.indices]
         np.testing.assert_allclose(found[name], held, rtol=0, atol=tolerance * scale, err_msg=name)
-    for name, _ in oracle.graph.statistics():
+    for name in [row.name for row in oracle.graph.statistics]:
         statistic = trainer.state.arrays[name]
         expected_statistic = oracle.tensors[name].numpy()
         np.testing.assert_allclose(statistic, expected_statistic, rtol=tolerance, atol=tolerance)
@@ -110,7 +111,7 @@ def test_every_model_matches_autograd_in_float64(name, lib64):
     graph = build(name, shape, classes)
     model = random_model(graph, 0.1)
     x, y = batch_of(graph, samples)
-    trainer = Trainer(graph, model, micro_batch=samples, lib=lib64)
+    trainer = Executor(graph, model, EngineOptions(samples), lib=lib64)
     assert_agrees(trainer, Oracle(graph, model), x, y, 1e-10)
 
 
@@ -121,7 +122,7 @@ def test_every_model_matches_autograd_in_float32(name):
     model = random_model(graph, 0.1)
     x, y = batch_of(graph, samples)
     for instruction_set in load().instruction_sets:
-        trainer = Trainer(graph, model, micro_batch=samples, instruction_set=instruction_set)
+        trainer = Executor(graph, model, EngineOptions(samples), instruction_set=instruction_set)
         assert_agrees(trainer, Oracle(graph, model), x, y, 1e-4)
 
 
@@ -141,7 +142,7 @@ def test_float32_gradients_hold_at_high_density_where_no_relu_flips(name):
             if parameter.endswith("bn.bias"):
                 values[...] = 8
         x, y = batch_of(graph, samples, seed)
-        trainer = Trainer(graph, model, micro_batch=samples)
+        trainer = Executor(graph, model, EngineOptions(samples))
         assert_agrees(trainer, Oracle(graph, model), x, y, 1e-4)
 
 
@@ -206,11 +207,17 @@ def test_any_layer_matches_autograd(lib64, graph, density, samples, recompute, c
     model = random_model(graph, density)
     x, y = batch_of(graph, samples)
     sets = lib64.instruction_sets
-    trainer = Trainer(
-        graph, model, micro_batch=samples, lib=lib64, tile_bytes=tile_bytes,
-        recompute=[layer.name for layer in graph.layers] if recompute else (),
+    trainer = Executor(
+        graph,
+        model,
+        EngineOptions(
+            samples,
+            tile_bytes=tile_bytes,
+            recompute=tuple(layer.name for layer in graph.layers) if recompute else (),
+        ),
+        lib=lib64,
         instruction_set=sets[choice % len(sets)],
-    )  # fmt: skip
+    )
     assert_agrees(trainer, Oracle(graph, model), x, y, 1e-10)
 
 
@@ -242,8 +249,8 @@ def test_tangled_residual_sums_match_autograd(lib64, depth, recompute):
     graph = residual_tangle(depth)
     model = random_model(graph, 0.4)
     x, y = batch_of(graph, 6)
-    dropped = [layer.name for layer in graph.layers] if recompute else []
-    trainer = Trainer(graph, model, micro_batch=6, lib=lib64, recompute=dropped)
+    dropped = tuple(layer.name for layer in graph.layers) if recompute else ()
+    trainer = Executor(graph, model, EngineOptions(6, recompute=dropped), lib=lib64)
     assert_agrees(trainer, Oracle(graph, model), x, y, 1e-10)
 
 
@@ -251,7 +258,7 @@ def test_accumulated_micro_batches_match_their_mean(lib64):
     graph = build("smartwatch_cnn", (3, 1, 24), 5)
     model = random_model(graph, 0.3)
     x, y = batch_of(graph, 11)
-    trainer = Trainer(graph, model, micro_batch=4, lib=lib64)
+    trainer = Executor(graph, model, EngineOptions(4), lib=lib64)
     loss, found = trainer.backward(x, y), trainer.gradients()
     oracle, weights = Oracle(graph, model), {}
     total = 0.0
@@ -273,7 +280,7 @@ def test_growth_finds_the_largest_absent_gradients(lib64, micro_batch):
     graph = build("resnet8", (1, 9, 9), 4)
     model = random_model(graph, 0.2)
     x, y = batch_of(graph, 12)
-    trainer = Trainer(graph, model, micro_batch=micro_batch, lib=lib64)
+    trainer = Executor(graph, model, EngineOptions(micro_batch), lib=lib64)
     quotas = {"stage2.conv1": 40, "stage3.shortcut": 7, "stage1.conv2": 10**6}
     before = trainer.model()
     found = trainer.growth(x, y, quotas)
@@ -299,7 +306,7 @@ def test_steps_follow_sgd_of_the_masked_dense_network(lib64):
     graph = build("resnet8", (1, 12, 12), 5)
     model = random_model(graph, 0.15)
     settings_ = {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3}
-    trainer = Trainer(graph, model, micro_batch=16, lib=lib64, **settings_)
+    trainer = Executor(graph, model, EngineOptions(16), lib=lib64, **settings_)
     oracle = Oracle(graph, model)
     trained = {n: t for n, t in oracle.tensors.items() if t.requires_grad}
     optimizer = torch.optim.SGD(trained.values(), **settings_)
@@ -314,6 +321,6 @@ def test_steps_follow_sgd_of_the_masked_dense_network(lib64):
         assert trainer.step(x, y) == pytest.approx(loss.item(), rel=1e-8)
     for name, tensor in trained.items():
         expected = tensor.detach().numpy().reshape(-1)
-        mask = model.masks.get(name.removesuffix(".weight"))
+        mask = masks_by_parameter(model).get(name)
         held = expected if mask is None else expected[mask.indices]
         np.testing.assert_allclose(trainer.state.parameters[name], held, atol=1e-8, err_msg=name)

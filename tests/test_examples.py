@@ -12,7 +12,7 @@ from fedtiny.config import RunConfig, parse
 from fedtiny.devices.catalog import catalog
 from fedtiny.errors import FedTinyError
 from fedtiny.methods import METHODS, register
-from fedtiny.models.graph import Add
+from fedtiny.models.ops import Add
 from fedtiny.runs.events import Adjusted, Evaluated, Exchanged
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel

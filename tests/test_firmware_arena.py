@@ -1,56 +1,23 @@
-"""The arena: buffers alive together never overlap, and additions run in place where they may."""
+"""The arena of an integer model: additions run in place where they may, scratch lives a step."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
-from fedtiny.firmware.arena import ALIGNMENT, Buffer, place, plan_arena, scratch_name
-from fedtiny.quant.integer_model import Activation, IntegerAdd, IntegerGraph, IntegerPool
-
-STEPS = 8
-
-
-@st.composite
-def buffers(draw):
-    count = draw(st.integers(1, 12))
-    made = []
-    for i in range(count):
-        first = draw(st.integers(0, STEPS))
-        last = draw(st.integers(first, STEPS))
-        made.append(Buffer(f"b{i}", draw(st.integers(1, 100)), first, last))
-    return made
-
-
-@given(buffers())
-def test_buffers_alive_together_do_not_overlap(made):
-    offsets, total = place(made)
-    for i, a in enumerate(made):
-        assert offsets[a.name] % ALIGNMENT == 0
-        assert offsets[a.name] + a.nbytes <= total
-        for b in made[i + 1 :]:
-            if a.first <= b.last and b.first <= a.last:
-                apart = (
-                    offsets[a.name] + a.nbytes <= offsets[b.name]
-                    or offsets[b.name] + b.nbytes <= offsets[a.name]
-                )
-                assert apart, (a, b)
-
-
-@given(buffers())
-def test_arena_lies_between_the_peak_and_the_sum(made):
-    _, total = place(made)
-    rounded = {b.name: -(-b.nbytes // ALIGNMENT) * ALIGNMENT for b in made}
-    peak = max(
-        sum(rounded[b.name] for b in made if b.first <= step <= b.last) for step in range(STEPS + 1)
-    )
-    assert peak <= total <= sum(rounded.values())
+from fedtiny.bench.synthetic import integer_model
+from fedtiny.firmware.arena import plan_arena, scratch_name
+from fedtiny.firmware.lower import lower
+from fedtiny.models import build
+from fedtiny.quant.integer_model import IntegerGraph
+from fedtiny.quant.ops.add import IntegerAdd
+from fedtiny.quant.ops.pool import IntegerPool
+from fedtiny.quant.tensors import Int8Tensor
 
 
 def residual(names):
     """input -> a -> b, then sums as named: each (name, left, right)."""
     nodes = [pool("a", "input"), pool("b", "a")]
     nodes += [IntegerAdd(name, left, right, 1, 1, (-128, 127)) for name, left, right in names]
-    tensors = {name: Activation((4, 2, 2), 1.0, 0) for name in ("input", *(n.name for n in nodes))}
-    return IntegerGraph("r", None, tensors, tuple(nodes))
+    tensors = {name: Int8Tensor((4, 2, 2), 1.0, 0) for name in ("input", *(n.name for n in nodes))}
+    return IntegerGraph("r", None, tensors, tuple(nodes), nodes[-1].name)
 
 
 def pool(name, source):
@@ -76,3 +43,13 @@ def test_scratch_lives_for_one_step():
     assert arena.live_bytes == (16 + 16 + 40, 16 + 16 + 8, 32)
     assert arena.nbytes == max(arena.live_bytes)
     assert scratch_name("sum") not in arena.offsets
+
+
+SEPARABLE = {"ds_cnn": (1, 49, 10), "mobilenet_v1": (3, 96, 96)}
+
+
+@pytest.mark.parametrize("name", SEPARABLE)
+def test_nothing_is_wasted_on_chains_of_separable_convolutions(name):
+    """By size or by time alone 7 to 12 % were: the longest-lived buffers must go first."""
+    arena = lower(integer_model(build(name, SEPARABLE[name], 4), 0.1)).arena
+    assert arena.nbytes == max(arena.live_bytes)

@@ -8,7 +8,8 @@ from builders import batch_of, sparse_model
 from fedtiny.doctor.boards import layer_nnz
 from fedtiny.memory.ledger import LedgerLine
 from fedtiny.models import build
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Conv, Linear, Pool
 from fedtiny.training.masked.memory import predict
 
 torch = pytest.importorskip("torch", reason="needs the [train] extra")
@@ -46,8 +47,8 @@ def test_prediction_is_within_ten_percent(graph, batch, micro_batch, density):
 
 
 def test_lines_that_need_no_model_of_the_allocator():
-    parameters = sum(prod(shape) for _, shape in WATCH.parameters())
-    statistics = sum(prod(shape) for _, shape in WATCH.statistics())
+    parameters = sum(prod(row.shape) for row in WATCH.parameters)
+    statistics = sum(prod(row.shape) for row in WATCH.statistics)
     prunable = sum(prod(layer.weight_shape) for layer in WATCH.prunable_layers)
     nnz = layer_nnz(WATCH, 0.05)
     lines = predict(WATCH, 64, 8, nnz, top_k=100).lines
@@ -106,7 +107,7 @@ def test_convolution_by_hand():
 
 def test_accumulation_keeps_all_gradients_from_the_start():
     graph = two_convolutions(stride=1)
-    parameters = 4 * sum(prod(shape) for _, shape in graph.parameters())
+    parameters = 4 * sum(prod(row.shape) for row in graph.parameters)
     assert predict(graph, 32, 16).lines[LedgerLine.GRADIENTS] == parameters
 
 

@@ -8,9 +8,9 @@ from torch import nn
 from fedtiny.errors import FedTinyError
 from fedtiny.models import build, register
 from fedtiny.models.cost import forward_macs, layer_costs, parameter_count, training_flops
-from fedtiny.models.graph import INPUT, Add, Conv, Graph, GraphError, Linear, Pool
+from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.ops import INPUT, Activation, Add, Conv, GraphError, Linear, Pool
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.models.zoo.resnet8 import resnet8
 from fedtiny.models.zoo.smartwatch_cnn import smartwatch_cnn

@@ -19,14 +19,17 @@ from fedtiny.data.shares import client_file
 from fedtiny.data.simulated import deal_into
 from fedtiny.devices.budget import largest_request, memory_plan, nominal_masks
 from fedtiny.devices.planner import BudgetError
-from fedtiny.engine import available, plan, unavailable_reason
+from fedtiny.engine import EngineOptions, available, plan, unavailable_reason
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.memory.step import StepPlan
+from fedtiny.methods.device import DeviceHalf
 from fedtiny.models import build
-from fedtiny.models.graph import Conv, Graph
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import Conv
 from fedtiny.models.sparse_model import SparseModel, from_state
-from fedtiny.training.choice import MaskedDense, Sparse
 from fedtiny.training.local import LocalUpdate, train_locally
+from fedtiny.training.masked.engine import MaskedDense
+from fedtiny.training.sparse.engine import Sparse
 from fedtiny.training.sparse.recompute import recomputing_plans
 from fedtiny.training.trainer import SgdConfig, Trainer
 from fedtiny.wire.packet import Packet
@@ -55,12 +58,13 @@ def task_result(name: str, micro_batch: int, recompute: tuple[str, ...]) -> Loca
     return train_locally(
         start, sparse_model(graph), x, y,
         epochs=2, batch_size=8, generator=np.random.default_rng(2), quotas=quotas,
+        adjustment=DeviceHalf(),
     )  # fmt: skip
 
 
 def flat(update: LocalUpdate) -> dict[str, bytes]:
     arrays = {name: value.tobytes() for name, value in update.model.to_dense().items()}
-    for name, (indices, values) in update.growth.items():
+    for name, (indices, values) in update.found.items():
         arrays[f"{name} growth"] = indices.tobytes() + values.tobytes()
     return arrays | {"loss": np.float64(update.loss).tobytes()}
 
@@ -84,14 +88,15 @@ def test_each_plan_needs_less_than_the_one_before_and_is_what_would_be_compiled(
     graph = build("resnet18", (3, 32, 32), 10)
     quotas = {"stage4.2.conv2": 450} if quotas else {}
     masks = sparse_model(graph, 0.05).masks
-    plans = list(recomputing_plans(graph, masks, 4, quotas=quotas))
+    plans = list(recomputing_plans(graph, masks, EngineOptions(4), quotas))
     sizes = [one.arena_bytes for one in plans]
     assert len(sizes) > 3
     assert sizes == sorted(set(sizes), reverse=True)
     for one, fewer in zip(plans[1:], plans, strict=False):
-        dropped = one.layout.recompute
-        assert fewer.layout.recompute < dropped
-        assert plan(graph, masks, 4, recompute=dropped, quotas=quotas).lines == one.lines
+        dropped = one.layout.options.recompute
+        assert set(fewer.layout.options.recompute) < set(dropped)
+        again = plan(graph, masks, EngineOptions(4, recompute=dropped), quotas)
+        assert again.lines == one.lines
     assert (plans[-1].growth is not None) == bool(quotas)
 
 
@@ -169,8 +174,7 @@ def test_what_the_demo_trains_on_an_stm32h743_fits_its_memory_banks(
     workspace = plan(
         WATCH,
         nominal_masks(config, WATCH),
-        entry.step.micro_batch,
-        recompute=frozenset(entry.step.recompute),
+        EngineOptions(entry.step.micro_batch, recompute=entry.step.recompute),
         quotas=largest_request(config, WATCH),
     ).workspace_bytes
     assert workspace <= 512 * 1024
@@ -199,9 +203,11 @@ def test_a_device_that_recomputes_answers_with_the_same_bytes(
     ledgers: list[LedgerEntry] = []
     for size in (2 * budget, budget):
         devices = config.devices.model_copy(update={"budget_bytes": {0: size}})
-        device = Device(config.model_copy(update={"devices": devices}), 0, share, "pi_4")
+        device = Device(
+            config.model_copy(update={"devices": devices}), 0, share, "pi_4", WATCH.to_json()
+        )
         answer = handlers.train(device, task)
-        ledger = TrainResult.read(WATCH, 0, model.masks, quotas, answer).ledger
+        ledger = TrainResult.read(WATCH, 0, model.masks, answer).ledger
         assert ledger is not None
         answers.append(answer)
         ledgers.append(ledger)

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from fedtiny.aggregation.sparse import keep_largest, sparse_mean
 from fedtiny.config import RunConfig, parse
 from fedtiny.devices.budget import memory_plan
-from fedtiny.engine import available
+from fedtiny.engine import EngineOptions, available
 from fedtiny.errors import FedTinyError
 from fedtiny.methods.feddst import Regrow
 from fedtiny.methods.prunefl import Squares
 from fedtiny.models import build
 from fedtiny.models.narrow import narrow, value_bytes
+from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.pruning.extrusion import Extrusion, lowest
@@ -49,7 +50,7 @@ Make = Callable[[SparseModel, SgdConfig | None], Trainer]
 ENGINES: list[object] = [
     pytest.param(lambda model, sgd: TorchTrainer(GRAPH, model, sgd, 12), id="torch"),
     pytest.param(
-        lambda model, sgd: EngineTrainer(GRAPH, model, sgd, 12),
+        lambda model, sgd: EngineTrainer(GRAPH, model, sgd, EngineOptions(12)),
         id="sparse",
         marks=pytest.mark.skipif(not available(), reason="engine not compiled"),
     ),
@@ -76,7 +77,11 @@ def penalized_by_autograd(model: SparseModel, sgd: SgdConfig, steps: int) -> dic
     x, y = batch_of(GRAPH, 12)
     module = GraphModule(GRAPH)
     module.load(model.to_dense())
-    parameters = {name: module.tensor(name) for name, _ in GRAPH.parameters()}
+    parameters = {row.name: module.tensor(row.name) for row in GRAPH.parameters}
+    masks = {
+        ParameterKind.WEIGHT.of(name): torch.from_numpy(mask.to_bool())
+        for name, mask in model.masks.items()
+    }
     start = {name: value.detach().clone() for name, value in parameters.items()}
     for step in range(steps):
         loss = torch.nn.functional.cross_entropy(module(torch.from_numpy(x)), torch.from_numpy(y))
@@ -94,8 +99,7 @@ def penalized_by_autograd(model: SparseModel, sgd: SgdConfig, steps: int) -> dic
         loss.backward()
         with torch.no_grad():
             for name, value in parameters.items():
-                layer = name.removesuffix(".weight")
-                held = torch.from_numpy(model.masks[layer].to_bool()) if layer in model.masks else 1
+                held = masks.get(name, 1)
                 value -= rate * value.grad * held
     return module.state()
 
@@ -124,9 +128,10 @@ def test_penalties_are_those_of_the_loss_written_out(make: Make, kind: str) -> N
 @pytest.mark.skipif(not available(), reason="engine not compiled")
 def test_fedprox_memory_is_planned_as_it_is_held() -> None:
     model, (x, y) = sparse_model(GRAPH, 0.3), batch_of(GRAPH, 12)
-    held = model.nnz + sum(model.dense[n].size for n, _ in GRAPH.parameters() if n in model.dense)
+    trained = [row.name for row in GRAPH.parameters]
+    held = model.nnz + sum(model.dense[n].size for n in trained if n in model.dense)
     plain, proximal = (
-        measure_training_step(GRAPH, model, SgdConfig(0.1, proximal_mu=mu), x, y, 12)
+        measure_training_step(GRAPH, model, SgdConfig(0.1, proximal_mu=mu), x, y, EngineOptions(12))
         for mu in (0.0, 1.0)
     )
     assert proximal - plain == 4 * held

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedtiny.methods.device import DeviceHalf
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Conv, Linear, Pool
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.seeding import rng
 from fedtiny.training.local import train_locally
@@ -45,14 +46,14 @@ def test_masked_step_equals_pytorch_pruning_reparametrisation() -> None:
     module = GraphModule(GRAPH)
     module.load(model.to_dense())
     masks = {f"{n}.weight": torch.from_numpy(m.to_bool()) for n, m in model.masks.items()}
-    momentum = {name: torch.zeros(shape) for name, shape in GRAPH.parameters()}
+    momentum = {row.name: torch.zeros(row.shape) for row in GRAPH.parameters}
     for _ in range(4):
         trainer.step(x, y)
         module.zero_grad()
         loss = torch.nn.functional.cross_entropy(module(torch.from_numpy(x)), torch.from_numpy(y))
         loss.backward()
         with torch.no_grad():
-            for name, _ in GRAPH.parameters():
+            for name in momentum:
                 parameter = module.tensor(name)
                 momentum[name] = 0.9 * momentum[name] + parameter.grad * masks.get(name, 1)
                 parameter -= 0.1 * momentum[name]

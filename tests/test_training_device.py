@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from fedtiny.bench.workload import workload
-from fedtiny.config import parse
 from fedtiny.errors import FedTinyError
-from fedtiny.settings import ConfigError
-from fedtiny.training.choice import MaskedDense, Sparse, engine_for
+from fedtiny.training.choice import engine_for
+from fedtiny.training.config import TrainingConfig
+from fedtiny.training.masked.engine import MaskedDense
 from fedtiny.training.masked.trainer import TorchTrainer
+from fedtiny.training.sparse.engine import Sparse
 from fedtiny.training.trainer import SgdConfig
 
 WORK = workload("resnet8", 0.1, batch=6, micro_batch=3)
@@ -21,7 +22,7 @@ X, Y = WORK.x[:6], WORK.y[:6]
 
 
 def engine(**training):
-    return engine_for(parse({"training": training}))
+    return engine_for(TrainingConfig(**training), density=0.05)
 
 
 def test_auto_is_the_cpu_without_cuda(monkeypatch):
@@ -53,7 +54,7 @@ def test_cuda_where_it_is_seen(monkeypatch):
 
 
 def test_the_sparse_engine_has_no_cuda():
-    with pytest.raises(ConfigError, match="'sparse' computes on the CPU"):
+    with pytest.raises(ValueError, match="'sparse' computes on the CPU"):
         engine(engine="sparse", device="cuda")
 
 

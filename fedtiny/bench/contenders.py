@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fedtiny.bench.workload import Workload
+from fedtiny.engine import EngineOptions
 from fedtiny.sparse.tensor import Floats
 from fedtiny.training.sparse import meter as engine_meter
 from fedtiny.training.sparse.trainer import EngineTrainer
@@ -35,7 +36,7 @@ class Contender:
     flops: int
 
 
-def contenders(work: Workload, recompute: frozenset[str] | None = None) -> dict[str, Contender]:
+def contenders(work: Workload, recompute: tuple[str, ...] | None = None) -> dict[str, Contender]:
     """``dense``, ``masked`` and ``sparse``; ``sparse_recompute`` if layers are given for it."""
     found = {"dense": _dense(work), "masked": _masked(work), "sparse": _sparse(work)}
     if recompute is not None:
@@ -88,16 +89,14 @@ def _masked(work: Workload) -> Contender:
     return Contender(make, measure, work.flops())
 
 
-def _sparse(work: Workload, recompute: frozenset[str] = frozenset()) -> Contender:
+def _sparse(work: Workload, recompute: tuple[str, ...] = ()) -> Contender:
+    options = EngineOptions(work.micro_batch, work.threads, recompute)
+
     def make() -> EngineTrainer:
-        return EngineTrainer(
-            work.graph, work.sparse, work.sgd, work.micro_batch, work.threads, recompute
-        )
+        return EngineTrainer(work.graph, work.sparse, work.sgd, options)
 
     def measure() -> int:
         x, y = work.x[: work.batch], work.y[: work.batch]
-        return engine_meter.measure_training_step(
-            work.graph, work.sparse, work.sgd, x, y, work.micro_batch, work.threads, recompute
-        )
+        return engine_meter.measure_training_step(work.graph, work.sparse, work.sgd, x, y, options)
 
     return Contender(make, measure, work.flops(work.nnz))

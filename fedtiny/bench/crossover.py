@@ -13,13 +13,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from fedtiny.engine import Trainer, available, unavailable_reason
+from fedtiny.engine import EngineOptions, Executor, available, unavailable_reason
 from fedtiny.engine.abi import Kind
-from fedtiny.engine.layout import CROSSOVER_DENSITY
+from fedtiny.engine.options import CROSSOVER_DENSITY
 from fedtiny.engine.plan import Which
 from fedtiny.errors import FedTinyError
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool, Shape
+from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
+from fedtiny.models.ops import INPUT, Conv, Linear, Pool, Shape
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.seeding import rng
 from fedtiny.sparse.tensor import Floats, Mask
@@ -175,22 +176,24 @@ def _measure(case: Case, density: float, repeats: int) -> Row:
     graph, model = case.graph(), case.model(density)
     x = rng(0, "crossover x").standard_normal((case.batch, *case.input_shape)).astype(np.float32)
     y = np.zeros(case.batch, np.int64)
-    trainers = [Trainer(graph, model, micro_batch=case.batch, crossover=c) for c in (_NEVER, 0)]
+    executors = [
+        Executor(graph, model, EngineOptions(case.batch, crossover=c)) for c in (_NEVER, 0)
+    ]
     fastest = [(np.inf, np.inf), (np.inf, np.inf)]
     for _ in range(repeats):
-        for which, trainer in enumerate(trainers):
-            trainer.step(x, y)  # brings its memory back into the caches
-            forward, backward = _timed_passes(trainer, x, y)
+        for which, executor in enumerate(executors):
+            executor.step(x, y)  # brings its memory back into the caches
+            forward, backward = _timed_passes(executor, x, y)
             fastest[which] = (min(fastest[which][0], forward), min(fastest[which][1], backward))
     return Row(case, density, *fastest)
 
 
-def _timed_passes(trainer: Trainer, x: Floats, y: Labels) -> tuple[float, float]:
+def _timed_passes(executor: Executor, x: Floats, y: Labels) -> tuple[float, float]:
     """Milliseconds of the layer's forward and backward pass within one step."""
-    steps = trainer.plan.programs[Which.TRAIN].steps
-    trainer.seconds = np.zeros(len(steps))
-    trainer.step(x, y)
-    ms = {step.kind: s * 1e3 for step, s in zip(steps, trainer.seconds, strict=True)
+    steps = executor.plan.programs[Which.TRAIN].steps
+    executor.seconds = np.zeros(len(steps))
+    executor.step(x, y)
+    ms = {step.kind: s * 1e3 for step, s in zip(steps, executor.seconds, strict=True)
           if step.node == "layer"}  # fmt: skip
     return float(ms[Kind.CONV]), float(ms[Kind.CONV_GRAD])
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from fedtiny.bench.firmware import FirmwareBenchmark, bench_firmware
 from fedtiny.errors import FedTinyError
 from fedtiny.models import build
-from fedtiny.models.graph import Shape
+from fedtiny.models.ops import Shape
 from fedtiny.report.blocks import replace_block
 from fedtiny.report.plots.style import REFERENCE, Chart, colors, legend_below, panels, style
 

@@ -19,8 +19,8 @@ from torch.nn import functional
 from fedtiny.boards import qemu
 from fedtiny.boards.layer_bench import PROGRAM
 from fedtiny.errors import FedTinyError
-from fedtiny.models.graph import INPUT, Add, Conv, Graph, Linear, Node, Pool
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.seeding import rng
 
@@ -49,7 +49,7 @@ class PeerCount:
 
 
 def _rectifies(node: Node) -> bool:
-    if isinstance(node, Pool) or node.activation is Activation.NONE:
+    if node.activation is Activation.NONE:
         return False
     if node.activation is not Activation.RELU:
         raise FedTinyError(f"node {node.name!r}: the peer has no {node.activation}")

@@ -14,7 +14,7 @@ from typing import Any
 from fedtiny.bench.contenders import Contender, Steps, contenders
 from fedtiny.bench.roofline import Peak, measure_peak
 from fedtiny.bench.workload import Workload
-from fedtiny.engine import available, unavailable_reason
+from fedtiny.engine import EngineOptions, available, unavailable_reason
 from fedtiny.engine.library import load
 from fedtiny.errors import FedTinyError
 from fedtiny.training.sparse.recompute import recomputing_plans
@@ -48,7 +48,7 @@ class TrainBenchmark:
     peak_bytes: Mapping[str, int]
     flops: Mapping[str, int]
     peak: Peak
-    recompute: frozenset[str] | None
+    recompute: tuple[str, ...] | None
 
     @property
     def speedup(self) -> float:
@@ -114,10 +114,9 @@ def bench_train(work: Workload, repeats: int = REPEATS, recompute: bool = False)
     _check(repeats)
     layers = None
     if recompute:
-        *_, smallest = recomputing_plans(
-            work.graph, work.sparse.masks, work.micro_batch, threads=work.threads
-        )
-        layers = smallest.layout.recompute
+        options = EngineOptions(work.micro_batch, work.threads)
+        *_, smallest = recomputing_plans(work.graph, work.sparse.masks, options)
+        layers = smallest.layout.options.recompute
     rivals = contenders(work, layers)
     peak = measure_peak(work.threads)
     times = _alternate(work, rivals, repeats)

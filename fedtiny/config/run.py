@@ -23,7 +23,8 @@ from fedtiny.config.sections import DevicesConfig, ExportConfig, FederationConfi
 from fedtiny.data.config import DataConfig
 from fedtiny.methods import METHODS, Method, PruningSettings
 from fedtiny.models.config import ModelConfig
-from fedtiny.models.graph import Graph, Shape
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import Shape
 from fedtiny.settings import ConfigError, Section, import_own
 from fedtiny.training.config import PretrainingConfig, TrainingConfig
 

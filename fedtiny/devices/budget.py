@@ -1,4 +1,4 @@
-"""A device's memory plan: how it goes through a training step within its budget."""
+"""A run's training engine, and a device's plan to go through a step within its budget."""
 
 from __future__ import annotations
 
@@ -18,6 +18,17 @@ from fedtiny.models.narrow import FLOAT_BYTES
 from fedtiny.sparse.densities import layer_counts, uniform
 from fedtiny.sparse.tensor import Mask
 from fedtiny.training.choice import engine_for
+from fedtiny.training.engine import TrainingEngine
+
+
+def engine_of(config: RunConfig) -> TrainingEngine:
+    """The engine that trains a run.
+
+    Raises:
+        FedTinyError: as :func:`fedtiny.training.choice.engine_for`.
+    """
+    method = config.method
+    return engine_for(config.training, density=method.density, saved_density=method.saved_density)
 
 
 def memory_plan(
@@ -45,7 +56,7 @@ def memory_plan(
     """
     if not board:
         return None
-    profile, engine = get(board, config.devices.catalog), engine_for(config)
+    profile, engine = get(board, config.devices.catalog), engine_of(config)
     budget = config.devices.budget_bytes.get(partition, profile.training_budget_bytes)
     batch = config.training.batch_size
     held = masks if masks is not None else nominal_masks(config, graph)
@@ -76,7 +87,7 @@ def _received_bytes(
     if not config.training.proximal_mu:
         return {}
     absent = sum(mask.size - mask.nnz for mask in masks.values())
-    kept = parameter_count(graph) - (0 if engine_for(config).holds_zeros else absent)
+    kept = parameter_count(graph) - (0 if engine_of(config).holds_zeros else absent)
     return {LedgerLine.OPTIMIZER: FLOAT_BYTES * kept}
 
 

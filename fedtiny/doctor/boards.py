@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from math import floor, prod
 
 import numpy as np
 
 from fedtiny.devices.planner import BudgetError, plan_device
 from fedtiny.devices.profile import DeviceProfile
+from fedtiny.engine import EngineOptions
 from fedtiny.memory.ledger import MemoryPrediction, format_bytes
-from fedtiny.models.graph import INPUT, Graph, Layer
+from fedtiny.memory.step import StepPlan
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Layer
 from fedtiny.sparse.tensor import Mask
 from fedtiny.training.sparse import memory as engine_memory
 
@@ -117,7 +119,10 @@ def _examine_training(
         layer.name: Mask(layer.weight_shape, np.arange(nnz[layer.name], dtype=np.int32))
         for layer in graph.prunable_layers
     }
-    steps = partial(engine_memory.steps, graph, masks, batch)
+
+    def steps(micro_batch: int) -> Iterator[tuple[StepPlan, MemoryPrediction]]:
+        return engine_memory.steps(graph, masks, batch, EngineOptions(micro_batch))
+
     try:
         step, prediction = plan_device(profile, steps, batch, budget_bytes)
     except BudgetError as error:

@@ -10,6 +10,9 @@ import numpy as np
 
 CType = TypeVar("CType", bound=ctypes.Structure | ctypes.Array[Any])
 
+ALIGNMENT_BYTES = 64
+"""Of every array and buffer: the widest vector."""
+
 MAX_TERMS = 4
 """Summands a tensor may be recomputed from where it is read."""
 

@@ -20,12 +20,12 @@ from __future__ import annotations
 from math import ceil
 
 from fedtiny.engine.layout import Layout
-from fedtiny.models.graph import Add, Pool, Shape
+from fedtiny.models.ops import Add, Pool, Shape
 
 
 def pruned_layers(layout: Layout) -> tuple[str, ...]:
     """Convolutions whose outputs are kept pruned, in graph order; none at density 1."""
-    if layout.activation_density == 1:
+    if layout.options.activation_density == 1:
         return ()
     whole: set[str] = set()
     for node in reversed(layout.graph.nodes):
@@ -39,7 +39,8 @@ def pruned_layers(layout: Layout) -> tuple[str, ...]:
 def capacity(layout: Layout, shape: Shape) -> int:
     """Values kept of one channel of one block of samples."""
     values = shape[1] * shape[2] * layout.lanes
-    return ceil(layout.activation_density * values - 1e-9)  # 0.07 · 100 is 7.000000000000001
+    # 0.07 · 100 is 7.000000000000001
+    return ceil(layout.options.activation_density * values - 1e-9)
 
 
 def packed_bytes(layout: Layout, shape: Shape) -> int:

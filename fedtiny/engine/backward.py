@@ -14,10 +14,9 @@ from dataclasses import replace
 
 from fedtiny.engine.abi import Kind
 from fedtiny.engine.forward import Forward, pooling, scattered
-from fedtiny.engine.liveness import Buffer, Role
 from fedtiny.engine.program import Step, Terms
-from fedtiny.models.graph import INPUT, Add, Conv, Linear, Pool
-from fedtiny.models.ops.activation import Activation
+from fedtiny.memory.arena import Buffer
+from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Pool
 
 
 class Backward:
@@ -46,7 +45,7 @@ class Backward:
     def _add_loss(self) -> None:
         name = self.graph.logits
         shape = self.graph.shapes[name]
-        grad = Buffer("logits gradient", self.layout.map_bytes(shape), Role.TEMPORARY)
+        grad = Buffer("logits gradient", self.layout.map_bytes(shape))
         logits = self.forward.stored[name]
         self.steps.append(Step(Kind.LOSS, name, shape=shape, input=logits, out=grad))
         self._grads[name] = grad
@@ -86,14 +85,14 @@ class Backward:
             step.out, step.numbers["accumulate"] = self._target(node.input)
             tile_bytes = max(tile_bytes, layout.grad_tile_bytes_of(name))
             nbytes = layout.transposed_bytes(name)
-            step.sums = Buffer(f"{name} values", nbytes, Role.TEMPORARY)
-        step.scratch = Buffer(f"{name} tile", tile_bytes, Role.TEMPORARY)
+            step.sums = Buffer(f"{name} values", nbytes)
+        step.scratch = Buffer(f"{name} tile", tile_bytes)
         return step
 
     def _growth_step(self, node: Conv | Linear, grad: Buffer) -> Step:
         terms = self._ready(self.forward.saved[node.input])
         nbytes = self.layout.tile_bytes_of(node.name)
-        tile = Buffer(f"{node.name} tile", nbytes, Role.TEMPORARY)
+        tile = Buffer(f"{node.name} tile", nbytes)
         shape = self.graph.shapes[node.input]
         return Step(Kind.GROW, node.name, node.name, shape, terms, grad, scratch=tile)
 
@@ -159,7 +158,7 @@ class Backward:
         if name in self._grads:
             return self._own(name), 1
         nbytes = self.layout.map_bytes(self.graph.shapes[name])
-        self._grads[name] = Buffer(f"{name} gradient", nbytes, Role.TEMPORARY)
+        self._grads[name] = Buffer(f"{name} gradient", nbytes)
         return self._grads[name], 0
 
     def _own(self, name: str) -> Buffer:
@@ -167,7 +166,7 @@ class Backward:
         shared = self._grads[name]
         if all(other is not shared for key, other in self._grads.items() if key != name):
             return shared
-        own = Buffer(f"{name} gradient", shared.nbytes, Role.TEMPORARY)
+        own = Buffer(f"{name} gradient", shared.nbytes)
         shape = self.graph.shapes[name]
         self.steps.append(Step(Kind.ADD_GRAD, name, None, shape, (), shared, own))
         self._grads[name] = own
@@ -176,10 +175,10 @@ class Backward:
     def _stored(self, node: Conv | Linear) -> Buffer:
         """The layer's stored output, expanded if it was pruned, computed again if dropped."""
         original, packed = self.forward.stored[node.name], self.forward.packed.get(node.name)
-        if packed is None and node.name not in self.layout.recompute:
+        if packed is None and node.name not in self.layout.options.recompute:
             return original
         if id(original) not in self._again:
-            again = Buffer(f"{node.name} again", original.nbytes, Role.TEMPORARY)
+            again = Buffer(f"{node.name} again", original.nbytes)
             if packed is not None:
                 step = self.forward.packing(Kind.EXPAND, node.name, packed, again)
             else:

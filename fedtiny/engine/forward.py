@@ -7,10 +7,12 @@ from dataclasses import replace
 from fedtiny.engine import activations
 from fedtiny.engine.abi import Kind
 from fedtiny.engine.layout import Layout
-from fedtiny.engine.liveness import Buffer, Role
 from fedtiny.engine.program import Step, Term, Terms, join
-from fedtiny.models.graph import INPUT, Add, Conv, Linear, Node, Pool
-from fedtiny.models.ops.activation import Activation
+from fedtiny.memory.arena import Buffer
+from fedtiny.memory.ledger import LedgerLine
+from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool
+
+_SAVED = LedgerLine.SAVED_ACTIVATIONS
 
 
 class Forward:
@@ -40,7 +42,7 @@ class Forward:
         self.gates: dict[str, Buffer] = {}
         self._pruned = activations.pruned_layers(layout) if prune else ()
         graph = layout.graph
-        batch = Buffer("batch", layout.map_bytes(graph.input_shape), Role.BATCH)
+        batch = Buffer("batch", layout.map_bytes(graph.input_shape), LedgerLine.BATCH)
         self.steps.append(Step(Kind.LOAD, INPUT, shape=graph.input_shape, out=batch))
         self.values: dict[str, Terms] = {INPUT: (Term(batch),)}
         self.saved: dict[str, Terms] = dict(self.values)
@@ -66,7 +68,7 @@ class Forward:
 
     def _add_layer(self, node: Conv | Linear) -> None:
         shape = self.layout.graph.shapes[node.name]
-        out = Buffer(node.name, self.layout.map_bytes(shape), Role.SAVED)
+        out = Buffer(node.name, self.layout.map_bytes(shape), _SAVED)
         self.steps.append(self.convolution(Kind.CONV, node, self.values[node.input], out))
         norm = node.name if isinstance(node, Conv) and node.batch_norm else None
         self.stored[node.name] = out
@@ -77,9 +79,9 @@ class Forward:
     def convolution(self, kind: Kind, node: Conv | Linear, terms: Terms, out: Buffer) -> Step:
         """The step that computes a layer's stored output from ``terms``."""
         layout = self.layout
-        tile = Buffer(f"{node.name} tile", layout.tile_bytes_of(node.name), Role.TEMPORARY)
+        tile = Buffer(f"{node.name} tile", layout.tile_bytes_of(node.name))
         channels = layout.geometries[node.name].out_channels
-        sums = Buffer(f"{node.name} sums", layout.reals(32 * channels), Role.TEMPORARY)
+        sums = Buffer(f"{node.name} sums", layout.reals(32 * channels))
         shape = layout.graph.shapes[node.input]
         return Step(
             kind, node.name, node.name, shape, terms, out=out, scratch=tile, sums=sums,
@@ -96,7 +98,7 @@ class Forward:
         if terms is not None and again is not None and not several:
             self.values[node.name], self.saved[node.name] = terms, again
             return
-        out = self._store(node.name, terms or self._stored_sides(node), Role.SAVED)
+        out = self._store(node.name, terms or self._stored_sides(node), _SAVED)
         self.values[node.name] = (Term(out),)
         self.saved[node.name] = again or (Term(out),)
 
@@ -106,33 +108,33 @@ class Forward:
         for name in node.inputs:
             terms = self.values[name]
             if len(terms) > 1:
-                terms = (Term(self._store(name, terms, Role.TEMPORARY)),)
+                terms = (Term(self._store(name, terms, LedgerLine.TEMPORARIES)),)
             sides.append(terms)
         joined = join(sides[0], sides[1], node.activation is Activation.RELU)
         assert joined is not None  # two single summands always join
         return joined
 
-    def _store(self, name: str, terms: Terms, role: Role) -> Buffer:
+    def _store(self, name: str, terms: Terms, line: LedgerLine) -> Buffer:
         shape = self.layout.graph.shapes[name]
-        out = Buffer(name, self.layout.map_bytes(shape), role)
+        out = Buffer(name, self.layout.map_bytes(shape), line)
         self.steps.append(Step(Kind.SUM, name, shape=shape, terms=terms, out=out))
         return out
 
     def _add_pool(self, node: Pool) -> None:
         shapes = self.layout.graph.shapes
-        out = Buffer(node.name, self.layout.map_bytes(shapes[node.name]), Role.SAVED)
+        out = Buffer(node.name, self.layout.map_bytes(shapes[node.name]), _SAVED)
         self.steps.append(pooling(Kind.POOL, self.layout, node, self.values[node.input], out=out))
         self.values[node.name] = self.saved[node.name] = (Term(out),)
 
     def _add_gate(self, node: Node) -> None:
-        if isinstance(node, Pool) or node.activation is not Activation.RELU:
+        if node.activation is not Activation.RELU:
             return
         pruned = [self.stored[name] for name in self._pruned if name in self.stored]
         if not any(term.data is data for term in self.saved[node.name] for data in pruned):
             return
         shape = self.layout.graph.shapes[node.name]
         nbytes = activations.gate_bytes(self.layout, shape)
-        out = self.gates[node.name] = Buffer(f"{node.name} gates", nbytes, Role.SAVED)
+        out = self.gates[node.name] = Buffer(f"{node.name} gates", nbytes, _SAVED)
         terms = self.values[node.name]
         self.steps.append(Step(Kind.GATE, node.name, shape=shape, terms=terms, out=out))
 
@@ -140,7 +142,7 @@ class Forward:
         """Prune a layer's output as soon as the forward pass has done with it."""
         shape, stored = self.layout.graph.shapes[name], self.stored[name]
         nbytes = activations.packed_bytes(self.layout, shape)
-        out = self.packed[name] = Buffer(f"{name} packed", nbytes, Role.SAVED)
+        out = self.packed[name] = Buffer(f"{name} packed", nbytes, _SAVED)
         last = max(i for i, step in enumerate(self.steps) if stored in step.buffers())
         self.steps.insert(last + 1, self.packing(Kind.PRUNE, name, stored, out))
 
@@ -153,13 +155,13 @@ class Forward:
     def unpacked(self, term: Term, name: str) -> Term:
         """``term`` read from the pruned copy of layer ``name``, through room for one block."""
         shape, nbytes = self.layout.graph.shapes[name], term.data.nbytes // self.layout.blocks
-        block = Buffer(f"{name} block", nbytes, Role.TEMPORARY)
+        block = Buffer(f"{name} block", nbytes)
         kept = activations.capacity(self.layout, shape)
         return replace(term, data=block, packed=self.packed[name], capacity=kept)
 
     def _add_range(self, name: str) -> None:
         shape, terms = self.layout.graph.shapes[name], self.values[name]
-        out = Buffer(f"{name} range", self.layout.reals(2), Role.TEMPORARY)
+        out = Buffer(f"{name} range", self.layout.reals(2))
         self.ranges[name] = out
         self.steps.append(Step(Kind.RANGE, name, shape=shape, terms=terms, out=out))
 
@@ -167,7 +169,7 @@ class Forward:
 def scattered(layout: Layout, layer: str) -> Buffer | None:
     """Room for all weights of a dense layer that misses some."""
     nbytes = layout.scattered_bytes(layer)
-    return Buffer(f"{layer} weights", nbytes, Role.TEMPORARY) if nbytes else None
+    return Buffer(f"{layer} weights", nbytes) if nbytes else None
 
 
 def pooling(
@@ -177,13 +179,13 @@ def pooling(
     shapes = layout.graph.shapes
     shape, out_shape = shapes[node.input], shapes[node.name]
     kernel, stride = node.window(shape)
-    rows = layout.threads * kernel[0] * shape[2] * layout.lanes
+    rows = layout.options.threads * kernel[0] * shape[2] * layout.lanes
     numbers = {
         "out_height": out_shape[1], "out_width": out_shape[2],
         "kernel_h": kernel[0], "kernel_w": kernel[1],
         "stride_h": stride[0], "stride_w": stride[1], "is_max": int(node.kind == "max"),
     }  # fmt: skip
-    scratch = Buffer(f"{node.name} rows", layout.reals(rows), Role.TEMPORARY)
+    scratch = Buffer(f"{node.name} rows", layout.reals(rows))
     return Step(
         kind, node.name, shape=shape, terms=terms, input=grad, out=out, scratch=scratch,
         numbers=numbers,

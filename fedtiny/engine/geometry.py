@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fedtiny.models.graph import Conv, Layer, Shape
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.ops import Activation, Conv, Layer, Shape
 
 Ints = npt.NDArray[np.int32]
 

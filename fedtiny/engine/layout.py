@@ -1,29 +1,18 @@
-"""Choices a training plan is compiled for: lanes, blocks, tile sizes, what is recomputed."""
+"""What fixes the sizes of a training plan: lanes, blocks, tiles, which layers are dense."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from fedtiny.engine.geometry import Geometry
-from fedtiny.models.graph import Graph, Shape
+from fedtiny.engine.options import EngineOptions
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import Shape
 from fedtiny.sparse.tensor import Indices, Mask
-
-TILE_BYTES = 1024 * 1024
-"""Target size of a padded tile: a usual second-level cache."""
-
-
-CROSSOVER_DENSITY = 0.6
-"""From this share of its weights on, a layer is computed with dense kernels.
-
-Measured with ``fedtiny bench crossover`` (AVX-512): the median over layers of ResNet-8, ResNet-18,
-DS-CNN and the smart-watch model. From 0.5 on, dense kernels need no more memory either: scattered
-weights and gradients (8 bytes a weight, for one layer at a time) take less than the three indices
-per non-zero (12 bytes, of every layer) that they do without.
-"""
 
 MIN_DENSE_WEIGHTS = 32
 """Weights per output channel from which dense kernels pay."""
@@ -47,34 +36,24 @@ class Layout:
     Attributes:
         graph: the model.
         masks: of the prunable layers, by name; all weights of the others are present.
-        micro_batch: samples of one forward and backward pass.
+        options: what the user of the engine chose.
         real_bytes: 4, or 8 for the float64 build.
-        threads: that run the kernels.
-        recompute: convolutions whose output is dropped and computed again in the backward pass.
-        tile_bytes: target size of a padded tile.
-        activation_density: part of the saved activations that is kept (activations.py).
-        crossover: density from which a layer is computed with dense kernels; above 1: never.
     """
 
     graph: Graph
     masks: Mapping[str, Mask]
-    micro_batch: int
+    options: EngineOptions
     real_bytes: int = 4
-    threads: int = 1
-    recompute: frozenset[str] = field(default_factory=frozenset)
-    tile_bytes: int = TILE_BYTES
-    activation_density: float = 1.0
-    crossover: float = CROSSOVER_DENSITY
 
     @cached_property
     def lanes(self) -> int:
         """Samples of one block."""
-        return lanes_for(self.micro_batch)
+        return lanes_for(self.options.micro_batch)
 
     @cached_property
     def blocks(self) -> int:
         """Blocks of a full micro-batch."""
-        return -(-self.micro_batch // self.lanes)
+        return -(-self.options.micro_batch // self.lanes)
 
     @cached_property
     def geometries(self) -> dict[str, Geometry]:
@@ -90,7 +69,7 @@ class Layout:
     def _is_dense(self, layer: str) -> bool:
         g = self.geometries[layer]
         shared = g.groups == 1 and g.row_weights >= MIN_DENSE_WEIGHTS
-        return shared and self.nnz(layer) >= self.crossover * self.size(layer)
+        return shared and self.nnz(layer) >= self.options.crossover * self.size(layer)
 
     def map_bytes(self, shape: Shape) -> int:
         """Bytes of a tensor of ``shape`` for a micro-batch."""
@@ -112,7 +91,7 @@ class Layout:
 
     def _rows(self, height: int, channels: int, positions: Callable[[int], int]) -> int:
         """Rows that fit the tile's target size; a few at least, and even parts of ``height``."""
-        most = self.tile_bytes // self.reals(self.lanes * channels)
+        most = self.options.tile_bytes // self.reals(self.lanes * channels)
         rows = min(height, 4)
         while rows > 1 and positions(rows) > 2 * most:
             rows //= 2

@@ -18,20 +18,16 @@ from fedtiny.engine.backward import Backward
 from fedtiny.engine.forward import Forward
 from fedtiny.engine.layout import Layout
 from fedtiny.engine.library import EngineError
-from fedtiny.engine.liveness import ALIGNMENT_BYTES, Buffer, Role
+from fedtiny.engine.options import EngineOptions
 from fedtiny.engine.program import Program, Step
 from fedtiny.engine.state import state_items
-from fedtiny.models.graph import Conv, Graph, Linear, Node, Pool
-from fedtiny.models.ops.activation import Activation
+from fedtiny.memory.arena import Buffer
+from fedtiny.memory.ledger import LedgerLine
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import Activation, Conv, Linear, Node
 from fedtiny.sparse.tensor import Mask
 
-LINES = (
-    "weights", "indices", "gradients", "optimizer",
-    "saved_activations", "temporaries", "top_k", "batch",
-)  # fmt: skip
-"""Lines of a plan's memory, in the ledger's words."""
-
-_FIXED_BYTES = 2 * ALIGNMENT_BYTES + 2 * 8
+_FIXED_BYTES = 2 * abi.ALIGNMENT_BYTES + 2 * 8
 """To align state and workspace; a sum of losses and a count of correct predictions."""
 
 GROWTH_TILE_WEIGHTS = 65_536
@@ -88,18 +84,18 @@ class Plan:
         self.growth = compile_growth(layout, self.quotas) if quotas else None
 
     @cached_property
-    def lines(self) -> dict[str, int]:
+    def lines(self) -> dict[LedgerLine, int]:
         """Bytes by ledger line; the programs' own op tables count as temporaries."""
-        lines = dict.fromkeys(LINES, 0)
+        lines = dict.fromkeys(LedgerLine, 0)
         for item in state_items(self.layout).values():
             lines[item.line] += item.nbytes
         programs = [*self.programs.values()] + ([self.growth.program] if self.growth else [])
         largest = max(programs, key=lambda program: program.workspace_bytes)
-        for role in Role:
-            lines[role.value] += largest.lines[role]
+        for line, nbytes in largest.lines.items():
+            lines[line] += nbytes
         ops = sum(len(program.steps) for program in programs) * ctypes.sizeof(abi.Op)
         layers = len(self.layout.graph.layers) * ctypes.sizeof(abi.Layer)
-        lines["temporaries"] += ops + layers + _FIXED_BYTES
+        lines[LedgerLine.TEMPORARIES] += ops + layers + _FIXED_BYTES
         return lines
 
     @property
@@ -117,28 +113,26 @@ class Plan:
 def plan(
     graph: Graph,
     masks: Mapping[str, Mask],
-    micro_batch: int,
-    *,
-    threads: int = 1,
-    recompute: frozenset[str] = frozenset(),
+    options: EngineOptions,
     quotas: Mapping[str, int] | None = None,
-    activation_density: float = 1.0,
 ) -> Plan:
     """The plan of training ``graph`` under ``masks`` (of the prunable layers, by name).
+
+    Args:
+        graph: the model.
+        masks: where the weights will be.
+        options: for which the plan is made.
+        quotas: weights to grow, by layer name.
 
     >>> import numpy as np
     >>> from fedtiny.models import build
     >>> graph = build("smartwatch_cnn", (6, 1, 128), 7)
     >>> masks = {l.name: Mask(l.weight_shape, np.arange(99, dtype=np.int32))
     ...          for l in graph.prunable_layers}
-    >>> plan(graph, masks, micro_batch=8).arena_bytes < 2**20
+    >>> plan(graph, masks, EngineOptions(micro_batch=8)).arena_bytes < 2**20
     True
     """
-    layout = Layout(
-        graph, masks, micro_batch, 4, threads, recompute,
-        activation_density=activation_density,
-    )  # fmt: skip
-    return Plan(layout, quotas)
+    return Plan(Layout(graph, masks, options), quotas)
 
 
 def compile_growth(
@@ -170,7 +164,9 @@ def _add_growth_buffers(step: Step, layout: Layout, name: str, quota: int, capac
         "absent_grad": layout.reals(capacity),
         "absent_offset": 4 * (capacity + starts),
     }
-    step.extra = {key: Buffer(f"{name} {key}", nbytes, Role.TOP_K) for key, nbytes in sizes.items()}
+    step.extra = {
+        key: Buffer(f"{name} {key}", nbytes, LedgerLine.TOP_K) for key, nbytes in sizes.items()
+    }
     step.numbers = {"top_k": quota, "capacity": capacity}
 
 
@@ -190,15 +186,7 @@ def _check(layout: Layout) -> None:
     graph = layout.graph
     for node in graph.nodes:
         _check_node(graph, node)
-    if layout.micro_batch < 1:
-        raise EngineError(f"micro_batch must be at least 1, not {layout.micro_batch}")
-    if not 0 < layout.activation_density <= 1:
-        raise EngineError(f"activation_density must lie in (0, 1], not {layout.activation_density}")
-    if layout.recompute and layout.activation_density < 1:
-        raise EngineError(
-            "outputs are recomputed from whole inputs: leave recompute empty, or "
-            "activation_density at 1"
-        )
+    _check_options(layout.options)
     for layer in graph.prunable_layers:
         if layer.name not in layout.masks:
             raise EngineError(f"no mask for layer {layer.name!r}")
@@ -217,7 +205,7 @@ def _check_node(graph: Graph, node: Node) -> None:
                 f"{graph.name}: the engine wants logits from a linear layer without activation "
                 f"that no other node reads, not from {node.name!r}"
             )
-    if not isinstance(node, Pool) and node.activation not in (Activation.NONE, Activation.RELU):
+    if node.activation not in (Activation.NONE, Activation.RELU):
         raise EngineError(
             f"node {node.name!r}: the engine has no {node.activation}; set training.engine = "
             '"torch"'
@@ -226,4 +214,18 @@ def _check_node(graph: Graph, node: Node) -> None:
         raise EngineError(
             f"layer {node.name!r} is not to be trained, which the engine cannot do; set "
             'training.engine = "torch"'
+        )
+
+
+def _check_options(options: EngineOptions) -> None:
+    if options.micro_batch < 1:
+        raise EngineError(f"micro_batch must be at least 1, not {options.micro_batch}")
+    if not 0 < options.activation_density <= 1:
+        raise EngineError(
+            f"activation_density must lie in (0, 1], not {options.activation_density}"
+        )
+    if options.recompute and options.activation_density < 1:
+        raise EngineError(
+            "outputs are recomputed from whole inputs: leave recompute empty, or "
+            "activation_density at 1"
         )

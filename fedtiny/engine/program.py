@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from fedtiny.engine import abi
 from fedtiny.engine.abi import Kind
-from fedtiny.engine.liveness import Buffer, Role, peak, place
-from fedtiny.models.graph import Shape
+from fedtiny.memory.arena import Buffer, peak, place
+from fedtiny.memory.ledger import LedgerLine
+from fedtiny.models.ops import Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +83,12 @@ class Program:
     Attributes:
         steps: in execution order.
         workspace_bytes: memory they need in all.
-        lines: that, by role, at the step where most is alive.
+        lines: that, by ledger line, at the step where most is alive.
     """
 
     steps: tuple[Step, ...]
     workspace_bytes: int
-    lines: Mapping[Role, int]
+    lines: Mapping[LedgerLine, int]
 
     @classmethod
     def of(cls, steps: list[Step], results: Sequence[Buffer] = ()) -> Program:
@@ -100,8 +101,8 @@ class Program:
         for buffer in results:
             buffer.first, buffer.last = 0, len(steps) - 1
         alive = list(buffers.values())
-        size = place(alive)
-        return cls(tuple(steps), size, peak(alive, size))
+        size = place(alive, abi.ALIGNMENT_BYTES)
+        return cls(tuple(steps), size, peak(alive, size, abi.ALIGNMENT_BYTES))
 
     def lower(self, workspace: int, layers: Mapping[str, abi.Layer]) -> ctypes.Array[abi.Op]:
         """The C ops, with the workspace at address ``workspace`` and layers at theirs."""

@@ -11,8 +11,10 @@ import numpy.typing as npt
 
 from fedtiny.engine import abi
 from fedtiny.engine.layout import Layout
-from fedtiny.engine.liveness import ALIGNMENT_BYTES, aligned
-from fedtiny.models.graph import INPUT
+from fedtiny.memory.arena import aligned
+from fedtiny.memory.ledger import LedgerLine
+from fedtiny.models.ops import INPUT
+from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, dense_names, sparse_names
 from fedtiny.sparse.tensor import Mask, SparseTensor
 
@@ -27,22 +29,23 @@ COEFFICIENTS = ("center", "mean", "inverse_std", "scale")
 class Item:
     """One array of the state: its ledger line, shape and dtype."""
 
-    line: str
+    line: LedgerLine
     shape: tuple[int, ...]
     dtype: str
 
     @property
     def nbytes(self) -> int:
         """Bytes, rounded up to the alignment."""
-        return aligned(prod(self.shape) * np.dtype(self.dtype).itemsize)
+        nbytes = prod(self.shape) * np.dtype(self.dtype).itemsize
+        return aligned(nbytes, abi.ALIGNMENT_BYTES)
 
 
 def parameter_sizes(layout: Layout) -> dict[str, int]:
     """Numbers held per parameter name, in graph order: of a pruned weight only the present ones."""
     sizes = {}
-    for name, shape in layout.graph.parameters():
-        layer = name.removesuffix(".weight")
-        sizes[name] = layout.nnz(layer) if layer in layout.geometries else prod(shape)
+    for row in layout.graph.parameters:
+        weight = row.kind is ParameterKind.WEIGHT
+        sizes[row.name] = layout.nnz(row.layer) if weight else prod(row.shape)
     return sizes
 
 
@@ -51,18 +54,19 @@ def state_items(layout: Layout) -> dict[str, Item]:
     real = f"f{layout.real_bytes}"
     count = (sum(parameter_sizes(layout).values()),)
     items = {
-        "values": Item("weights", count, real),
-        "grads": Item("gradients", count, real),
-        "momentum": Item("optimizer", count, real),
+        "values": Item(LedgerLine.WEIGHTS, count, real),
+        "grads": Item(LedgerLine.GRADIENTS, count, real),
+        "momentum": Item(LedgerLine.OPTIMIZER, count, real),
     }
-    for name, shape in layout.graph.statistics():
-        items[name] = Item("weights", shape, real)
+    for row in layout.graph.statistics:
+        items[row.name] = Item(LedgerLine.WEIGHTS, row.shape, real)
     for conv in layout.graph.batch_norms:
         for name in COEFFICIENTS:
-            items[f"{conv.name}.{name}"] = Item("saved_activations", (conv.out_channels,), real)
+            key, shape = f"{conv.name}.{name}", (conv.out_channels,)
+            items[key] = Item(LedgerLine.SAVED_ACTIVATIONS, shape, real)
     for layer in layout.graph.layers:
         for name, length in _index_lengths(layout, layer.name, layer.input != INPUT).items():
-            items[f"{layer.name}.{name}"] = Item("indices", (length,), "i4")
+            items[f"{layer.name}.{name}"] = Item(LedgerLine.INDICES, (length,), "i4")
     return items
 
 
@@ -87,8 +91,8 @@ def _index_lengths(layout: Layout, layer: str, input_grad: bool) -> dict[str, in
 
 def aligned_bytes(nbytes: int) -> npt.NDArray[np.uint8]:
     """Zeroed bytes whose address is a multiple of the alignment."""
-    raw = np.zeros(nbytes + ALIGNMENT_BYTES, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT_BYTES
+    raw = np.zeros(nbytes + abi.ALIGNMENT_BYTES, np.uint8)
+    start = -raw.ctypes.data % abi.ALIGNMENT_BYTES
     return raw[start : start + nbytes]
 
 
@@ -127,7 +131,7 @@ class State:
     def load(self, model: SparseModel) -> None:
         """Copy a model's parameters and statistics in; momentum becomes 0."""
         for name, weight in model.weights.items():
-            self.parameters[f"{name}.weight"][:] = weight.values
+            self.parameters[ParameterKind.WEIGHT.of(name)][:] = weight.values
         for name, values in model.dense.items():
             target = self.parameters[name] if name in self.parameters else self.arrays[name]
             target[:] = values.reshape(-1)
@@ -140,11 +144,11 @@ class State:
         weights = {
             name: SparseTensor(
                 Mask(shapes[name], self._positions(name)),
-                self.parameters[f"{name}.weight"].astype(np.float32),
+                self.parameters[ParameterKind.WEIGHT.of(name)].astype(np.float32),
             )
             for name in sparse_names(graph)
         }
-        full = dict(graph.parameters())
+        full = {row.name: row.shape for row in graph.parameters}
         dense = {}
         for name in dense_names(graph):
             source = self.parameters[name] if name in self.parameters else self.arrays[name]
@@ -197,13 +201,14 @@ class State:
     def _point(self, layer: abi.Layer, name: str) -> None:
         pointers = {"values": self.parameters, "value_grads": self._gradients}
         for field, source in pointers.items():
-            setattr(layer, field, address(source[f"{name}.weight"]))
-        norm = f"{name}.bn." if layer.batch_norm else f"{name}."
-        layer.beta = address(self.parameters[f"{norm}bias"])
-        layer.beta_grad = address(self._gradients[f"{norm}bias"])
+            setattr(layer, field, address(source[ParameterKind.WEIGHT.of(name)]))
+        shift = ParameterKind.BN_SHIFT if layer.batch_norm else ParameterKind.BIAS
+        layer.beta = address(self.parameters[shift.of(name)])
+        layer.beta_grad = address(self._gradients[shift.of(name)])
         if layer.batch_norm:
-            layer.gamma = address(self.parameters[f"{norm}weight"])
-            layer.gamma_grad = address(self._gradients[f"{norm}weight"])
+            scale = ParameterKind.BN_SCALE.of(name)
+            layer.gamma = address(self.parameters[scale])
+            layer.gamma_grad = address(self._gradients[scale])
         fields = (
             "flat",
             "start",
@@ -214,8 +219,8 @@ class State:
             *COEFFICIENTS,
         )
         named = {field: f"{name}.{field}" for field in fields}
-        for statistic in ("running_mean", "running_var"):
-            named[statistic] = f"{name}.bn.{statistic}"
+        named["running_mean"] = ParameterKind.RUNNING_MEAN.of(name)
+        named["running_var"] = ParameterKind.RUNNING_VAR.of(name)
         for field, key in named.items():
             setattr(layer, field, address(self.arrays[key]) if key in self.arrays else 0)
 

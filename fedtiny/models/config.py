@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fedtiny import models
-from fedtiny.models.graph import Graph, Shape
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import Shape
 from fedtiny.settings import Section, import_own
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +10,9 @@ import numpy as np
 
 from fedtiny.data.dataset import SensorSpec
 from fedtiny.data.statistics import Normalization
-from fedtiny.models import build
 from fedtiny.models.graph import Graph
-from fedtiny.models.sparse_model import SparseModel, dense_names, sparse_names
+from fedtiny.models.ops import GraphError
+from fedtiny.models.sparse_model import SparseModel, sparse_names
 from fedtiny.runs import checkpoint
 from fedtiny.runs.checkpoint import Array, CheckpointError
 from fedtiny.sparse.tensor import Mask, SparseTensor
@@ -23,7 +24,7 @@ class TrainedModel:
     """The result of a federation.
 
     Attributes:
-        graph: a registered architecture with its input shape and classes.
+        graph: of any architecture, registered or not: the file keeps all of it.
         model: sparse weights, dense parameters, batch-norm statistics.
         normalization: of sensor counts.
         ranges: of every tensor, merged from the devices; empty before calibration.
@@ -54,8 +55,7 @@ class TrainedModel:
     def manifest(self) -> dict[str, object]:
         """What the arrays do not say."""
         return {
-            "model": self.graph.name,
-            "input_shape": list(self.graph.input_shape),
+            "graph": self.graph.to_json(),
             "labels": list(self.labels),
             "channels": list(self.sensor.channels),
             "units": list(self.sensor.units),
@@ -67,14 +67,13 @@ class TrainedModel:
         """The inverse of :meth:`save`.
 
         Raises:
-            CheckpointError: the file is missing, damaged, or lacks a tensor of its architecture.
-            FedTinyError: its architecture is not registered.
+            CheckpointError: the file is missing, damaged, of an older FedTiny, or lacks a tensor of
+                its graph.
         """
         arrays, manifest = checkpoint.read(path)
+        graph = read_graph(path, manifest)
         try:
-            channels, height, width = manifest["input_shape"]
             labels = tuple(manifest["labels"])
-            graph = build(manifest["model"], (channels, height, width), len(labels))
             ranges = {
                 name: (float(low), float(high))
                 for name, (low, high) in zip(graph.observed, arrays.get("ranges", ()), strict=False)
@@ -84,7 +83,23 @@ class TrainedModel:
             model = read_model(graph, arrays)
         except KeyError as error:
             raise CheckpointError(f"{path}: lacks {error}; it is no trained model") from error
+        if len(labels) != graph.classes:
+            raise CheckpointError(f"{path}: {len(labels)} labels for {graph.classes} logits")
         return cls(graph, model, normalization, ranges, labels, sensor)
+
+
+def read_graph(path: Path, manifest: Mapping[str, object]) -> Graph:
+    """The graph that a file's manifest keeps under ``graph``.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged; the message names ``path``.
+    """
+    if "graph" not in manifest:
+        raise CheckpointError(f"{path}: was written by an older FedTiny; run again")
+    try:
+        return Graph.from_json(str(manifest["graph"]))
+    except GraphError as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def model_arrays(model: SparseModel) -> dict[str, Array]:
@@ -97,7 +112,11 @@ def model_arrays(model: SparseModel) -> dict[str, Array]:
 
 
 def read_model(graph: Graph, arrays: dict[str, Array]) -> SparseModel:
-    """The inverse of :func:`model_arrays`; KeyError names a missing array."""
+    """The inverse of :func:`model_arrays`.
+
+    Raises:
+        KeyError: an array is missing; CheckpointError: one has another shape than in the graph.
+    """
     weights = {
         name: SparseTensor(
             Mask(graph.layer(name).weight_shape, arrays[f"{name}.weight.indices"]),
@@ -105,4 +124,12 @@ def read_model(graph: Graph, arrays: dict[str, Array]) -> SparseModel:
         )
         for name in sparse_names(graph)
     }
-    return SparseModel(weights, {name: arrays[name] for name in dense_names(graph)})
+    dense = {}
+    for row in graph.parameter_table:
+        if not row.prunable:
+            dense[row.name] = arrays[row.name]
+            if dense[row.name].shape != row.shape:
+                raise CheckpointError(
+                    f"{row.name} has shape {dense[row.name].shape}, the graph says {row.shape}"
+                )
+    return SparseModel(weights, dense)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fedtiny.models.parameters import ParameterKind
 from fedtiny.sparse.tensor import Indices
 from fedtiny.training.trainer import SgdConfig
 
@@ -60,4 +61,4 @@ class Penalty:
 def low_names(sgd: SgdConfig) -> dict[str, Indices]:
     """θ_low's positions in mask order, by parameter name."""
     low = sgd.extrusion.low if sgd.extrusion else {}
-    return {f"{name}.weight": np.asarray(positions) for name, positions in low.items()}
+    return {ParameterKind.WEIGHT.of(name): np.asarray(positions) for name, positions in low.items()}

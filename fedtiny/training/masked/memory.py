@@ -21,8 +21,8 @@ from collections.abc import Mapping
 from math import prod
 
 from fedtiny.memory.ledger import LedgerLine, MemoryPrediction
-from fedtiny.models.graph import INPUT, Add, Conv, Graph, Linear, Node, Pool
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool
 
 FLOAT_BYTES = 4
 LABEL_BYTES = 8
@@ -131,8 +131,8 @@ class _Step:
         self.graph, self.micro_batch, self.accumulating = graph, micro_batch, accumulating
         self.live = _Live()
         self.gradients: dict[str, _Gradient] = {}
-        parameters = sum(prod(shape) for _, shape in graph.parameters()) * FLOAT_BYTES
-        statistics = sum(prod(shape) for _, shape in graph.statistics()) * FLOAT_BYTES
+        parameters = sum(prod(row.shape) for row in graph.parameters) * FLOAT_BYTES
+        statistics = sum(prod(row.shape) for row in graph.statistics) * FLOAT_BYTES
         self.live.grow(LedgerLine.WEIGHTS, parameters + statistics)
         self.live.grow(LedgerLine.OPTIMIZER, parameters)
         if accumulating:
@@ -168,7 +168,7 @@ class _Step:
     def _is_saved(self, tensor: str) -> bool:
         """Whether the backward pass reads the tensor."""
         node = next(node for node in self.graph.nodes if node.name == tensor)
-        if not isinstance(node, Pool) and node.activation is not Activation.NONE:
+        if node.activation is not Activation.NONE:
             return True
         consumers = self.graph.consumers[tensor]
         return any(n.name in consumers and not isinstance(n, Add) for n in self.graph.nodes)
@@ -185,7 +185,7 @@ class _Step:
             self._backward(node, self.gradients.pop(node.name))
 
     def _backward(self, node: Node, gradient: _Gradient) -> None:
-        if not isinstance(node, Pool) and node.activation is not Activation.NONE:
+        if node.activation is not Activation.NONE:
             gradient = self._replace(gradient, self.size(node.name))
         if self._is_saved(node.name) or node.name == self.graph.logits:
             self.live.shrink(LedgerLine.SAVED_ACTIVATIONS, self.size(node.name))

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fedtiny.models.graph import INPUT, Graph
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT
+from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.pruning.bn_selection import Moments
@@ -46,12 +48,13 @@ class TorchTrainer:
             torch.backends.cudnn.deterministic = True
         self._device = device
         self._graph = graph
+        self._trained = [row.name for row in graph.parameters if row.trainable]
         self._masks = model.masks
         self._micro_batch = micro_batch
         self._module = GraphModule(graph).to(device)
         self._module.load(model.to_dense())
         self._absent = {
-            f"{name}.weight": self._tensor(~mask.to_bool())
+            ParameterKind.WEIGHT.of(name): self._tensor(~mask.to_bool())
             for name, mask in self._masks.items()
             if mask.nnz < mask.size
         }
@@ -59,15 +62,13 @@ class TorchTrainer:
         self._penalty = self._penalize(model, sgd) if sgd and sgd.penalizes else None
 
     def _penalize(self, model: SparseModel, sgd: SgdConfig) -> Penalty:
-        values = {name: self._module.tensor(name).detach() for name, _ in self._graph.parameters()}
+        values = {name: self._module.tensor(name).detach() for name in self._trained}
         received: dict[str, Tensor] = {}
         if sgd.proximal_mu:
             held = (sgd.received or model).to_dense()
             received = {name: self._tensor(held[name]).clone() for name in values}
-        low = {
-            name: self._masks[name.removesuffix(".weight")].indices[positions]
-            for name, positions in low_names(sgd).items()
-        }
+        masks = {ParameterKind.WEIGHT.of(name): mask for name, mask in self._masks.items()}
+        low = {name: masks[name].indices[found] for name, found in low_names(sgd).items()}
         return Penalty(sgd, values, received, low)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
@@ -93,7 +94,7 @@ class TorchTrainer:
     def _gradients(self) -> dict[str, Tensor]:
         """Live, by parameter name."""
         found = {}
-        for name, _ in self._graph.parameters():
+        for name in self._trained:
             gradient = self._module.tensor(name).grad
             assert gradient is not None
             found[name] = gradient
@@ -129,13 +130,16 @@ class TorchTrainer:
 
     def _dense_gradients(self, x: Floats, y: Labels) -> dict[str, Floats]:
         """Of the prunable layers' weights, absent ones included; statistics stay as they were."""
-        before = {name: self._module.tensor(name).clone() for name, _ in self._graph.statistics()}
+        statistics = [row.name for row in self._graph.statistics]
+        before = {name: self._module.tensor(name).clone() for name in statistics}
         self._module.zero_grad(set_to_none=True)
         self._backward(x, y)
         for name, value in before.items():
             self._module.tensor(name).copy_(value)
         gradients = self._gradients()
-        return {name: gradients[f"{name}.weight"].cpu().numpy() for name in self._masks}
+        return {
+            name: gradients[ParameterKind.WEIGHT.of(name)].cpu().numpy() for name in self._masks
+        }
 
     def evaluate(self, x: Floats, y: Labels) -> Evaluation:
         """See :meth:`fedtiny.training.trainer.Trainer.evaluate`."""
@@ -162,8 +166,8 @@ class TorchTrainer:
         state = self._module.state()
         return {
             layer.name: Moments(
-                state[f"{layer.name}.bn.running_mean"],
-                state[f"{layer.name}.bn.running_var"],
+                state[ParameterKind.RUNNING_MEAN.of(layer.name)],
+                state[ParameterKind.RUNNING_VAR.of(layer.name)],
                 len(x),
             )
             for layer in self._graph.batch_norms

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from math import prod
 
+from fedtiny.engine import EngineOptions
 from fedtiny.memory.ledger import LedgerLine, MemoryPrediction
 from fedtiny.memory.step import StepPlan
 from fedtiny.models.graph import Graph
@@ -19,28 +20,22 @@ def steps(
     graph: Graph,
     masks: Mapping[str, Mask],
     batch: int,
-    micro_batch: int,
+    options: EngineOptions,
     quotas: Mapping[str, int] | None = None,
-    activation_density: float = 1.0,
 ) -> Iterator[tuple[StepPlan, MemoryPrediction]]:
-    """Ways to do a step at this micro-batch, and what each will hold: the arena and the batch.
+    """Ways to do a step, and what each will hold: the arena and the batch.
 
     Args:
         graph: the model.
         masks: of the prunable layers; the arena depends on them.
         batch: samples per optimizer step, all of them resident.
-        micro_batch: samples per forward and backward pass, at most ``batch``.
+        options: of the engine; the micro-batch is at most ``batch``.
         quotas: gradients of absent weights to look for, by layer; ``None`` outside adjustments.
-        activation_density: part of the saved activations that is kept.
 
     Yields:
         The fastest way first; each next one recomputes more and needs less memory.
     """
     batch_bytes = batch * (prod(graph.input_shape) * _FLOAT_BYTES + _LABEL_BYTES)
-    for plan in recomputing_plans(
-        graph, masks, micro_batch, quotas=quotas, activation_density=activation_density
-    ):
-        dropped = plan.layout.recompute
-        ordered = tuple(layer.name for layer in graph.layers if layer.name in dropped)
-        arena = MemoryPrediction({LedgerLine(name): size for name, size in plan.lines.items()})
-        yield StepPlan(micro_batch, ordered), arena.plus({LedgerLine.BATCH: batch_bytes})
+    for plan in recomputing_plans(graph, masks, options, quotas):
+        step = StepPlan(options.micro_batch, plan.layout.options.recompute)
+        yield step, MemoryPrediction(plan.lines).plus({LedgerLine.BATCH: batch_bytes})

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Collection
 
 import numpy as np
 
+from fedtiny.engine import EngineOptions
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.sparse.tensor import Floats
@@ -20,10 +20,7 @@ def measure_training_step(
     sgd: SgdConfig,
     x: Floats,
     y: Labels,
-    micro_batch: int,
-    threads: int = 1,
-    recompute: Collection[str] = (),
-    activation_density: float = 1.0,
+    options: EngineOptions,
 ) -> int:
     """Bytes of all arrays alive after a training step, batch included.
 
@@ -33,16 +30,13 @@ def measure_training_step(
     device without Python does not have, are not counted.
 
     Args:
-        graph, model, sgd, micro_batch, threads, recompute, activation_density: as for
-            ``EngineTrainer``.
+        graph, model, sgd, options: as for ``EngineTrainer``.
         x: one batch, float32 (N, C, H, W).
         y: int64 (N,).
     """
     tracemalloc.start()
     try:
-        trainer = EngineTrainer(
-            graph, model, sgd, micro_batch, threads, recompute, activation_density
-        )
+        trainer = EngineTrainer(graph, model, sgd, options)
         batch, labels = x.copy(), y.copy()
         trainer.step(batch, labels)
         arrays = tracemalloc.DomainFilter(inclusive=True, domain=np.lib.tracemalloc_domain)

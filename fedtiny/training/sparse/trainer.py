@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
-from fedtiny.engine import Trainer as Engine
+from fedtiny.engine import EngineOptions, Executor
 from fedtiny.models.graph import Graph
+from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, sparse_names
 from fedtiny.pruning.bn_selection import Moments
 from fedtiny.sparse.tensor import Floats
@@ -22,12 +23,7 @@ class EngineTrainer:
         graph: the model's description.
         model: parameters, statistics and masks to start from.
         sgd: optimizer settings; ``None`` if the trainer will only evaluate.
-        micro_batch: samples per forward and backward pass.
-        threads: that run the kernels; results do not depend on it.
-        recompute: convolutions run again in the backward pass instead of keeping their output
-            (:func:`fedtiny.training.sparse.recompute.recomputing_plans`).
-        activation_density: part of the saved activations that is kept for the backward pass
-            (:mod:`fedtiny.engine.activations`).
+        options: of the engine.
 
     Raises:
         EngineError: the engine was not compiled, or cannot run the graph.
@@ -37,43 +33,40 @@ class EngineTrainer:
         self,
         graph: Graph,
         model: SparseModel,
-        sgd: SgdConfig | None = None,
-        micro_batch: int = 256,
-        threads: int = 1,
-        recompute: Collection[str] = (),
-        activation_density: float = 1.0,
+        sgd: SgdConfig | None,
+        options: EngineOptions,
     ) -> None:
         settings = sgd or SgdConfig(0.0)
         self._graph = graph
-        self._engine = Engine(
+        self._executor = Executor(
             graph,
             model,
-            micro_batch=micro_batch,
+            options,
             lr=settings.learning_rate,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
-            threads=threads,
-            recompute=recompute,
-            activation_density=activation_density,
         )
         self._penalty = self._penalize(model, settings) if settings.penalizes else None
 
     def _penalize(self, model: SparseModel, sgd: SgdConfig) -> Penalty:
-        values = self._engine.state.parameters
+        values = self._executor.state.parameters
         received: dict[str, Floats] = {}
         if sgd.proximal_mu:
             source = sgd.received or model
-            held = {f"{name}.weight": weight.values for name, weight in source.weights.items()}
+            held = {
+                ParameterKind.WEIGHT.of(name): weight.values
+                for name, weight in source.weights.items()
+            }
             held |= source.dense
             received = {name: held[name].reshape(-1).copy() for name in values}
         return Penalty(sgd, values, received, low_names(sgd))
 
     def step(self, x: Floats, y: Labels) -> float:
         """See :meth:`fedtiny.training.trainer.Trainer.step`."""
-        loss = self._engine.backward(x, y)
+        loss = self._executor.backward(x, y)
         if self._penalty:
-            self._engine.lr = self._penalty.add_to(self._engine.state.gradients())
-        self._engine.descend()
+            self._executor.lr = self._penalty.add_to(self._executor.state.gradients())
+        self._executor.descend()
         return loss
 
     def growth(self, x: Floats, y: Labels, quotas: Mapping[str, int]) -> Growth:
@@ -81,21 +74,23 @@ class EngineTrainer:
 
         Gradients are produced in tiles; a layer's dense gradient never exists.
         """
-        return self._engine.growth(x, y, quotas)
+        return self._executor.growth(x, y, quotas)
 
     def gradients(self, x: Floats, y: Labels) -> dict[str, Floats]:
         """See :meth:`fedtiny.training.trainer.Trainer.gradients`."""
-        arrays = self._engine.state.arrays
-        before = {name: arrays[name].copy() for name, _ in self._graph.statistics()}
-        self._engine.backward(x, y)
+        arrays = self._executor.state.arrays
+        statistics = [row.name for row in self._graph.statistics]
+        before = {name: arrays[name].copy() for name in statistics}
+        self._executor.backward(x, y)
         for name, value in before.items():
             arrays[name][:] = value
-        found = self._engine.gradients()
-        return {n: found[f"{n}.weight"].astype(np.float32) for n in sparse_names(self._graph)}
+        found = self._executor.gradients()
+        weights = {name: found[ParameterKind.WEIGHT.of(name)] for name in sparse_names(self._graph)}
+        return {name: values.astype(np.float32) for name, values in weights.items()}
 
     def evaluate(self, x: Floats, y: Labels) -> Evaluation:
         """See :meth:`fedtiny.training.trainer.Trainer.evaluate`."""
-        logits = self._engine.logits(x).astype(np.float64)
+        logits = self._executor.logits(x).astype(np.float64)
         shifted = logits - logits.max(axis=1, keepdims=True)
         log_sums = np.log(np.exp(shifted).sum(axis=1))
         losses = log_sums - shifted[np.arange(len(y)), y]
@@ -105,11 +100,11 @@ class EngineTrainer:
 
     def batch_norm_moments(self, x: Floats) -> dict[str, Moments]:
         """See :meth:`fedtiny.training.trainer.Trainer.batch_norm_moments`."""
-        found = self._engine.batch_norm_moments(x)
+        found = self._executor.batch_norm_moments(x)
         return {
             layer.name: Moments(
-                found[f"{layer.name}.bn.running_mean"],
-                found[f"{layer.name}.bn.running_var"],
+                found[ParameterKind.RUNNING_MEAN.of(layer.name)],
+                found[ParameterKind.RUNNING_VAR.of(layer.name)],
                 len(x),
             )
             for layer in self._graph.batch_norms
@@ -117,8 +112,8 @@ class EngineTrainer:
 
     def ranges(self, x: Floats) -> Ranges:
         """See :meth:`fedtiny.training.trainer.Trainer.ranges`."""
-        return self._engine.ranges(x)
+        return self._executor.ranges(x)
 
     def model(self) -> SparseModel:
         """See :meth:`fedtiny.training.trainer.Trainer.model`."""
-        return self._engine.model()
+        return self._executor.model()

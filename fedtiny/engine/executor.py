@@ -1,9 +1,9 @@
-"""Training a sparse model on numpy arrays."""
+"""Executing a training plan: a sparse model trained on numpy arrays."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,14 @@ import numpy.typing as npt
 
 from fedtiny.engine import abi, library
 from fedtiny.engine.growth import grow
-from fedtiny.engine.layout import CROSSOVER_DENSITY, TILE_BYTES, Layout
+from fedtiny.engine.layout import Layout
 from fedtiny.engine.library import EngineError, Library
-from fedtiny.engine.liveness import Buffer
+from fedtiny.engine.options import EngineOptions
 from fedtiny.engine.plan import Growth, Plan, Which, compile_ranges
 from fedtiny.engine.program import Program
 from fedtiny.engine.state import State, address, aligned_bytes
+from fedtiny.memory.arena import Buffer
+from fedtiny.memory.ledger import LedgerLine
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.sparse.tensor import Floats, Indices
@@ -28,7 +30,7 @@ BATCH_NORM_MOMENTUM = 0.1
 """Weight of a batch in the running statistics."""
 
 
-class Trainer:
+class Executor:
     """SGD with momentum on the weights a device holds, over one static arena.
 
     A batch larger than ``micro_batch`` is split; gradients are accumulated, and batch norm uses the
@@ -38,14 +40,8 @@ class Trainer:
     Args:
         graph: the model's architecture; must end in a linear layer.
         model: parameters and masks to start from; copied.
-        micro_batch: samples of one forward and backward pass.
+        options: micro-batch, threads, what is saved and what is recomputed.
         lr, momentum, weight_decay: of SGD as in PyTorch, on every parameter held.
-        threads: that run the kernels.
-        recompute: layers whose output is dropped and computed again in the backward pass.
-        activation_density: part of the saved activations that is kept for the backward pass
-            (:mod:`fedtiny.engine.activations`).
-        tile_bytes: target size of the padded tiles; about the second-level cache.
-        crossover: density from which a layer is computed with dense kernels; above 1: never.
         instruction_set: default: the widest this machine has.
         lib: default: the product library (float32).
 
@@ -62,16 +58,11 @@ class Trainer:
         self,
         graph: Graph,
         model: SparseModel,
+        options: EngineOptions,
         *,
-        micro_batch: int,
         lr: float = 0.1,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
-        threads: int = 1,
-        recompute: Collection[str] = (),
-        activation_density: float = 1.0,
-        tile_bytes: int = TILE_BYTES,
-        crossover: float = CROSSOVER_DENSITY,
         instruction_set: str | None = None,
         lib: Library | None = None,
     ) -> None:
@@ -79,13 +70,10 @@ class Trainer:
         self._set = self._lib.set_index(instruction_set)
         self.instruction_set = instruction_set or self._lib.instruction_sets[0]
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
-        self.layout = Layout(
-            graph, model.masks, micro_batch, self._lib.real_bytes, threads, frozenset(recompute),
-            tile_bytes, activation_density, crossover,
-        )  # fmt: skip
+        self.layout = Layout(graph, model.masks, options, self._lib.real_bytes)
         self.state = State(self.layout, model)
         self._adopt(Plan(self.layout))
-        self._pool = self._lib.pool(threads) if threads > 1 else None
+        self._pool = self._lib.pool(options.threads) if options.threads > 1 else None
         self._loss, self._correct = np.zeros(1), np.zeros(1, np.int64)
         self.seconds: npt.NDArray[np.float64] | None = None
 
@@ -94,13 +82,13 @@ class Trainer:
             self._lib.free_pool(self._pool)
 
     @property
-    def arena_lines(self) -> dict[str, int]:
-        """Bytes by ledger line (see :data:`fedtiny.engine.plan.LINES`)."""
+    def arena_lines(self) -> dict[LedgerLine, int]:
+        """Bytes by ledger line."""
         return dict(self.plan.lines)
 
     @property
     def arena_bytes(self) -> int:
-        """Bytes the trainer holds: the predicted peak, allocated before the first step."""
+        """Bytes it holds: the predicted peak, allocated before the first step."""
         return self.plan.arena_bytes
 
     def model(self) -> SparseModel:
@@ -177,7 +165,7 @@ class Trainer:
         Returns:
             float32 arrays by statistic name (``stem.bn.running_mean`` …).
         """
-        names = [name for name, _ in self.layout.graph.statistics()]
+        names = [row.name for row in self.layout.graph.statistics]
         before = {name: self.state.arrays[name].copy() for name in names}
         labels = np.zeros(len(x), np.int64)
         self._check(x, labels)
@@ -227,7 +215,7 @@ class Trainer:
 
     def micro_batches(self, x: Images, y: Labels) -> Iterator[tuple[Images, Labels]]:
         """The parts of at most ``micro_batch`` samples, in the kernels' dtypes."""
-        size, real = self.layout.micro_batch, f"f{self._lib.real_bytes}"
+        size, real = self.layout.options.micro_batch, f"f{self._lib.real_bytes}"
         for start in range(0, len(x), size):
             part = np.ascontiguousarray(x[start : start + size], real)
             yield part, np.ascontiguousarray(y[start : start + size], np.int64)
@@ -270,7 +258,7 @@ class Trainer:
             -(-len(x) // self.layout.lanes), address(x), address(y), training, bn_momentum,
             grad_scale, address(self._loss), address(self._correct),
             0 if self.seconds is None else address(self.seconds),
-            self.layout.threads, self._pool or 0, 0,
+            self.layout.options.threads, self._pool or 0, 0,
         )  # fmt: skip
         self._lib.run(self._set, run)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from builders import batch_of, random_model
 
-from fedtiny.engine import EngineError, Trainer, available
+from fedtiny.engine import EngineError, EngineOptions, Executor, available
 from fedtiny.models import build
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.models.torch_module import GraphModule
@@ -32,7 +32,7 @@ def assert_same(first: SparseModel, second: SparseModel) -> None:
 @pytest.mark.parametrize("samples", [8, 13, 40])
 def test_evaluation_and_logits_use_the_running_statistics(samples):
     model = random_model(GRAPH, 0.15)
-    trainer = Trainer(GRAPH, model, micro_batch=16)
+    trainer = Executor(GRAPH, model, EngineOptions(16))
     oracle = GraphModule(GRAPH)
     oracle.load(model.to_dense())
     oracle.eval()
@@ -49,7 +49,7 @@ def test_evaluation_and_logits_use_the_running_statistics(samples):
 
 def test_batch_norm_moments_are_cumulative_averages_over_micro_batches():
     model = random_model(GRAPH, 0.15)
-    trainer = Trainer(GRAPH, model, micro_batch=8)
+    trainer = Executor(GRAPH, model, EngineOptions(8))
     oracle = GraphModule(GRAPH)
     oracle.load(model.to_dense())
     oracle.momentum = None
@@ -60,7 +60,7 @@ def test_batch_norm_moments_are_cumulative_averages_over_micro_batches():
         for start in (0, 8, 16):
             oracle(torch.from_numpy(x[start : start + 8]))
     found, expected = trainer.batch_norm_moments(x), oracle.state()
-    assert set(found) == {name for name, _ in GRAPH.statistics()}
+    assert set(found) == {row.name for row in GRAPH.statistics}
     for name, values in found.items():
         np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-5, err_msg=name)
     assert_same(trainer.model(), model)
@@ -79,7 +79,7 @@ def test_ranges_are_the_extremes_of_every_tensor():
 
     with torch.no_grad():
         oracle(torch.from_numpy(x), observe)
-    found = Trainer(GRAPH, model, micro_batch=16).ranges(x)
+    found = Executor(GRAPH, model, EngineOptions(16)).ranges(x)
     assert set(found) == set(expected)
     for name, pair in expected.items():
         assert found[name] == pytest.approx(pair, rel=1e-3, abs=1e-4), name
@@ -92,10 +92,10 @@ def test_results_do_not_depend_on_threads_tiles_or_recomputation(samples):
     for options in (
         {},
         {"threads": 3},
-        {"recompute": [layer.name for layer in GRAPH.layers]},
-        {"threads": 2, "recompute": ["stem", "stage2.conv1"]},
+        {"recompute": tuple(layer.name for layer in GRAPH.layers)},
+        {"threads": 2, "recompute": ("stem", "stage2.conv1")},
     ):
-        trainer = Trainer(GRAPH, random_model(GRAPH, 0.15), micro_batch=16, **options)
+        trainer = Executor(GRAPH, random_model(GRAPH, 0.15), EngineOptions(16, **options))
         for _ in range(3):
             trainer.step(x, y)
         growth = trainer.growth(x, y, {"stage2.conv2": 9})
@@ -108,7 +108,7 @@ def test_results_do_not_depend_on_threads_tiles_or_recomputation(samples):
 
 def test_masks_never_change_and_growth_leaves_the_model_alone():
     model = random_model(GRAPH, 0.15)
-    trainer = Trainer(GRAPH, model, micro_batch=8)
+    trainer = Executor(GRAPH, model, EngineOptions(8))
     x, y = batch_of(GRAPH, 8)
     trainer.step(x, y)
     before = trainer.model()
@@ -119,7 +119,7 @@ def test_masks_never_change_and_growth_leaves_the_model_alone():
 
 
 def test_bad_batches_are_refused_before_anything_runs():
-    trainer = Trainer(GRAPH, random_model(GRAPH, 0.15), micro_batch=8)
+    trainer = Executor(GRAPH, random_model(GRAPH, 0.15), EngineOptions(8))
     x, y = batch_of(GRAPH, 8)
     with pytest.raises(EngineError, match="x must be"):
         trainer.step(x[:, :, :5], y)
@@ -128,20 +128,20 @@ def test_bad_batches_are_refused_before_anything_runs():
     with pytest.raises(EngineError, match="no layer 'nowhere'"):
         trainer.growth(x, y, {"nowhere": 1})
     with pytest.raises(EngineError, match="instruction set"):
-        Trainer(GRAPH, random_model(GRAPH, 0.15), micro_batch=8, instruction_set="mmx")
+        Executor(GRAPH, random_model(GRAPH, 0.15), EngineOptions(8), instruction_set="mmx")
 
 
 def test_training_imports_no_torch():
     program = """
 import sys, numpy as np
-from fedtiny.engine import Trainer
+from fedtiny.engine import EngineOptions, Executor
 from fedtiny.models import build
 from fedtiny.models.sparse_model import from_state
 from fedtiny.sparse.tensor import Mask
 graph = build("smartwatch_cnn", (6, 1, 32), 3)
-state = {n: np.ones(s, np.float32) for n, s in [*graph.parameters(), *graph.statistics()]}
+state = {row.name: np.ones(row.shape, np.float32) for row in graph.parameter_table}
 masks = {l.name: Mask.full(l.weight_shape) for l in graph.prunable_layers}
-trainer = Trainer(graph, from_state(graph, state, masks), micro_batch=4)
+trainer = Executor(graph, from_state(graph, state, masks), EngineOptions(4))
 trainer.step(np.ones((4, 6, 1, 32), np.float32), np.zeros(4, np.int64))
 assert "torch" not in sys.modules
 """

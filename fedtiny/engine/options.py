@@ -1,0 +1,40 @@
+"""What whoever uses the engine may choose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TILE_BYTES = 1024 * 1024
+"""Target size of a padded tile: a usual second-level cache."""
+
+CROSSOVER_DENSITY = 0.6
+"""From this share of its weights on, a layer is computed with dense kernels.
+
+Measured with ``fedtiny bench crossover`` (AVX-512): the median over layers of ResNet-8, ResNet-18,
+DS-CNN and the smart-watch model. From 0.5 on, dense kernels need no more memory either: scattered
+weights and gradients (8 bytes a weight, for one layer at a time) take less than the three indices
+per non-zero (12 bytes, of every layer) that they do without.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How a model is trained; together with graph and masks it fixes every byte of the plan.
+
+    Attributes:
+        micro_batch: samples of one forward and backward pass.
+        threads: that run the kernels; results do not depend on it.
+        recompute: layers whose output is dropped and computed again in the backward pass; no bit
+            of the result depends on it.
+        activation_density: part of the saved activations that is kept for the backward pass
+            (:mod:`fedtiny.engine.activations`).
+        tile_bytes: target size of the padded tiles.
+        crossover: density from which a layer is computed with dense kernels; above 1: never.
+    """
+
+    micro_batch: int
+    threads: int = 1
+    recompute: tuple[str, ...] = ()
+    activation_density: float = 1.0
+    tile_bytes: int = TILE_BYTES
+    crossover: float = CROSSOVER_DENSITY
