@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fedtiny.wire.tasks import ModelTask, TrainTask
 
 from fedtiny.config import RunConfig
 from fedtiny.data.shares import client_file
@@ -22,7 +21,9 @@ from fedtiny.models.initial import initial_state
 from fedtiny.models.sparse_model import from_state
 from fedtiny.runs.folder import RunFolder
 from fedtiny.seeding import rng
+from fedtiny.wire.model_task import ModelTask
 from fedtiny.wire.packet import Packet
+from fedtiny.wire.train import TrainTask
 from sims.backends import Backend, run_federation
 from sims.flower_run import APP, SWITCHES
 

@@ -43,7 +43,7 @@ for name, shape, samples, threads, crossover in cases:
             lib=lib, instruction_set=instruction_set)
         trainer.step(x, y)
         trainer.evaluate(x, y)
-        trainer.ranges(x)
+        trainer.ranges([x])
         trainer.growth(x, y, {graph.prunable_layers[1].name: 7})
 print("clean")
 """

@@ -59,7 +59,7 @@ def test_batch_norm_moments_are_cumulative_averages_over_micro_batches():
     with torch.no_grad():
         for start in (0, 8, 16):
             oracle(torch.from_numpy(x[start : start + 8]))
-    found, expected = trainer.batch_norm_moments(x), oracle.state()
+    found, expected = trainer.batch_norm_moments([x]), oracle.state()
     assert set(found) == {row.name for row in GRAPH.statistics}
     for name, values in found.items():
         np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-5, err_msg=name)
@@ -79,7 +79,7 @@ def test_ranges_are_the_extremes_of_every_tensor():
 
     with torch.no_grad():
         oracle(torch.from_numpy(x), observe)
-    found = Executor(GRAPH, model, EngineOptions(16)).ranges(x)
+    found = Executor(GRAPH, model, EngineOptions(16)).ranges([x])
     assert set(found) == set(expected)
     for name, pair in expected.items():
         assert found[name] == pytest.approx(pair, rel=1e-3, abs=1e-4), name

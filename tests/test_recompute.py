@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from array_samples import ArraySamples
 from builders import batch_of, fresh_state, sparse_model, unnormalized
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -56,7 +57,7 @@ def task_result(name: str, micro_batch: int, recompute: tuple[str, ...]) -> Loca
 
     quotas = {graph.prunable_layers[-1].name: 20, graph.prunable_layers[0].name: 5}
     return train_locally(
-        start, sparse_model(graph), x, y,
+        start, sparse_model(graph), ArraySamples(x, y),
         epochs=2, batch_size=8, generator=np.random.default_rng(2), quotas=quotas,
         adjustment=DeviceHalf(),
     )  # fmt: skip

@@ -9,6 +9,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from array_samples import ArraySamples
 from builders import SMALL, batch_of, fresh_state, full_masks, sparse_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -160,8 +161,7 @@ def test_a_device_that_regrows_keeps_its_number_of_weights_and_trains_the_new_on
     update = train_locally(
         start,
         model,
-        x,
-        y,
+        ArraySamples(x, y),
         epochs=2,
         batch_size=6,
         generator=rng(0, "b"),
@@ -182,7 +182,7 @@ def test_squares_hold_every_weights_gradient() -> None:
     masks = model.masks
     quotas = {name: mask.size - mask.nnz for name, mask in masks.items()}
     update = train_locally(
-        lambda model: TorchTrainer(GRAPH, model, SgdConfig(0.1), 6), model, x, y,
+        lambda model: TorchTrainer(GRAPH, model, SgdConfig(0.1), 6), model, ArraySamples(x, y),
         epochs=1, batch_size=6, generator=rng(0, "b"), quotas=quotas, adjustment=Squares(),
     )  # fmt: skip
     module = GraphModule(GRAPH)

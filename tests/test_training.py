@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from array_samples import ArraySamples
 from builders import SMALL, batch_of, sparse_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -107,8 +108,9 @@ def test_growth_leaves_the_model_as_it_was() -> None:
 
 def test_evaluation_counts_by_class_and_is_independent_of_batching() -> None:
     x, y = batch_of(GRAPH, 23)
-    one = TorchTrainer(GRAPH, sparse_model(GRAPH, 0.5), micro_batch=23).evaluate(x, y)
-    many = TorchTrainer(GRAPH, sparse_model(GRAPH, 0.5), micro_batch=4).evaluate(x, y)
+    samples = ArraySamples(x, y)
+    one = TorchTrainer(GRAPH, sparse_model(GRAPH, 0.5), micro_batch=23).evaluate(samples)
+    many = TorchTrainer(GRAPH, sparse_model(GRAPH, 0.5), micro_batch=4).evaluate(samples)
     np.testing.assert_array_equal(one.confusion, many.confusion)
     np.testing.assert_array_equal(one.confusion.sum(1), np.bincount(y, minlength=3))
     assert one.loss_sum == pytest.approx(many.loss_sum, rel=1e-5)
@@ -116,9 +118,9 @@ def test_evaluation_counts_by_class_and_is_independent_of_batching() -> None:
 
 
 def test_ranges_contain_every_value_and_are_reached() -> None:
-    x, _ = batch_of(GRAPH, 9)
+    x, y = batch_of(GRAPH, 9)
     trainer = TorchTrainer(GRAPH, sparse_model(GRAPH, 0.5), micro_batch=4)
-    ranges = trainer.ranges(x)
+    ranges = trainer.ranges(ArraySamples(x, y))
     assert ranges[INPUT] == (pytest.approx(x.min()), pytest.approx(x.max()))
     assert list(ranges) == list(GRAPH.observed)
     assert ranges["body"][0] >= 0  # after its ReLU
@@ -148,7 +150,7 @@ def test_growth_uses_the_last_full_batch(count: int, expected: int) -> None:
     trainer = RecordingTrainer()
     x, y = batch_of(GRAPH, count)
     train_locally(
-        lambda _: trainer, sparse_model(GRAPH, 0.5), x, y,
+        lambda _: trainer, sparse_model(GRAPH, 0.5), ArraySamples(x, y),
         epochs=2, batch_size=4, generator=rng(0, "b"), quotas={"body": 1}, adjustment=DeviceHalf(),
     )  # fmt: skip
     assert trainer.growth_batch == expected

@@ -12,6 +12,7 @@ import numpy as np
 from fedtiny.boards import host
 from fedtiny.config import RunConfig
 from fedtiny.data.dataset import Dataset, concatenate
+from fedtiny.data.samples import Samples
 from fedtiny.data.simulated import deal
 from fedtiny.devices.budget import engine_of
 from fedtiny.devices.catalog import get
@@ -25,7 +26,6 @@ from fedtiny.quant.tensors import Int16s
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.training.engine import TrainingEngine
-from fedtiny.training.local import trainer_inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def sensor_interface(trained: TrainedModel) -> SensorInterface:
 def float_accuracy(trained: TrainedModel, engine: TrainingEngine, data: Dataset) -> float:
     """Share of ``data`` the float model labels correctly."""
     trainer = engine.evaluator(trained.graph, trained.model)
-    return trainer.evaluate(*trainer_inputs(data, trained.normalization)).correct / len(data)
+    return trainer.evaluate(Samples(data, trained.normalization)).correct / len(data)
 
 
 def int8_accuracy(model: IntegerGraph, data: Dataset) -> float:

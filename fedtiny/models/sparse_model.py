@@ -46,6 +46,14 @@ class SparseModel:
         everything = sum(weight.mask.size for weight in self.weights.values()) + kept - self.nnz
         return kept / everything
 
+    def under(self, masks: Mapping[str, Mask]) -> SparseModel:
+        """The same parameters under other masks; 0 where a weight was absent."""
+        weights = {
+            name: SparseTensor(masks[name], weight.values_at(masks[name]))
+            for name, weight in self.weights.items()
+        }
+        return SparseModel(weights, self.dense)
+
     def to_dense(self) -> dict[str, Floats]:
         """Every tensor by parameter name, zeros filled in: for the oracle."""
         filled = {

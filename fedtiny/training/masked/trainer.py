@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fedtiny.data.samples import Samples
 from fedtiny.models.graph import Graph
 from fedtiny.models.ops import INPUT
 from fedtiny.models.parameters import ParameterKind
@@ -65,7 +67,7 @@ class TorchTrainer:
         values = {name: self._module.tensor(name).detach() for name in self._trained}
         received: dict[str, Tensor] = {}
         if sgd.proximal_mu:
-            held = (sgd.received or model).to_dense()
+            held = (sgd.received or model).under(self._masks).to_dense()
             received = {name: self._tensor(held[name]).clone() for name in values}
         masks = {ParameterKind.WEIGHT.of(name): mask for name, mask in self._masks.items()}
         low = {name: masks[name].indices[found] for name, found in low_names(sgd).items()}
@@ -76,7 +78,7 @@ class TorchTrainer:
         return torch.from_numpy(array).to(self._device)
 
     def step(self, x: Floats, y: Labels) -> float:
-        """See :meth:`fedtiny.training.trainer.Trainer.step`."""
+        """One SGD step on a batch; returns its mean loss before the step."""
         if self._optimizer is None:
             raise RuntimeError("this trainer was made without SGD settings")
         self._optimizer.zero_grad(set_to_none=True)
@@ -112,7 +114,7 @@ class TorchTrainer:
         return total
 
     def growth(self, x: Floats, y: Labels, quotas: Mapping[str, int]) -> Growth:
-        """See :meth:`fedtiny.training.trainer.Trainer.growth`.
+        """The largest gradients of absent weights.
 
         PyTorch builds each layer's dense gradient; the ledger counts it. Batch-norm running
         statistics are left as they were.
@@ -124,7 +126,7 @@ class TorchTrainer:
         return found
 
     def gradients(self, x: Floats, y: Labels) -> dict[str, Floats]:
-        """See :meth:`fedtiny.training.trainer.Trainer.gradients`."""
+        """Of the present weights on one batch; the model is left as it was."""
         dense = self._dense_gradients(x, y)
         return {name: dense[name].reshape(-1)[mask.indices] for name, mask in self._masks.items()}
 
@@ -141,40 +143,43 @@ class TorchTrainer:
             name: gradients[ParameterKind.WEIGHT.of(name)].cpu().numpy() for name in self._masks
         }
 
-    def evaluate(self, x: Floats, y: Labels) -> Evaluation:
-        """See :meth:`fedtiny.training.trainer.Trainer.evaluate`."""
-        classes = self._graph.classes
-        confusion = np.zeros((classes, classes), np.int64)
+    def evaluate(self, samples: Samples) -> Evaluation:
+        """Loss and confusion with running statistics."""
+        confusion = np.zeros((self._graph.classes,) * 2, np.int64)
         loss_sum = 0.0
         self._module.eval()
         with torch.no_grad():
-            for part in _slices(len(x), self._micro_batch):
-                logits = self._module(self._tensor(x[part]))
-                target = self._tensor(y[part])
-                loss_sum += functional.cross_entropy(logits, target, reduction="sum").item()
-                np.add.at(confusion, (y[part], logits.argmax(1).cpu().numpy()), 1)
+            for rows in samples.rows(self._micro_batch):
+                loss_sum += self._evaluate(*samples.batch(rows), confusion)
         return Evaluation(loss_sum, confusion)
 
-    def batch_norm_moments(self, x: Floats) -> dict[str, Moments]:
-        """See :meth:`fedtiny.training.trainer.Trainer.batch_norm_moments`."""
+    def _evaluate(self, x: Floats, y: Labels, confusion: npt.NDArray[np.int64]) -> float:
+        """The summed loss of a micro-batch; its predictions are added to ``confusion``."""
+        logits = self._module(self._tensor(x))
+        np.add.at(confusion, (y, logits.argmax(1).cpu().numpy()), 1)
+        loss = functional.cross_entropy(logits, self._tensor(y), reduction="sum")
+        return float(loss.item())
+
+    def batch_norm_moments(self, samples: Samples) -> dict[str, Moments]:
+        """Batch statistics of all samples; they become the model's running statistics."""
         self._module.reset_statistics()
         self._module.momentum = None
         self._module.train()
         with torch.no_grad():
-            for part in _slices(len(x), self._micro_batch):
-                self._module(self._tensor(x[part]))
+            for rows in samples.rows(self._micro_batch):
+                self._module(self._tensor(samples.batch(rows)[0]))
         state = self._module.state()
         return {
             layer.name: Moments(
                 state[ParameterKind.RUNNING_MEAN.of(layer.name)],
                 state[ParameterKind.RUNNING_VAR.of(layer.name)],
-                len(x),
+                len(samples),
             )
             for layer in self._graph.batch_norms
         }
 
-    def ranges(self, x: Floats) -> Ranges:
-        """See :meth:`fedtiny.training.trainer.Trainer.ranges`."""
+    def ranges(self, samples: Samples) -> Ranges:
+        """Value range of every tensor of the graph with running statistics."""
         found: dict[str, tuple[float, float]] = {}
 
         def observe(name: str, value: Tensor) -> None:
@@ -184,14 +189,14 @@ class TorchTrainer:
 
         self._module.eval()
         with torch.no_grad():
-            for part in _slices(len(x), self._micro_batch):
-                batch = self._tensor(x[part])
+            for rows in samples.rows(self._micro_batch):
+                batch = self._tensor(samples.batch(rows)[0])
                 observe(INPUT, batch)
                 self._module(batch, observe)
         return found
 
     def model(self) -> SparseModel:
-        """See :meth:`fedtiny.training.trainer.Trainer.model`."""
+        """The model as it stands, in its masks' order."""
         return from_state(self._graph, self._module.state(), self._masks)
 
 
