@@ -39,15 +39,16 @@ def full_masks(graph: Graph) -> dict[str, Mask]:
 def random_masks(
     graph: Graph, density: float, seed: int = 0, empty_channels: int = 0
 ) -> dict[str, Mask]:
-    """⌊density · size⌋ weights of every prunable layer, at least one, at random positions.
+    """⌊density · size⌋ weights of every prunable layer, at least one unless ``density`` is 0.
 
-    The first ``empty_channels`` output channels hold none (fewer weights, if the rest is full).
+    They lie anywhere but in the first ``empty_channels`` output channels, which stay empty, were
+    the rest to be full.
     """
     masks = {}
     for layer in graph.prunable_layers:
         size, channels = prod(layer.weight_shape), layer.weight_shape[0]
         first = min(empty_channels, channels - 1) * (size // channels)
-        count = min(max(1, int(density * size)), size - first)
+        count = min(max(density > 0, int(density * size)), size - first)
         kept = first + rng(seed, f"masks of {layer.name}").choice(size - first, count, False)
         masks[layer.name] = Mask(layer.weight_shape, np.sort(kept).astype(np.int32))
     return masks
@@ -66,10 +67,10 @@ def trained_state(graph: Graph, seed: int = 0, fan_share: float = 1.0) -> dict[s
         seed: of the draw.
         fan_share: the share of a layer's inputs that will be present; scales are made for it.
     """
-    draw, state = rng(seed, "trained"), {}
+    draw, share, state = rng(seed, "trained"), fan_share or 1.0, {}
     for row in graph.parameter_table:
         if row.kind.neutral is None:
-            values = draw.normal(0, 1.5 / np.sqrt(prod(row.shape[1:]) * fan_share), row.shape)
+            values = draw.normal(0, 1.5 / np.sqrt(prod(row.shape[1:]) * share), row.shape)
         elif row.kind.neutral:  # a scale or a variance
             values = draw.uniform(0.5, 1.5, row.shape)
         else:
