@@ -36,6 +36,10 @@ demo: $(INSTALLED)  ## ten people's smart-watch data in, a verified sparse int8 
 test: $(INSTALLED)  ## the whole test suite, doctests included
 	$(BIN)/pytest -n $(JOBS) --dist loadfile -rs $(ARGS)
 
+.PHONY: coverage
+coverage: $(INSTALLED)  ## the suite again, with the lines and branches that no test runs
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --cov --cov-report term --cov-report html:build/coverage $(ARGS)
+
 .PHONY: firmware-test
 firmware-test: install  ## firmware on emulated Cortex-M boards; installs compiler and QEMU
 	.ci/apt gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm cppcheck
@@ -49,12 +53,20 @@ check: $(INSTALLED)  ## lint, format, types, direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+.PHONY: docs
+docs: $(INSTALLED)  ## API pages from the docstrings, in build/docs
+	$(BIN)/pdoc --docformat google -o build/docs fedtiny clients strategies sims
+
+.PHONY: architecture
+architecture: $(INSTALLED)  ## draw docs/architecture.svg anew, from the imports
+	$(BIN)/python docs/rooms.py
+
 .PHONY: results
-results: $(INSTALLED)  ## repeat the runs behind the README's results table (seeds 0-2) and rewrite it
+results: $(INSTALLED)  ## repeat the runs of docs/results/results.md (seeds 0-2) and rewrite its table
 	$(BIN)/python -m sims.study.results $(ARGS)
 
 PLOT_STUDY = $(BIN)/python -m sims.study.plot --study results/study.csv --tuning results/tuning.csv \
-  --readme README.md
+  --page docs/results/study.md
 
 .PHONY: study
 study: $(INSTALLED)  ## every method at every density (smart-watch): what results/study.csv lacks
@@ -67,11 +79,11 @@ study-fashion: $(INSTALLED)  ## the same on Fashion-MNIST (apt install dataset-f
 	$(PLOT_STUDY)
 
 .PHONY: bench
-bench: $(INSTALLED)  ## training steps against PyTorch's: rewrite the README's table and plot (8 minutes)
+bench: $(INSTALLED)  ## training steps against PyTorch's: rewrite docs/results/training.md (8 minutes)
 	$(BIN)/python -m fedtiny.bench.table $(ARGS)
 
 .PHONY: bench-firmware
-bench-firmware: $(INSTALLED)  ## instructions against CMSIS-NN's, emulated: rewrite the README's table (15 minutes)
+bench-firmware: $(INSTALLED)  ## instructions against CMSIS-NN's, emulated: rewrite docs/results/firmware.md (15 minutes)
 	$(BIN)/python -m fedtiny.bench.firmware_table $(ARGS)
 
 .PHONY: clean

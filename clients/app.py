@@ -9,7 +9,7 @@ from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
 from clients import handlers
-from clients.device import Device, device_of
+from clients.device import Device, device_of, receive_model
 from clients.records import to_packet, to_record
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
@@ -37,8 +37,9 @@ def respond(message: Message, context: Context, handler: Handler) -> Message:
     Flower would send its own error reply, but not every backend keeps the exception's words.
     """
     try:
-        packet = handler(device_of(context), to_packet(message.content))
-        return Message(to_record(packet), reply_to=message)
+        packet = to_packet(message.content)
+        receive_model(context, packet)
+        return Message(to_record(handler(device_of(context), packet)), reply_to=message)
     except Exception as error:
         logging.getLogger("fedtiny").debug("handler failed", exc_info=True)
         reason = f"{type(error).__name__}: {error}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from flwr.app import Context
+from flwr.app import ConfigRecord, Context
 
 from fedtiny import config as run_config
 from fedtiny.config import RunConfig
@@ -21,8 +21,11 @@ from fedtiny.memory.step import StepPlan
 from fedtiny.models.graph import Graph
 from fedtiny.sparse.tensor import Mask
 from fedtiny.training.engine import UNBOUND, TrainingEngine
+from fedtiny.wire.join import JoinTask
+from fedtiny.wire.packet import Packet
 
 _APP_ROOT = Path(__file__).resolve().parents[1]
+_MODEL = "model"  # record of a node's state
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,14 @@ class Device:
         share: the file with its samples; no other is opened.
         board: name in the device catalogue, given by the node (deployment) or by the config's
             fleet (simulation); empty for none.
+        model: the layer graph as JSON, as the server sent it; empty before it did.
     """
 
     config: RunConfig
     partition: int
     share: Path
     board: str = ""
+    model: str = ""
 
     @cached_property
     def data(self) -> ClientData:
@@ -49,9 +54,23 @@ class Device:
 
     @cached_property
     def graph(self) -> Graph:
-        """The model's layer graph."""
-        train = self.data.train
-        return self.config.graph(train.input_shape, len(train.labels))
+        """The model's layer graph, from the server's first message: no builder is needed here.
+
+        Raises:
+            FedTinyError: there was none, or the device's samples do not fit the model.
+        """
+        if not self.model:
+            raise FedTinyError(
+                "this node has no model yet: it missed the server's first message, 'query.join'; "
+                "restart the run"
+            )
+        graph, train = Graph.from_json(self.model), self.data.train
+        if train.input_shape != graph.input_shape or len(train.labels) != graph.classes:
+            raise FedTinyError(
+                f"{self.share}: samples {train.input_shape} of {len(train.labels)} classes, but "
+                f"{graph.name} takes {graph.input_shape} of {graph.classes}"
+            )
+        return graph
 
     @cached_property
     def engine(self) -> TrainingEngine:
@@ -79,9 +98,11 @@ class Device:
 
 
 @lru_cache(maxsize=32)
-def _device(config_path: str, overrides: str, partition: int, share: Path, board: str) -> Device:
+def _device(
+    config_path: str, overrides: str, partition: int, share: Path, board: str, model: str
+) -> Device:
     config = run_config.load(_APP_ROOT / config_path, json.loads(overrides))
-    return Device(config, partition, share, board or config.devices.board(partition))
+    return Device(config, partition, share, board or config.devices.board(partition), model)
 
 
 def device_of(context: Context) -> Device:
@@ -107,7 +128,21 @@ def device_of(context: Context) -> Device:
         partition,
         _share(context, partition),
         str(context.node_config.get("device", "")),
+        str(context.state[_MODEL]["graph"]) if _MODEL in context.state else "",
     )
+
+
+def receive_model(context: Context, packet: Packet) -> None:
+    """Keep the model that the server's first message brings, for all later ones.
+
+    Flower may start a process for every message; what survives is the context's state.
+
+    Raises:
+        FedTinyError: it is no model.
+    """
+    if "graph" in packet.scalars:
+        graph = JoinTask.read(packet).graph
+        context.state[_MODEL] = ConfigRecord({"graph": graph.to_json()})
 
 
 def _share(context: Context, partition: int) -> Path:

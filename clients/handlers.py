@@ -9,17 +9,17 @@ import numpy as np
 
 from clients.device import Device
 from fedtiny.data.batches import batches
+from fedtiny.data.samples import Samples
 from fedtiny.data.statistics import InputStatistics
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.memory.step import StepPlan
-from fedtiny.models.sparse_model import SparseModel, from_state
+from fedtiny.models.sparse_model import SparseModel
 from fedtiny.pruning.bn_selection import Moments
 from fedtiny.pruning.saliency import connection_saliency
 from fedtiny.seeding import rng
-from fedtiny.sparse.tensor import Floats
 from fedtiny.training.learning_rate import learning_rate
-from fedtiny.training.local import train_locally, trainer_inputs
-from fedtiny.training.trainer import Labels, SgdConfig, Trainer
+from fedtiny.training.local import train_locally
+from fedtiny.training.trainer import SgdConfig, Trainer
 from fedtiny.wire.calibrate import RangesResult
 from fedtiny.wire.candidates import CandidateLosses, CandidatesTask, CandidateStatistics
 from fedtiny.wire.describe import Description
@@ -46,27 +46,27 @@ def describe(device: Device, packet: Packet) -> Packet:
 def candidate_statistics(device: Device, packet: Packet) -> Packet:
     """Batch-norm statistics of every candidate on the development set (ABNS, first trip)."""
     task = CandidatesTask.read(device.graph, packet)
-    x, _ = trainer_inputs(device.data.development, task.normalization)
+    samples = Samples(device.data.development, task.normalization)
     statistics = []
     for candidate in range(task.pool.size):
         model = SparseModel(task.pool.candidate(candidate), task.dense)
         trainer = device.engine.evaluator(device.graph, model, device.step)
-        statistics.append(trainer.batch_norm_moments(x))
-    return CandidateStatistics(statistics, len(x)).packet(device.graph)
+        statistics.append(trainer.batch_norm_moments(samples))
+    return CandidateStatistics(statistics, len(samples)).packet(device.graph)
 
 
 def candidate_losses(device: Device, packet: Packet) -> Packet:
     """Development loss of every candidate with the statistics sent along (ABNS, second trip)."""
     task = CandidatesTask.read(device.graph, packet)
-    x, y = trainer_inputs(device.data.development, task.normalization)
+    samples = Samples(device.data.development, task.normalization)
     losses = []
     for candidate in range(task.pool.size):
         statistics: dict[str, Moments] = task.statistics[candidate] if task.statistics else {}
         dense = with_statistics(task.dense, statistics)
         model = SparseModel(task.pool.candidate(candidate), dense)
         trainer = device.engine.evaluator(device.graph, model, device.step)
-        losses.append(trainer.evaluate(x, y).loss_sum)
-    return CandidateLosses(np.array(losses), len(x)).packet()
+        losses.append(trainer.evaluate(samples).loss_sum)
+    return CandidateLosses(np.array(losses), len(samples)).packet()
 
 
 def saliency(device: Device, packet: Packet) -> Packet:
@@ -74,35 +74,32 @@ def saliency(device: Device, packet: Packet) -> Packet:
     task = ModelTask.read(device.graph, packet)
     batch_size = device.config.training.batch_size
     plan = device.plan(task.model.masks, {})
-    x, y = trainer_inputs(device.data.train, task.normalization)
-    drawn = next(
-        batches(len(x), batch_size, rng(device.config.seed, "saliency", 0, device.partition))
-    )
+    samples = Samples(device.data.train, task.normalization)
+    generator = rng(device.config.seed, "saliency", 0, device.partition)
+    drawn = next(batches(len(samples), batch_size, generator))
     step = plan.step if plan else StepPlan(batch_size)
     trainer = device.engine.evaluator(device.graph, task.model, step)
-    gradients = trainer.gradients(x[drawn], y[drawn])
-    return SaliencyScores(connection_saliency(task.model, gradients), len(x)).packet(device.graph)
+    gradients = trainer.gradients(*samples.batch(drawn))
+    scores = connection_saliency(task.model, gradients)
+    return SaliencyScores(scores, len(samples)).packet(device.graph)
 
 
 def train(device: Device, packet: Packet) -> Packet:
     """The round's local epochs within the memory budget, and what the method asks for besides."""
     task = TrainTask.read(device.graph, packet)
-    x, y = trainer_inputs(device.data.train, task.normalization)
+    samples = Samples(device.data.train, task.normalization)
     config, half = device.config.training, device.config.method.device
     plan = device.plan(task.model.masks, task.quotas)
     step = plan.step if plan else StepPlan(config.batch_size)
-    sgd = _sgd(device, task, len(x))
+    sgd = _sgd(device, task, len(samples))
 
     def trainer(model: SparseModel) -> Trainer:
-        received = from_state(device.graph, task.model.to_dense(), model.masks)
-        pulled = replace(sgd, received=received) if sgd.proximal_mu else sgd
-        return device.engine.trainer(device.graph, model, pulled, step)
+        return device.engine.trainer(device.graph, model, sgd, step)
 
     update = train_locally(
         trainer,
         task.model,
-        x,
-        y,
+        samples,
         epochs=config.epochs,
         batch_size=config.batch_size,
         generator=rng(device.config.seed, "batches", task.round, device.partition),
@@ -111,7 +108,7 @@ def train(device: Device, packet: Packet) -> Packet:
     )
     ledger = None
     if task.meter and plan is not None:
-        ledger = _metered(device, task, sgd, x[: config.batch_size], y[: config.batch_size])
+        ledger = _metered(device, task, sgd, samples)
     result = TrainResult(update.model, update.count, update.loss, update.found, ledger)
     return result.packet(device.graph, half.pack(device.graph, update) if task.quotas else {})
 
@@ -130,17 +127,19 @@ def _sgd(device: Device, task: TrainTask, samples: int) -> SgdConfig:
         config.momentum,
         config.weight_decay,
         proximal_mu=config.proximal_mu,
+        received=task.model,
         extrusion=extrusion,
     )
 
 
 def _metered(
-    device: Device, task: TrainTask, sgd: SgdConfig, x: Floats, y: Labels
+    device: Device, task: TrainTask, sgd: SgdConfig, samples: Samples
 ) -> LedgerEntry | None:
     """The plan of a plain training step under the task's masks, and what one really held."""
     plan = device.plan(task.model.masks, {})
-    if plan is None or len(x) < plan.batch:
+    if plan is None or len(samples) < plan.batch:
         return plan
+    x, y = samples.batch(np.arange(plan.batch))
     measured = device.engine.measure(device.graph, task.model, sgd, x, y, plan.step)
     return replace(plan, measured_peak_bytes=measured)
 
@@ -148,14 +147,14 @@ def _metered(
 def evaluate(device: Device, packet: Packet) -> Packet:
     """Loss and confusion matrix on the device's own test samples."""
     task = ModelTask.read(device.graph, packet)
-    x, y = trainer_inputs(device.data.test, task.normalization)
+    samples = Samples(device.data.test, task.normalization)
     trainer = device.engine.evaluator(device.graph, task.model, device.step)
-    return EvaluationResult(trainer.evaluate(x, y)).packet()
+    return EvaluationResult(trainer.evaluate(samples)).packet()
 
 
 def calibrate(device: Device, packet: Packet) -> Packet:
     """Activation ranges on the device's training samples: two numbers a tensor."""
     task = ModelTask.read(device.graph, packet)
-    x, _ = trainer_inputs(device.data.train, task.normalization)
+    samples = Samples(device.data.train, task.normalization)
     trainer = device.engine.evaluator(device.graph, task.model, device.step)
-    return RangesResult(trainer.ranges(x)).packet(device.graph)
+    return RangesResult(trainer.ranges(samples)).packet(device.graph)

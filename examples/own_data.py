@@ -6,7 +6,8 @@ import numpy as np
 
 from fedtiny.config import RunConfig, parse
 from fedtiny.models import register
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool, Shape
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Conv, Linear, Pool, Shape
 
 
 def my_model(input_shape: Shape, classes: int) -> Graph:

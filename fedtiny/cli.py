@@ -46,12 +46,12 @@ def export(
     from fedtiny.export.run import export_run, fit_run
     from fedtiny.export.tables import fit_dictionary, print_fit
 
-    fit = fit_run(RunFolder(run), device)
+    fitted = fit_run(RunFolder(run), device)
     if not as_json:
-        print_fit(fit)
+        print_fit(fitted)
     if report:
-        return _print_json(fit_dictionary(fit)) if as_json else None
-    outcome = export_run(RunFolder(run), check, fit.require())
+        return _print_json(fit_dictionary(fitted)) if as_json else None
+    outcome = export_run(RunFolder(run), check, fitted)
     if as_json:
         return _print_json(outcome)
     Console().print(
@@ -139,6 +139,7 @@ def plot(
 @app.command()
 def doctor(
     board: Annotated[str | None, typer.Option(help="One board of the catalogue.")] = None,
+    own: Annotated[str, typer.Option("--catalog", help="A file with boards of your own.")] = "",
     model: Annotated[str, typer.Option(help="A registered model.")] = "smartwatch_cnn",
     input_shape: Annotated[str, typer.Option("--input", help="CxHxW of a sample.")] = "6x1x128",
     classes: int = 7,
@@ -152,7 +153,7 @@ def doctor(
     from fedtiny.doctor.environment import check_environment
     from fedtiny.models import build
 
-    profiles = [get(board)] if board else list(catalog().values())
+    profiles = [get(board, own)] if board else list(catalog(own).values())
     reports = examine_all(profiles, build(model, _shape(input_shape), classes), batch, density)
     checks = check_environment()
     if as_json:

@@ -19,6 +19,7 @@ from fedtiny.models.cost import forward_macs, training_flops
 from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
 from fedtiny.models.narrow import value_bytes
+from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import from_state
 from fedtiny.pruning.masks import layer_masks
 from fedtiny.seeding import rng
@@ -158,7 +159,7 @@ def flops_per_second(engine: TrainingEngine, graph: Graph, nnz: Mapping[str, int
         nnz: weights kept, by prunable layer.
     """
     state = initial_state(graph, rng(0, "forecast weights"))
-    weights = {name: state[f"{name}.weight"] for name in nnz}
+    weights = {name: state[ParameterKind.WEIGHT.of(name)] for name in nnz}
     model = from_state(graph, state, layer_masks(weights, nnz))
     per_sample = training_flops(graph, nnz)
     batch = _BATCH if _on_gpu(engine) else int(min(_BATCH, max(2, _STEP_FLOPS // per_sample)))

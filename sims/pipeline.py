@@ -14,7 +14,6 @@ from fedtiny.config import RunConfig
 from fedtiny.data.simulated import summarize
 from fedtiny.devices.budget import engine_of, memory_plan
 from fedtiny.errors import FedTinyError
-from fedtiny.export.run import export_run
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.models.graph import Graph
 from fedtiny.runs.folder import RunFolder
@@ -53,6 +52,8 @@ class Pipeline:
                 dense_config(self.config), self.folder.dense_reference, resume, self.folder.data
             )
         if self.config.export.enabled:
+            from fedtiny.export.run import export_run  # needs the extra "firmware"
+
             self._step(
                 "int8, C and check", lambda: export_run(self.folder, self.config.export.check)
             )

@@ -12,7 +12,7 @@ from flwr.serverapp import Grid
 from clients.records import to_packet, to_record, wire_bytes
 from fedtiny.errors import FedTinyError
 from fedtiny.runs.events import Exchanged, Failure, Traffic
-from fedtiny.wire.join import JoinResult
+from fedtiny.wire.join import JoinResult, JoinTask
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
 
@@ -49,8 +49,8 @@ class Exchange:
         self._report = report
         self._nodes: dict[int, int] = {}
 
-    def join(self, partitions: int) -> None:
-        """Wait for nodes and ask each one which partition it holds.
+    def join(self, partitions: int, task: JoinTask) -> None:
+        """Wait for nodes, send each one the model, and ask which partition it holds.
 
         Node ids are random in every run; partitions are not. Everything after this is addressed
         and ordered by partition.
@@ -60,7 +60,7 @@ class Exchange:
         """
         nodes = self._wait_for_nodes(partitions)
         self._nodes = dict(enumerate(nodes))
-        packets = dict.fromkeys(self._nodes, Packet())
+        packets = dict.fromkeys(self._nodes, task.packet())
         answers = self.ask(
             Phase.JOIN, 0, packets, lambda _, reply: JoinResult.read(reply).partition
         )

@@ -10,6 +10,7 @@ from typing import TypeVar, cast
 
 from fedtiny.aggregation.ranges import merge_ranges
 from fedtiny.config import RunConfig
+from fedtiny.data.samples import Samples
 from fedtiny.data.server import ServerData
 from fedtiny.data.statistics import Normalization, merge
 from fedtiny.devices.budget import engine_of
@@ -34,12 +35,12 @@ from fedtiny.runs.events import (
 )
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.training.choice import dense_engine
-from fedtiny.training.local import trainer_inputs
 from fedtiny.training.pretraining import pretrain
 from fedtiny.training.trainer import Evaluation, Trainer
 from fedtiny.wire.calibrate import RangesResult
 from fedtiny.wire.describe import Description
 from fedtiny.wire.evaluate import EvaluationResult
+from fedtiny.wire.join import JoinTask
 from fedtiny.wire.model_task import ModelTask
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
@@ -88,7 +89,7 @@ class Server:
             self.observer.on_end()
 
     def _run(self, state: ServerState | None) -> TrainedModel:
-        self.exchange.join(self.config.data.partitions)
+        self.exchange.join(self.config.data.partitions, JoinTask(self.graph))
         if state is None:
             self.observer.on_event(_started(self.config, self.graph))
             state = self._prepare()
@@ -104,7 +105,14 @@ class Server:
         public = self.data.public
         self.observer.on_phase(Phase.PRETRAIN, 0)
         started = time.monotonic()
-        state, report = pretrain(self.config, self.graph, public, normalization)
+        state, report = pretrain(
+            self.config.pretraining,
+            self.graph,
+            Samples(public, normalization),
+            momentum=self.config.training.momentum,
+            weight_decay=self.config.training.weight_decay,
+            seed=self.config.seed,
+        )
         self.observer.on_event(
             Pretrained(
                 0,
@@ -192,7 +200,7 @@ class Server:
         trainer = engine_of(self.config).evaluator(self.graph, model)
         for owner in sorted(set(unseen.owner.tolist())):
             person = unseen.take((unseen.owner == owner).nonzero()[0])
-            evaluation = trainer.evaluate(*trainer_inputs(person, normalization))
+            evaluation = trainer.evaluate(Samples(person, normalization))
             self._evaluation("unseen_people", round, evaluation, owner)
 
     def _evaluation(self, group: Group, round: int, evaluation: Evaluation, who: int) -> None:

@@ -19,6 +19,7 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.common.constant import ErrorCode
 
 from fedtiny.config import RunConfig, load
+from fedtiny.data.shares import client_file
 from fedtiny.data.simulated import deal_into
 from fedtiny.errors import FedTinyError
 from fedtiny.runs.events import Event, Exchanged, RunFinished
@@ -159,6 +160,21 @@ def test_resumed_after_kill_9(
     assert process.wait() == -signal.SIGKILL
     assert not folder.model.exists()
     assert_same_run(federate(folder.path, resume="resume"), reference)
+
+
+def test_resumed_without_its_shares(
+    reference: RunFolder, tiny_config: Configure, tmp_path: Path
+) -> None:
+    """One is lost, one is damaged, one is another device's: they are dealt again."""
+    config, folder = tiny_config(*ROUNDS), RunFolder(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run_federation(config, folder, Backend.INLINE, observers=[Interrupt(1)])
+    shares = [client_file(folder.data, k) for k in range(4)]
+    shares[0].unlink()
+    shares[1].write_bytes(shares[1].read_bytes()[:1000])
+    shares[2].write_bytes(shares[3].read_bytes())
+    run_federation(config, folder, Backend.INLINE, resume=True)
+    assert_same_run(folder, reference)
 
 
 def build_bundle(folder: Path) -> Path:

@@ -2,31 +2,25 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import sparse_model, unnormalized
 
 from fedtiny.config import RunConfig
 from fedtiny.data.dataset import SensorSpec
-from fedtiny.data.statistics import Normalization
 from fedtiny.federation.state import CheckpointStore, ServerState
-from fedtiny.models.initial import initial_state
-from fedtiny.models.sparse_model import SparseModel, from_state
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Activation, Conv, Linear, Pool
 from fedtiny.models.zoo.smartwatch_cnn import smartwatch_cnn
 from fedtiny.runs import checkpoint
 from fedtiny.runs.checkpoint import CheckpointError
 from fedtiny.runs.trained_model import TrainedModel
-from fedtiny.seeding import rng
-from fedtiny.sparse.tensor import Mask
 
 GRAPH = smartwatch_cnn((6, 1, 128), 2)
-NORMALIZATION = Normalization(np.zeros(6, np.float32), np.ones(6, np.float32))
-
-
-def model() -> SparseModel:
-    masks = {x.name: Mask(x.weight_shape, np.int32([0, 5])) for x in GRAPH.prunable_layers}
-    return from_state(GRAPH, initial_state(GRAPH, rng(0, "w")), masks)
+NORMALIZATION = unnormalized(6)
 
 
 def test_round_trip_keeps_every_bit(tmp_path: Path) -> None:
@@ -74,24 +68,77 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
 
 
 def test_trained_model_round_trip(tmp_path: Path) -> None:
-    ranges = dict.fromkeys(GRAPH.observed, (-1.0, 3.0))
-    sensor = SensorSpec(tuple("abcdef"), ("g",) * 6, (0.5,) * 6)
-    trained = TrainedModel(GRAPH, model(), NORMALIZATION, ranges, ("still", "moving"), sensor)
+    once = trained(GRAPH)
     path = tmp_path / "model.safetensors"
-    trained.save(path)
+    once.save(path)
     first = path.read_bytes()
     again = TrainedModel.load(path)
     again.save(path)
     assert path.read_bytes() == first
     assert again.graph == GRAPH
-    assert (again.labels, again.sensor, again.ranges) == (("still", "moving"), sensor, ranges)
+    assert (again.labels, again.sensor) == (once.labels, once.sensor)
+    assert again.ranges == once.ranges
+
+
+def trained(graph: Graph) -> TrainedModel:
+    sensor = SensorSpec(tuple("abcdef"), ("g",) * 6, (0.5,) * 6)
+    ranges = dict.fromkeys(graph.observed, (-1.0, 3.0))
+    return TrainedModel(
+        graph, sparse_model(graph), NORMALIZATION, ranges, ("still", "moving"), sensor
+    )
+
+
+def test_a_model_of_ones_own_loads_where_its_builder_is_unknown(tmp_path: Path) -> None:
+    swish = Activation.HARD_SWISH
+    nodes = (
+        Conv("stem", INPUT, 6, 8, (1, 3), activation=swish, prunable=False, trainable=False),
+        Conv("body", "stem", 8, 8, (1, 3), batch_norm=False),
+        Pool("pool", "body"),
+        Linear("classifier", "pool", 8, 2, prunable=False),
+    )
+    path = tmp_path / "model.safetensors"
+    own = trained(Graph("my_own", (6, 1, 32), nodes))
+    own.save(path)
+    script = (
+        "import sys; from pathlib import Path;"
+        "from fedtiny.runs.trained_model import TrainedModel;"
+        "found = TrainedModel.load(Path(sys.argv[1]));"
+        "found.save(Path(sys.argv[1] + '.again')); print(found.graph.to_json())"
+    )
+    command = [sys.executable, "-c", script, str(path)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert Graph.from_json(printed) == own.graph
+    assert Path(f"{path}.again").read_bytes() == path.read_bytes()
+
+
+def test_files_of_an_older_fedtiny_and_of_another_graph_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    model_file = trained(GRAPH)
+    manifest = model_file.manifest()
+    del manifest["graph"]
+    checkpoint.write(path, model_file.arrays(), manifest)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: was written by an older"):
+        TrainedModel.load(path)
+    manifest["graph"] = smartwatch_cnn((6, 1, 128), 2, width=5).to_json()
+    checkpoint.write(path, model_file.arrays(), manifest)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: does not fit its graph"):
+        TrainedModel.load(path)
+
+
+def test_a_store_resumes_only_its_own_model(tmp_path: Path) -> None:
+    CheckpointStore(tmp_path, RunConfig(), GRAPH).save(
+        ServerState(1, sparse_model(GRAPH), NORMALIZATION, {"chosen": 1})
+    )
+    changed = replace(GRAPH, nodes=(*GRAPH.nodes[:-1], replace(GRAPH.nodes[-1], prunable=True)))
+    with pytest.raises(CheckpointError, match="holds another model"):
+        CheckpointStore(tmp_path, RunConfig(), changed).latest()
 
 
 def test_store_keeps_two_and_resumes_only_its_own_config(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path, RunConfig(), GRAPH)
     assert store.latest() is None
     for round in range(4):
-        store.save(ServerState(round, model(), NORMALIZATION, {"chosen": 1}))
+        store.save(ServerState(round, sparse_model(GRAPH), NORMALIZATION, {"chosen": 1}))
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
     latest = store.latest()
     assert latest is not None

@@ -14,7 +14,8 @@ from fedtiny.doctor.boards import (
 )
 from fedtiny.doctor.environment import check_environment
 from fedtiny.models import build
-from fedtiny.models.graph import INPUT, Add, Conv, Graph, Linear, Pool
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Add, Conv, Linear, Pool
 
 WATCH = build("smartwatch_cnn", (6, 1, 128), 7)
 

@@ -13,16 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import activated, sparse_model
 
 from fedtiny.engine import EngineOptions, Executor, abi, available
 from fedtiny.engine.build import build as compile_engine
 from fedtiny.engine.library import Library
 from fedtiny.models import build
-from fedtiny.models.graph import Graph
-from fedtiny.models.initial import initial_state
-from fedtiny.models.sparse_model import SparseModel, from_state
+from fedtiny.models.ops import Activation
 from fedtiny.seeding import rng
-from fedtiny.sparse.tensor import Mask
 
 COMPILER = "aarch64-linux-gnu-g++"
 EMULATOR = "qemu-aarch64"
@@ -145,29 +143,26 @@ def emulated(library: Path) -> Path:
     return driver
 
 
-def sparse_model(graph: Graph, density: float) -> SparseModel:
-    masks = {}
-    for layer in graph.prunable_layers:
-        size = int(np.prod(layer.weight_shape))
-        kept = rng(0, layer.name).choice(size, max(1, int(density * size)), replace=False)
-        masks[layer.name] = Mask(layer.weight_shape, np.sort(kept).astype(np.int32))
-    return from_state(graph, initial_state(graph, rng(0, "weights")), masks)
-
-
 @pytest.mark.skipif(not available(), reason="the engine is not compiled here")
 @pytest.mark.parametrize(
-    ("name", "shape", "density"),
+    ("name", "shape", "density", "activation"),
     [
-        ("resnet8", (1, 12, 12), 0.1),
-        ("ds_cnn", (1, 24, 8), 0.1),
-        ("smartwatch_cnn", (6, 1, 64), 0.1),
-        ("smartwatch_cnn", (6, 1, 64), 0.8),
+        ("resnet8", (1, 12, 12), 0.1, Activation.RELU),
+        ("resnet8", (1, 12, 12), 0.1, Activation.RELU6),
+        ("resnet8", (1, 12, 12), 0.1, Activation.HARD_SWISH),
+        ("ds_cnn", (1, 24, 8), 0.1, Activation.RELU),
+        ("smartwatch_cnn", (6, 1, 64), 0.1, Activation.RELU),
+        ("smartwatch_cnn", (6, 1, 64), 0.8, Activation.HARD_SWISH),
     ],
 )
 def test_neon_takes_the_same_steps_as_this_machine(
-    emulated: Path, name: str, shape: tuple[int, int, int], density: float
+    emulated: Path,
+    name: str,
+    shape: tuple[int, int, int],
+    density: float,
+    activation: Activation,
 ) -> None:
-    graph = build(name, shape, 5)
+    graph = activated(build(name, shape, 5), activation)
     model = sparse_model(graph, density)
     x = rng(0, "x").standard_normal((11, *shape)).astype(np.float32)
     y = np.arange(11) % 5

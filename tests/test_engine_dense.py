@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from builders import batch_of, fresh_state, full_masks, random_masks
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -14,9 +15,8 @@ from fedtiny.engine.library import load
 from fedtiny.engine.options import CROSSOVER_DENSITY
 from fedtiny.engine.plan import Plan, plan
 from fedtiny.models import build
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Node, Pool
-from fedtiny.models.initial import initial_state
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Activation, Conv, Linear, Node, Pool
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.seeding import rng
 from fedtiny.sparse.tensor import Mask
@@ -27,21 +27,15 @@ NEVER = 2.0
 
 
 def masks_of(graph: Graph, density: float) -> dict[str, Mask]:
-    """Random masks; at low densities some output channels stay empty."""
-    masks = {}
-    for layer in graph.prunable_layers:
-        held = rng(0, layer.name).random(layer.weight_shape) < density
-        if density < 0.6:
-            held[:: len(held) // 2 + 1] = False
-        masks[layer.name] = Mask(layer.weight_shape, np.flatnonzero(held).astype(np.int32))
-    return masks
+    """Random masks; at low densities an output channel stays empty."""
+    return random_masks(graph, density, empty_channels=int(density < 0.6))
 
 
 def model_of(graph: Graph, density: float) -> SparseModel:
-    return from_state(graph, initial_state(graph, rng(0, "weights")), masks_of(graph, density))
+    return from_state(graph, fresh_state(graph), masks_of(graph, density))
 
 
-ACTIVATIONS = st.sampled_from([Activation.NONE, Activation.RELU])
+ACTIVATIONS = st.sampled_from(Activation)
 
 
 @st.composite
@@ -74,8 +68,7 @@ def train(
     **options: object,
 ) -> Executor:
     """Two steps and an evaluation on ``samples`` samples in micro-batches of at most 16."""
-    x = rng(0, "x").standard_normal((samples, *graph.input_shape)).astype(np.float32)
-    y = rng(0, "y").integers(graph.classes, size=samples)
+    x, y = batch_of(graph, samples)
     trainer = Executor(
         graph,
         model,
@@ -94,7 +87,7 @@ def assert_same_bytes(trainer: Executor, other: Executor) -> None:
     for name in ("values", "grads", "momentum"):
         one, two = (t.state.arrays[name] for t in (trainer, other))
         assert one.tobytes() == two.tobytes(), name
-    for name, _ in trainer.layout.graph.statistics():
+    for name in [row.name for row in trainer.layout.graph.statistics]:
         assert trainer.state.arrays[name].tobytes() == other.state.arrays[name].tobytes(), name
 
 
@@ -166,8 +159,7 @@ def test_the_plan_chooses_by_layer():
 
 def test_a_full_layer_holds_no_index_per_weight():
     graph = build("resnet18", (3, 32, 32), 10)
-    full = {layer.name: Mask.full(layer.weight_shape) for layer in graph.prunable_layers}
-    lines = plan(graph, full, EngineOptions(8)).lines
+    lines = plan(graph, full_masks(graph), EngineOptions(8)).lines
     assert lines["indices"] < 0.02 * lines["weights"]
 
 

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from engine_models import random_model
+from builders import batch_of, random_model
 
 from fedtiny.engine import EngineError, EngineOptions, Executor, available
 from fedtiny.models import build
@@ -18,12 +18,6 @@ from fedtiny.models.torch_module import GraphModule
 pytestmark = pytest.mark.skipif(not available(), reason="the engine is not compiled here")
 
 GRAPH = build("resnet8", (1, 12, 12), 5)
-
-
-def batch_of(samples: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    x = rng.standard_normal((samples, *GRAPH.input_shape)).astype(np.float32)
-    return x, rng.integers(GRAPH.classes, size=samples)
 
 
 def arrays(model: SparseModel) -> dict[str, np.ndarray]:
@@ -42,7 +36,7 @@ def test_evaluation_and_logits_use_the_running_statistics(samples):
     oracle = GraphModule(GRAPH)
     oracle.load(model.to_dense())
     oracle.eval()
-    x, y = batch_of(samples)
+    x, y = batch_of(GRAPH, samples)
     with torch.no_grad():
         logits = oracle(torch.from_numpy(x))
         loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(y), reduction="sum")
@@ -61,12 +55,12 @@ def test_batch_norm_moments_are_cumulative_averages_over_micro_batches():
     oracle.momentum = None
     oracle.reset_statistics()
     oracle.train()
-    x, _ = batch_of(21)
+    x, _ = batch_of(GRAPH, 21)
     with torch.no_grad():
         for start in (0, 8, 16):
             oracle(torch.from_numpy(x[start : start + 8]))
-    found, expected = trainer.batch_norm_moments(x), oracle.state()
-    assert set(found) == {name for name, _ in GRAPH.statistics()}
+    found, expected = trainer.batch_norm_moments([x]), oracle.state()
+    assert set(found) == {row.name for row in GRAPH.statistics}
     for name, values in found.items():
         np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-5, err_msg=name)
     assert_same(trainer.model(), model)
@@ -77,7 +71,7 @@ def test_ranges_are_the_extremes_of_every_tensor():
     oracle = GraphModule(GRAPH)
     oracle.load(model.to_dense())
     oracle.eval()
-    x, _ = batch_of(21)
+    x, _ = batch_of(GRAPH, 21)
     expected = {"input": (float(x.min()), float(x.max()))}
 
     def observe(name: str, value: torch.Tensor) -> None:
@@ -85,7 +79,7 @@ def test_ranges_are_the_extremes_of_every_tensor():
 
     with torch.no_grad():
         oracle(torch.from_numpy(x), observe)
-    found = Executor(GRAPH, model, EngineOptions(16)).ranges(x)
+    found = Executor(GRAPH, model, EngineOptions(16)).ranges([x])
     assert set(found) == set(expected)
     for name, pair in expected.items():
         assert found[name] == pytest.approx(pair, rel=1e-3, abs=1e-4), name
@@ -93,7 +87,7 @@ def test_ranges_are_the_extremes_of_every_tensor():
 
 @pytest.mark.parametrize("samples", [16, 11])
 def test_results_do_not_depend_on_threads_tiles_or_recomputation(samples):
-    x, y = batch_of(samples)
+    x, y = batch_of(GRAPH, samples)
     results = []
     for options in (
         {},
@@ -115,7 +109,7 @@ def test_results_do_not_depend_on_threads_tiles_or_recomputation(samples):
 def test_masks_never_change_and_growth_leaves_the_model_alone():
     model = random_model(GRAPH, 0.15)
     trainer = Executor(GRAPH, model, EngineOptions(8))
-    x, y = batch_of(8)
+    x, y = batch_of(GRAPH, 8)
     trainer.step(x, y)
     before = trainer.model()
     trainer.growth(x, y, {"stage1.conv1": 5, "stage3.conv2": 50})
@@ -126,7 +120,7 @@ def test_masks_never_change_and_growth_leaves_the_model_alone():
 
 def test_bad_batches_are_refused_before_anything_runs():
     trainer = Executor(GRAPH, random_model(GRAPH, 0.15), EngineOptions(8))
-    x, y = batch_of(8)
+    x, y = batch_of(GRAPH, 8)
     with pytest.raises(EngineError, match="x must be"):
         trainer.step(x[:, :, :5], y)
     with pytest.raises(EngineError, match="classes within"):
@@ -145,7 +139,7 @@ from fedtiny.models import build
 from fedtiny.models.sparse_model import from_state
 from fedtiny.sparse.tensor import Mask
 graph = build("smartwatch_cnn", (6, 1, 32), 3)
-state = {n: np.ones(s, np.float32) for n, s in [*graph.parameters(), *graph.statistics()]}
+state = {row.name: np.ones(row.shape, np.float32) for row in graph.parameter_table}
 masks = {l.name: Mask.full(l.weight_shape) for l in graph.prunable_layers}
 trainer = Executor(graph, from_state(graph, state, masks), EngineOptions(4))
 trainer.step(np.ones((4, 6, 1, 32), np.float32), np.zeros(4, np.int64))

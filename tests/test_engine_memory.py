@@ -6,6 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from builders import activated, batch_of, random_model
 
 from fedtiny.engine import EngineOptions, Executor, available, plan
 from fedtiny.engine.abi import ALIGNMENT_BYTES, Op
@@ -15,43 +16,32 @@ from fedtiny.engine.state import address, aligned_bytes
 from fedtiny.memory.arena import aligned
 from fedtiny.memory.ledger import LedgerLine
 from fedtiny.models import build
-from fedtiny.models.graph import Graph
-from fedtiny.models.sparse_model import SparseModel, from_state
-from fedtiny.sparse.tensor import Mask
+from fedtiny.models.ops import Activation
 
 needs_engine = pytest.mark.skipif(not available(), reason="the engine is not compiled here")
 
 
-def random_model(graph: Graph, density: float) -> SparseModel:
-    rng = np.random.default_rng(5)
-    state = {
-        name: (0.2 * rng.standard_normal(shape) + name.endswith(("bn.weight", "var"))).astype("f4")
-        for name, shape in [*graph.parameters(), *graph.statistics()]
-    }
-    masks = {}
-    for layer in graph.prunable_layers:
-        size = int(np.prod(layer.weight_shape))
-        held = rng.choice(size, max(1, round(density * size)), replace=False)
-        masks[layer.name] = Mask(layer.weight_shape, np.sort(held).astype(np.int32))
-    return from_state(graph, state, masks)
-
-
 @needs_engine
 @pytest.mark.parametrize("saving", ["nothing", "recompute", "prune"])
-@pytest.mark.parametrize("name", ["resnet8", "resnet18", "vgg11", "ds_cnn"])
-def test_programs_touch_only_their_buffers_while_they_live(name, saving):
+@pytest.mark.parametrize(
+    ("name", "activation"),
+    [
+        *((name, Activation.RELU) for name in ("resnet8", "resnet18", "vgg11", "ds_cnn")),
+        ("resnet8", Activation.RELU6),
+        ("resnet8", Activation.HARD_SWISH),
+    ],
+)
+def test_programs_touch_only_their_buffers_while_they_live(name, activation, saving):
     """Run op by op in separate, guarded buffers filled with NaN: same gradients, guards whole."""
     shape = (1, 49, 10) if name == "ds_cnn" else (1, 32, 32)
-    graph = build(name, shape, 4)
+    graph = activated(build(name, shape, 4), activation)
     model = random_model(graph, 0.1)
     options = {
         "nothing": {},
         "recompute": {"recompute": tuple(layer.name for layer in graph.layers)},
         "prune": {"activation_density": 0.4},
     }[saving]
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((5, *graph.input_shape)).astype(np.float32)
-    y = rng.integers(4, size=5)
+    x, y = batch_of(graph, 5)
     trainer = Executor(graph, model, EngineOptions(5, **options))
     trainer.backward(x, y)
     expected = trainer.gradients()

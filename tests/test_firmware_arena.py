@@ -2,19 +2,22 @@
 
 import pytest
 
+from fedtiny.bench.synthetic import integer_model
 from fedtiny.firmware.arena import plan_arena, scratch_name
 from fedtiny.firmware.lower import lower
-from fedtiny.firmware.synthetic import integer_model
 from fedtiny.models import build
-from fedtiny.quant.integer_model import Activation, IntegerAdd, IntegerGraph, IntegerPool
+from fedtiny.quant.integer_model import IntegerGraph
+from fedtiny.quant.ops.add import IntegerAdd
+from fedtiny.quant.ops.pool import IntegerPool
+from fedtiny.quant.tensors import Int8Tensor
 
 
 def residual(names):
     """input -> a -> b, then sums as named: each (name, left, right)."""
     nodes = [pool("a", "input"), pool("b", "a")]
     nodes += [IntegerAdd(name, left, right, 1, 1, (-128, 127)) for name, left, right in names]
-    tensors = {name: Activation((4, 2, 2), 1.0, 0) for name in ("input", *(n.name for n in nodes))}
-    return IntegerGraph("r", None, tensors, tuple(nodes))
+    tensors = {name: Int8Tensor((4, 2, 2), 1.0, 0) for name in ("input", *(n.name for n in nodes))}
+    return IntegerGraph("r", None, tensors, tuple(nodes), nodes[-1].name)
 
 
 def pool(name, source):

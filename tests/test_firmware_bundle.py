@@ -7,8 +7,9 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from fedtiny.bench import synthetic
 from fedtiny.export import bundle
-from fedtiny.firmware import synthetic
+from fedtiny.firmware.lower import lower
 from fedtiny.models import resnet8
 
 ARDUINO_STUB = """
@@ -28,7 +29,7 @@ int printk(const char *format, ...);
 def project(tmp_path_factory):
     model = synthetic.integer_model(resnet8((1, 12, 12), 4), 0.1)
     directory = tmp_path_factory.mktemp("bundle") / "firmware"
-    bundle.export(model, directory, synthetic.counts(model, 2), synthetic.interface(model))
+    bundle.export(lower(model), directory, synthetic.counts(model, 2), synthetic.interface(model))
     return directory
 
 

@@ -10,18 +10,20 @@ import zlib
 import numpy as np
 import pytest
 
+from fedtiny.bench import synthetic
 from fedtiny.boards import elf, host, toolchain
 from fedtiny.boards.toolchain import ToolchainError
 from fedtiny.errors import FedTinyError
 from fedtiny.export import bundle
-from fedtiny.firmware import synthetic, text
-from fedtiny.firmware.emit import SensorInterface, constant_arrays
-from fedtiny.firmware.encode import WeightFormat
+from fedtiny.firmware import text
+from fedtiny.firmware.emit import constant_arrays
+from fedtiny.firmware.interface import SensorInterface
 from fedtiny.firmware.lower import dense, lower
 from fedtiny.firmware.plan import Kernel
+from fedtiny.firmware.streams import WeightFormat
 from fedtiny.models import ds_cnn, mobilenet_v1, resnet8, smartwatch_cnn
-from fedtiny.models.graph import INPUT, Add, Conv, Graph, Linear, Pool
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Pool
 from fedtiny.quant import reference
 from fedtiny.quant.integer_model import IntegerGraph
 
@@ -57,7 +59,8 @@ def interface_of(model: IntegerGraph) -> SensorInterface:
 
 
 def export(model, directory, vectors=VECTORS, plan=None):
-    return bundle.export(model, directory, make_counts(model, vectors), interface_of(model), plan)
+    counts = make_counts(model, vectors)
+    return bundle.export(plan or lower(model), directory, counts, interface_of(model))
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +96,9 @@ def test_depthwise_models_match(graph, tmp_path):
 
 def choose_format(weight_format):
     def policy(candidates):
-        encoded = (c for c in candidates if c.encoded and c.encoded.format is weight_format)
+        streams = (c for c in candidates if c.streams and c.streams.format is weight_format)
         return max(
-            encoded, key=lambda c: c.kernel is Kernel.SPARSE_CONV_PLANAR, default=candidates[0]
+            streams, key=lambda c: c.kernel is Kernel.SPARSE_CONV_PLANAR, default=candidates[0]
         )
 
     policy.__name__ = weight_format.name
@@ -267,7 +270,7 @@ def test_wrong_number_of_labels_is_refused(tmp_path):
     model = synthetic.integer_model(every_kernel(), 0.2)
     short = SensorInterface(("one",), ("x",) * 3, ("",) * 3)
     with pytest.raises(FedTinyError, match="labels: the model has 4, 1"):
-        bundle.export(model, tmp_path / "firmware", make_counts(model), short)
+        bundle.export(lower(model), tmp_path / "firmware", make_counts(model), short)
     assert not (tmp_path / "firmware").exists()
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from fedtiny.bench import synthetic
 from fedtiny.boards import plan_run
-from fedtiny.firmware import synthetic
 from fedtiny.firmware.emit import constant_arrays, sources
 from fedtiny.firmware.lower import lower
 from fedtiny.firmware.vectors import vector_file

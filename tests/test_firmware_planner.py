@@ -7,17 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from fedtiny.bench import synthetic
 from fedtiny.cli import app
 from fedtiny.devices import catalog
 from fedtiny.errors import FedTinyError
-from fedtiny.firmware import planner, synthetic
-from fedtiny.firmware.candidates import candidates
-from fedtiny.firmware.cost import Core
+from fedtiny.firmware import planner
+from fedtiny.firmware.cores import Core
 from fedtiny.firmware.lower import dense, fastest, lower
 from fedtiny.firmware.plan import Kernel
 from fedtiny.firmware.planner import DoesNotFitError, Target, fit, target_of
+from fedtiny.firmware.ways import ways
 from fedtiny.models import build, resnet8, smartwatch_cnn
-from fedtiny.quant.integer_model import IntegerConv
+from fedtiny.quant.ops.conv import IntegerConv
 
 RESNET8 = synthetic.integer_model(resnet8((1, 28, 28), 10), 0.25)
 FREE = fit(RESNET8, planner.ANY_CORTEX_M4)
@@ -56,10 +57,10 @@ def test_less_flash_is_paid_with_instructions():
 @pytest.mark.parametrize("core", list(Core))
 def test_the_fastest_candidate_is_within_the_tolerance(core):
     for node in RESNET8.nodes:
-        steps = candidates(node, RESNET8, core, 65536)
+        steps = ways(node, RESNET8, core, 65536)
         chosen = fastest(steps)
         fewest = min(step.instructions for step in steps)
-        if chosen.encoded is None:
+        if chosen.streams is None:
             assert 0.9 * chosen.instructions <= fewest
             continue
         assert chosen.instructions <= 1.02 * fewest <= 0.92 * steps[0].instructions

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from fedtiny.bench import synthetic
 from fedtiny.bench.firmware import bench_firmware
 from fedtiny.boards import emulated, kernels, plan_run, qemu
 from fedtiny.boards.toolchain import ToolchainError
@@ -14,11 +15,10 @@ from fedtiny.boards.verify import verify_targets
 from fedtiny.cli import app
 from fedtiny.errors import FedTinyError
 from fedtiny.export import bundle
-from fedtiny.firmware import synthetic
-from fedtiny.firmware.cost import Core
-from fedtiny.firmware.encode import WeightFormat
+from fedtiny.firmware.cores import Core
 from fedtiny.firmware.lower import dense, lower
 from fedtiny.firmware.plan import Kernel
+from fedtiny.firmware.streams import WeightFormat
 from fedtiny.firmware.vectors import vector_file
 from fedtiny.models import build
 
@@ -74,7 +74,7 @@ def emulate(plan, machine, compiled_kernels, directory, vectors=None):
 def project(tmp_path_factory):
     model, _ = model_and_vectors("smartwatch_cnn", 0.05)
     directory = tmp_path_factory.mktemp("project") / "firmware"
-    bundle.export(model, directory, synthetic.counts(model, 20), synthetic.interface(model))
+    bundle.export(lower(model), directory, synthetic.counts(model, 20), synthetic.interface(model))
     return directory
 
 
@@ -91,8 +91,8 @@ def test_every_byte_matches(name, density, machine, compiled, tmp_path):
 
 def choose(kernel, weight_format):
     def policy(steps):
-        encoded = [s for s in steps if s.encoded and s.encoded.format is weight_format]
-        return next((s for s in encoded if s.kernel is kernel), (encoded or steps)[0])
+        streams = [s for s in steps if s.streams and s.streams.format is weight_format]
+        return next((s for s in streams if s.kernel is kernel), (streams or steps)[0])
 
     return policy
 

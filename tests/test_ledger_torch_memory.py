@@ -1,22 +1,20 @@
 """Predicted memory of the PyTorch path against the allocator's measured peak."""
 
+from dataclasses import replace
 from math import prod
 
-import numpy as np
 import pytest
+from builders import batch_of, sparse_model
 
 from fedtiny.doctor.boards import layer_nnz
 from fedtiny.memory.ledger import LedgerLine
 from fedtiny.models import build
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool
-from fedtiny.seeding import rng
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Activation, Conv, Linear, Pool
 from fedtiny.training.masked.memory import predict
 
 torch = pytest.importorskip("torch", reason="needs the [train] extra")
 
-from fedtiny.models.initial import initial_state  # noqa: E402
-from fedtiny.models.sparse_model import SparseModel, from_state  # noqa: E402
-from fedtiny.sparse.tensor import Mask  # noqa: E402
 from fedtiny.training.masked.meter import measure_peak_bytes, measure_training_step  # noqa: E402
 from fedtiny.training.trainer import SgdConfig  # noqa: E402
 
@@ -24,20 +22,17 @@ WATCH = build("smartwatch_cnn", (6, 1, 128), 7)
 RESNET8 = build("resnet8", (1, 28, 28), 10)
 
 
-def sparse_model(graph: Graph, density: float) -> SparseModel:
-    generator = rng(0, "test")
-    masks = {}
-    for name, nnz in layer_nnz(graph, density).items():
-        shape = graph.layer(name).weight_shape
-        kept = np.sort(generator.permutation(prod(shape))[:nnz]).astype(np.int32)
-        masks[name] = Mask(shape, kept)
-    return from_state(graph, initial_state(graph, generator), masks)
+def activated(graph: Graph, activation: Activation) -> Graph:
+    """The graph with another activation wherever it has ReLU."""
+    nodes = tuple(
+        replace(node, activation=activation) if node.activation is Activation.RELU else node
+        for node in graph.nodes
+    )
+    return replace(graph, name=f"{graph.name}.{activation}", nodes=nodes)
 
 
 def measured(graph: Graph, batch: int, micro_batch: int, density: float) -> int:
-    generator = rng(0, "batch")
-    x = generator.standard_normal((batch, *graph.input_shape)).astype(np.float32)
-    y = generator.integers(graph.classes, size=batch)
+    x, y = batch_of(graph, batch)
     sgd = SgdConfig(0.05, weight_decay=5e-4)
     return measure_training_step(graph, sparse_model(graph, density), sgd, x, y, micro_batch)
 
@@ -53,6 +48,11 @@ def measured(graph: Graph, batch: int, micro_batch: int, density: float) -> int:
         (build("resnet8", (3, 32, 32), 10), 32, 16, 0.05),
         *((build("ds_cnn", (1, 49, 10), 12), 16, n, 0.1) for n in (16, 8)),
         (build("mobilenet_v1", (3, 96, 96), 2), 8, 8, 0.1),
+        *(
+            (activated(graph, activation), 32, 32, 0.05)
+            for graph in (WATCH, RESNET8)
+            for activation in (Activation.RELU6, Activation.HARD_SWISH)
+        ),
     ],
     ids=lambda value: value.name if isinstance(value, Graph) else str(value),
 )
@@ -62,8 +62,8 @@ def test_prediction_is_within_ten_percent(graph, batch, micro_batch, density):
 
 
 def test_lines_that_need_no_model_of_the_allocator():
-    parameters = sum(prod(shape) for _, shape in WATCH.parameters())
-    statistics = sum(prod(shape) for _, shape in WATCH.statistics())
+    parameters = sum(prod(row.shape) for row in WATCH.parameters)
+    statistics = sum(prod(row.shape) for row in WATCH.statistics)
     prunable = sum(prod(layer.weight_shape) for layer in WATCH.prunable_layers)
     nnz = layer_nnz(WATCH, 0.05)
     lines = predict(WATCH, 64, 8, nnz, top_k=100).lines
@@ -122,7 +122,7 @@ def test_convolution_by_hand():
 
 def test_accumulation_keeps_all_gradients_from_the_start():
     graph = two_convolutions(stride=1)
-    parameters = 4 * sum(prod(shape) for _, shape in graph.parameters())
+    parameters = 4 * sum(prod(row.shape) for row in graph.parameters)
     assert predict(graph, 32, 16).lines[LedgerLine.GRADIENTS] == parameters
 
 

@@ -8,9 +8,9 @@ from torch import nn
 from fedtiny.errors import FedTinyError
 from fedtiny.models import build, register
 from fedtiny.models.cost import forward_macs, layer_costs, parameter_count, training_flops
-from fedtiny.models.graph import INPUT, Add, Conv, Graph, GraphError, Linear, Pool
+from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.ops import INPUT, Activation, Add, Conv, GraphError, Linear, Pool
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.models.zoo.resnet8 import resnet8
 from fedtiny.models.zoo.smartwatch_cnn import smartwatch_cnn
@@ -53,6 +53,31 @@ def test_sparse_costs_follow_each_layers_own_share() -> None:
 def test_nodes_that_do_not_fit_are_named(nodes: tuple, words: str) -> None:
     with pytest.raises(GraphError, match=words):
         Graph("bad", (3, 8, 8), nodes)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "words"),
+    [
+        ((Linear("a.bn", "a", 8, 2), Linear("fc", "a.bn", 2, 2)), "two arrays .* 'a.bn.weight'"),
+        ((Add("swish", "a", "a", Activation.HARD_SWISH), Pool("swish.linear", "a")), "two arrays"),
+        ((Linear("fc", "a", 8, 2, trainable=False),), "'fc' is not trained.*prunable=False"),
+    ],
+)
+def test_facts_that_contradict_each_other_are_named(nodes: tuple, words: str) -> None:
+    with pytest.raises(GraphError, match=words):
+        Graph("bad", (3, 1, 1), (Conv("a", INPUT, 3, 8, (1, 1)), *nodes))
+
+
+def test_the_loss_reads_the_first_output_wherever_it_stands() -> None:
+    nodes = (
+        Conv("stem", INPUT, 2, 4, (3, 3), prunable=False),
+        Linear("classifier", "stem", 16, 3, prunable=False),
+        Pool("features", "stem"),
+    )
+    graph = Graph("two", (2, 4, 4), nodes, ("classifier", "features"))
+    assert (graph.logits, graph.classes) == ("classifier", 3)
+    assert GraphModule(graph)(torch.randn(5, 2, 4, 4)).shape == (5, 3)
+    assert Graph("one", (2, 4, 4), nodes).logits == "features"
 
 
 def test_registry_names_what_it_knows() -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Conv, Linear, Pool
 from fedtiny.models.zoo.resnet8 import resnet8
 from fedtiny.pruning.schedule import Granularity, Order, PruningSchedule, ScheduleError
 

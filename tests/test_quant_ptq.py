@@ -5,19 +5,20 @@ from math import prod
 import numpy as np
 import pytest
 import torch
+from builders import random_model
 
 from fedtiny.aggregation.ranges import merge_ranges
 from fedtiny.data.statistics import Normalization
 from fedtiny.models import ds_cnn, mobilenet_v1, resnet8, smartwatch_cnn
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool
-from fedtiny.models.ops.activation import Activation
-from fedtiny.models.sparse_model import SparseModel, from_state
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Activation, Conv, Linear, Pool
+from fedtiny.models.sparse_model import SparseModel
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.quant import reference
 from fedtiny.quant.fold import fold
-from fedtiny.quant.integer_model import IntegerPool, QuantizationError
-from fedtiny.quant.ptq import dequantize, quantize
-from fedtiny.sparse.tensor import Mask
+from fedtiny.quant.ops.pool import IntegerPool
+from fedtiny.quant.ptq import quantize
+from fedtiny.quant.tensors import QuantizationError
 
 
 def conv_net(classes=4):
@@ -41,24 +42,6 @@ GRAPHS = [
     (mobilenet_v1((3, 32, 32), 4), 0.5),
     (conv_net(), 0.3),
 ]
-
-
-def random_model(graph: Graph, density: float, seed: int = 0) -> SparseModel:
-    rng = np.random.default_rng(seed)
-    state, masks = {}, {}
-    for name, shape in [*graph.parameters(), *graph.statistics()]:
-        if name.endswith(("running_var", "bn.weight")):
-            values = rng.uniform(0.5, 1.5, shape)
-        elif len(shape) == 1:
-            values = rng.normal(0, 0.2, shape)
-        else:
-            values = rng.normal(0, 1.5 / np.sqrt(prod(shape[1:]) * density), shape)
-        state[name] = values.astype(np.float32)
-    for layer in graph.prunable_layers:
-        size = prod(layer.weight_shape)
-        kept = rng.choice(size, max(1, round(size * density)), replace=False)
-        masks[layer.name] = Mask(layer.weight_shape, np.sort(kept).astype(np.int32))
-    return from_state(graph, state, masks)
 
 
 def float_run(graph, model, inputs):
@@ -93,7 +76,7 @@ def test_int8_logits_stay_close_to_float(graph, density):
     model, normalization, counts = make_case(graph, density)
     expected, ranges = float_run(graph, model, normalization.apply(counts))
     integer = quantize(graph, model, normalization, merge_ranges([ranges]))
-    actual = dequantize(reference.run(integer, counts), integer.output)
+    actual = integer.output.decode(reference.run(integer, counts))
     noise = np.sqrt(np.mean((actual - expected) ** 2))
     # Every layer adds rounding noise of its own.
     limit = 0.02 * np.sqrt(len(graph.layers))
@@ -116,7 +99,7 @@ def test_scheme_keeps_its_promises(graph, density):
             assert layer.weight.nnz <= allowed.nnz
     for node in integer.nodes:
         if isinstance(node, IntegerPool):
-            source, output = integer.activations[node.input], integer.activations[node.name]
+            source, output = integer.tensors[node.input], integer.tensors[node.name]
             assert (source.scale, source.zero_point) == (output.scale, output.zero_point)
 
 
@@ -169,12 +152,12 @@ def test_channels_without_weights_and_with_huge_biases():
     expected, ranges = float_run(graph, changed, normalization.apply(counts))
     integer = quantize(graph, changed, normalization, ranges)
     codes = reference.quantize_input(integer, counts)
-    stem = dequantize(dict(reference.trace(integer, codes))["stem"], integer.activations["stem"])
-    step = integer.activations["stem"].scale
+    stem = integer.tensors["stem"].decode(dict(reference.trace(integer, codes))["stem"])
+    step = integer.tensors["stem"].scale
     assert np.abs(stem[..., 0]).max() == 0
     assert np.abs(stem[..., 1] - 0.7).max() <= step
     assert np.abs(stem[..., 3]).max() == 0
-    actual = dequantize(reference.run(integer, counts), integer.output)
+    actual = integer.output.decode(reference.run(integer, counts))
     assert np.sqrt(np.mean((actual - expected) ** 2)) < 0.08 * expected.std()
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedtiny.aggregation.ranges import merge_ranges
-from fedtiny.quant.integer_model import QuantizationError
+from fedtiny.quant.tensors import QuantizationError
 
 FINITE = st.floats(-1e6, 1e6)
 RANGE = st.tuples(FINITE, FINITE).map(lambda pair: (min(pair), max(pair)))

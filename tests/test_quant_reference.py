@@ -10,17 +10,13 @@ from hypothesis import strategies as st
 
 from fedtiny.data.statistics import Normalization
 from fedtiny.quant import reference
-from fedtiny.quant.integer_model import (
-    Activation,
-    InputQuantization,
-    IntegerConv,
-    IntegerGraph,
-    IntegerPool,
-    IntegerWeight,
-    QuantizationError,
-)
+from fedtiny.quant.integer_model import InputQuantization, IntegerGraph
+from fedtiny.quant.ops import conv, pool
+from fedtiny.quant.ops.conv import IntegerConv
+from fedtiny.quant.ops.pool import IntegerPool
 from fedtiny.quant.ptq import input_quantization
 from fedtiny.quant.requantize import fixed_point, requantize
+from fedtiny.quant.tensors import Int8Tensor, IntegerWeight, QuantizationError
 
 INT32 = st.integers(-(2**31), 2**31 - 1)
 
@@ -92,11 +88,11 @@ def test_convolution_equals_integer_loops(data):
         (height + 2 * padding[0] - kernel[0]) // stride[0] + 1,
         (width + 2 * padding[1] - kernel[1]) // stride[1] + 1,
     )
-    source = Activation((inner, height, width), 0.1, int(rng.integers(-128, 128)))
-    output = Activation(shape, 0.1, int(rng.integers(-128, 128)))
+    source = Int8Tensor((inner, height, width), 0.1, int(rng.integers(-128, 128)))
+    output = Int8Tensor(shape, 0.1, int(rng.integers(-128, 128)))
     x = rng.integers(-128, 128, (2, height, width, inner)).astype(np.int8)
     np.testing.assert_array_equal(
-        reference.convolve(node, x, source, output), loop_conv(node, x, source, output)
+        conv.run(node, [x], [source], output), loop_conv(node, x, source, output)
     )
 
 
@@ -111,28 +107,30 @@ def test_accumulators_beyond_float32_are_exact():
     multiplier = fixed_point([2.0**-20])
     node = IntegerConv("c", "input", weight, bias, multiplier, (1, 1), (0, 0), 1, (-128, 127))
     x = np.full((1, 1, 1, inner), 127, np.int8)
-    source, output = Activation((inner, 1, 1), 1.0, -128), Activation((1, 1, 1), 1.0, 0)
+    source, output = Int8Tensor((inner, 1, 1), 1.0, -128), Int8Tensor((1, 1, 1), 1.0, 0)
     total = 255 * 127 * inner + 1
     expected = floor(Fraction(total, 2**20) + Fraction(1, 2))
     assert expected < 128
-    assert reference.convolve(node, x, source, output).item() == expected
+    assert conv.run(node, [x], [source], output).item() == expected
 
 
 def test_average_rounds_halves_away_from_zero():
     x = np.array([[1, 2], [-1, -2], [3, 4]], np.int8).reshape(3, 1, 2, 1)
     node = IntegerPool("pool", "input", "avg", (1, 2), (1, 2))
-    assert reference.pool(node, x).ravel().tolist() == [2, -2, 4]
+    assert pool.run(node, [x], [], None).ravel().tolist() == [2, -2, 4]
 
 
 @given(st.integers(0, 2**32))
 def test_counts_are_quantized_as_the_float_formula_says(seed):
     rng = np.random.default_rng(seed)
     channels = 3
-    tensor = Activation((channels, 1, 50), float(np.float32(rng.uniform(0.01, 0.1))), 11)
+    tensor = Int8Tensor((channels, 1, 50), float(np.float32(rng.uniform(0.01, 0.1))), 11)
     mean = rng.uniform(-2000, 2000, channels).astype(np.float32)
     std = rng.uniform(5, 4000, channels).astype(np.float32)
     normalization = Normalization(mean, std)
-    model = IntegerGraph("m", input_quantization(tensor, normalization), {"input": tensor}, ())
+    model = IntegerGraph(
+        "m", input_quantization(tensor, normalization), {"input": tensor}, (), "input"
+    )
     spread = rng.normal(mean, std * 2, (4, 50, channels)).transpose(0, 2, 1)[:, :, None, :]
     counts = np.clip(np.rint(spread), -32768, 32767).astype(np.int16)
     codes = reference.quantize_input(model, counts)
@@ -148,8 +146,8 @@ def test_counts_are_quantized_as_the_float_formula_says(seed):
     [(np.int32, (2, 3, 1, 50)), (np.int16, (2, 3, 50)), (np.int16, (2, 1, 1, 50))],
 )
 def test_wrong_counts_are_refused(dtype, shape):
-    tensor = Activation((3, 1, 50), 0.1, 0)
+    tensor = Int8Tensor((3, 1, 50), 0.1, 0)
     entry = InputQuantization(np.ones(3, np.int32), np.zeros(3, np.int64))
-    model = IntegerGraph("m", entry, {"input": tensor}, ())
+    model = IntegerGraph("m", entry, {"input": tensor}, (), "input")
     with pytest.raises(QuantizationError, match="int16"):
         reference.quantize_input(model, np.zeros(shape, dtype))

@@ -13,17 +13,17 @@ import sys
 import numpy as np
 import pytest
 
-from fedtiny.quant import reference
-from fedtiny.quant.integer_model import (
-    Activation,
-    IntegerAdd,
-    IntegerConv,
-    IntegerGraph,
-    IntegerLinear,
-    IntegerPool,
-    IntegerWeight,
-)
+from fedtiny.models.ops.activation import Activation
+from fedtiny.quant import functions, layers, reference
+from fedtiny.quant.integer_model import IntegerGraph
+from fedtiny.quant.ops import add, lookup, pool
+from fedtiny.quant.ops.add import IntegerAdd
+from fedtiny.quant.ops.conv import IntegerConv
+from fedtiny.quant.ops.linear import IntegerLinear
+from fedtiny.quant.ops.lookup import IntegerLookup
+from fedtiny.quant.ops.pool import IntegerPool
 from fedtiny.quant.requantize import fixed_point, requantize
+from fedtiny.quant.tensors import Int8Tensor, IntegerWeight
 
 if platform.machine() != "x86_64" or sys.platform != "linux":
     pytest.skip("tflite-micro has wheels for x86-64 Linux only", allow_module_level=True)
@@ -34,6 +34,8 @@ tflite_micro = pytest.importorskip("tflite_micro", reason="pip install tflite-mi
 INT8, INT32 = 9, 2
 CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED = 3, 4, 9
 ADD, AVERAGE_POOL_2D, MAX_POOL_2D = 0, 1, 17
+HARD_SWISH, HARD_SWISH_OPTIONS = 117, 91
+RELU, RELU6 = 1, 3  # ActivationFunctionType
 
 
 class OneLayer:
@@ -125,6 +127,14 @@ class OneLayer:
         return np.stack(results)
 
 
+def fused(node, output):
+    """TFLite's name of the activation that the node's clamp is."""
+    for function, name in ((Activation.RELU, RELU), (Activation.RELU6, RELU6)):
+        if node.clamp == functions.clamp(function, output):
+            return name
+    return 0
+
+
 def tflm_conv(node, x, source, output, weight_scales):
     model, weight = OneLayer(), node.weight.to_dense()
     same = node.padding != (0, 0)
@@ -140,7 +150,7 @@ def tflm_conv(node, x, source, output, weight_scales):
     tflite.Conv2DOptionsAddStrideW(b, node.stride[1])
     tflite.Conv2DOptionsAddDilationHFactor(b, 1)
     tflite.Conv2DOptionsAddDilationWFactor(b, 1)
-    tflite.Conv2DOptionsAddFusedActivationFunction(b, int(node.clamp[0] == output.zero_point))
+    tflite.Conv2DOptionsAddFusedActivationFunction(b, fused(node, output))
     return model.run(CONV_2D, tflite.Conv2DOptionsEnd(b), 1, [0, 1, 2], y, [x])
 
 
@@ -189,7 +199,7 @@ CONVS = [
 ]
 
 
-def random_layer(rng, kind, case, exact):
+def random_layer(rng, kind, case, exact, function=None):
     """A node, its input tensors and weight scales.
 
     With ``exact``, accumulators are 8 more than a multiple of 16 and scales are k / 2^n with
@@ -216,9 +226,11 @@ def random_layer(rng, kind, case, exact):
     weight = IntegerWeight(shape, indices, values.ravel()[indices].astype(np.int8))
     out_h = (height + 2 * padding[0] - kernel[0]) // stride[0] + 1
     out_w = (width + 2 * padding[1] - kernel[1]) // stride[1] + 1
-    source = Activation((inner, height, width), scale_in, zero_in)
-    output = Activation((out, out_h, out_w), scale_out, zero_out)
+    source = Int8Tensor((inner, height, width), scale_in, zero_in)
+    output = Int8Tensor((out, out_h, out_w), scale_out, zero_out)
     clamp = (zero_out, 127) if rng.random() < 0.5 and kind == "conv" else (-128, 127)
+    if function is not None:
+        clamp = functions.clamp(function, output)
     multiplier = fixed_point(scale_in * weight_scales / scale_out)
     bias = bias.astype(np.int32)
     if kind == "linear":
@@ -233,7 +245,7 @@ def random_layer(rng, kind, case, exact):
 def interpret(node, x, source, output):
     """Our reference on a graph of this one node."""
     entry = None  # the input is already quantized
-    graph = IntegerGraph("one", entry, {"input": source, "layer": output}, (node,))
+    graph = IntegerGraph("one", entry, {"input": source, "layer": output}, (node,), "layer")
     return dict(reference.trace(graph, x))["layer"]
 
 
@@ -278,6 +290,37 @@ def test_layers_equal_where_rounding_modes_agree(kind, case):
     np.testing.assert_array_equal(ours.reshape(theirs.shape), theirs)
 
 
+@pytest.mark.parametrize("case", CONVS[:4])
+def test_relu6_is_the_same_clamp(case):
+    rng = np.random.default_rng(case[4])
+    drawn = random_layer(rng, "conv", case, exact=True, function=Activation.RELU6)
+    node, x, source, output, _ = drawn
+    ours = interpret(node, x, source, output)
+    assert ours.min() == node.clamp[0]
+    assert ours.max() == node.clamp[1] < 127
+    np.testing.assert_array_equal(ours, tflm_conv(*drawn))
+
+
+@pytest.mark.parametrize("spread", [1.0, 3.0, 8.0])
+@pytest.mark.parametrize("zero_point", [-60, 0, 37])
+def test_hard_swish_is_within_a_code_for_every_code(spread, zero_point):
+    """TFLM computes it in 16-bit fixed point; our table is the exact function, rounded."""
+    source = Int8Tensor((1, 1, 256), float(np.float32(2 * spread / 255)), zero_point)
+    high = Activation.HARD_SWISH(np.array(source.scale * (127 - zero_point)))
+    output = Int8Tensor.covering((1, 1, 256), -0.375, float(high))
+    node = IntegerLookup("layer", "input", functions.table(Activation.HARD_SWISH, source, output))
+    x = np.arange(-128, 128, dtype=np.int8).reshape(1, 1, 256, 1)
+    ours = lookup.run(node, [x], [source], output)
+    model = OneLayer()
+    model.tensor(x.shape, source.scale, source.zero_point)
+    y = model.tensor(x.shape, output.scale, output.zero_point)
+    tflite.HardSwishOptionsStart(model.builder)
+    options = tflite.HardSwishOptionsEnd(model.builder)
+    theirs = model.run(HARD_SWISH, options, HARD_SWISH_OPTIONS, [0], y, [x], version=1)
+    assert np.abs(ours.astype(int) - theirs).max() <= 1
+    assert (ours == theirs).mean() > 0.9
+
+
 @pytest.mark.parametrize(("kind", "case"), CASES)
 def test_layers_equal_with_tflite_rounding(kind, case, monkeypatch):
     rng = np.random.default_rng(100 + CASES.index((kind, case)))
@@ -288,7 +331,7 @@ def test_layers_equal_with_tflite_rounding(kind, case, monkeypatch):
     assert different.mean() < 0.005
     assert np.abs(shipped.astype(int) - theirs).max() <= 1
     effective = np.float64(source.scale) * scales / np.float64(output.scale)
-    monkeypatch.setattr(reference, "requantize", lambda acc, _: round_twice(acc, effective))
+    monkeypatch.setattr(layers, "requantize", lambda acc, _: round_twice(acc, effective))
     ours = interpret(node, x, source, output)
     np.testing.assert_array_equal(ours.reshape(theirs.shape), theirs)
 
@@ -302,11 +345,11 @@ def test_addition_equals_for_every_pair_of_codes(left, right, out):
     codes = np.arange(-128, 128, dtype=np.int8)
     a, b = (g.reshape(1, 16, 16, 256) for g in np.meshgrid(codes, codes, indexing="ij"))
     shape = (256, 16, 16)
-    tensors = (Activation(shape, left, -3), Activation(shape, right, 5))
-    output = Activation(shape, out, -17)
+    tensors = (Int8Tensor(shape, left, -3), Int8Tensor(shape, right, 5))
+    output = Int8Tensor(shape, out, -17)
     ratios = fixed_point([left / out / 16, right / out / 16], limit=1.0).tolist()
     node = IntegerAdd("layer", "l", "r", *ratios, (-128, 127))
-    ours = reference.add(node, a, b, *tensors, output)
+    ours = add.run(node, [a, b], tensors, output)
 
     model = OneLayer()
     for tensor in tensors:
@@ -332,7 +375,7 @@ def test_addition_equals_for_every_pair_of_codes(left, right, out):
 def test_pools_equal(kind, operator, size, kernel, stride):
     rng = np.random.default_rng(7)
     x = rng.integers(-128, 128, (20, *size, 12)).astype(np.int8)
-    ours = reference.pool(IntegerPool("layer", "input", kind, kernel, stride), x)
+    ours = pool.run(IntegerPool("layer", "input", kind, kernel, stride), [x], [], None)
     model = OneLayer()
     model.tensor((1, *x.shape[1:]), 0.1, -5)
     y = model.tensor((1, *ours.shape[1:]), 0.1, -5)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from array_samples import ArraySamples
+from builders import batch_of, fresh_state, sparse_model, unnormalized
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,17 +18,16 @@ from clients.device import Device
 from fedtiny.config import RunConfig
 from fedtiny.data.shares import client_file
 from fedtiny.data.simulated import deal_into
-from fedtiny.data.statistics import Normalization
 from fedtiny.devices.budget import largest_request, memory_plan, nominal_masks
 from fedtiny.devices.planner import BudgetError
 from fedtiny.engine import EngineOptions, available, plan, unavailable_reason
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.memory.step import StepPlan
+from fedtiny.methods.device import DeviceHalf
 from fedtiny.models import build
-from fedtiny.models.graph import Conv, Graph
-from fedtiny.models.initial import initial_state
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import Conv
 from fedtiny.models.sparse_model import SparseModel, from_state
-from fedtiny.sparse.tensor import Mask
 from fedtiny.training.local import LocalUpdate, train_locally
 from fedtiny.training.masked.engine import MaskedDense
 from fedtiny.training.sparse.engine import Sparse
@@ -44,22 +45,11 @@ GRAPHS = {
 }
 
 
-def sparse_model(graph: Graph, density: float = 0.1) -> SparseModel:
-    rng = np.random.default_rng(0)
-    masks = {}
-    for layer in graph.prunable_layers:
-        size = int(np.prod(layer.weight_shape))
-        chosen = rng.choice(size, max(1, int(density * size)), replace=False)
-        masks[layer.name] = Mask(layer.weight_shape, np.sort(chosen).astype(np.int32))
-    return from_state(graph, initial_state(graph, rng), masks)
-
-
 @cache
 def task_result(name: str, micro_batch: int, recompute: tuple[str, ...]) -> LocalUpdate:
     """Two epochs on 20 samples in batches of 8, and a growth request in the last layer."""
-    graph, rng = GRAPHS[name], np.random.default_rng(1)
-    x = rng.standard_normal((20, *graph.input_shape)).astype(np.float32)
-    y = rng.integers(graph.classes, size=20)
+    graph = GRAPHS[name]
+    x, y = batch_of(graph, 20)
     step = StepPlan(micro_batch, recompute)
 
     def start(model: SparseModel) -> Trainer:
@@ -67,14 +57,15 @@ def task_result(name: str, micro_batch: int, recompute: tuple[str, ...]) -> Loca
 
     quotas = {graph.prunable_layers[-1].name: 20, graph.prunable_layers[0].name: 5}
     return train_locally(
-        start, sparse_model(graph), x, y,
+        start, sparse_model(graph), ArraySamples(x, y),
         epochs=2, batch_size=8, generator=np.random.default_rng(2), quotas=quotas,
+        adjustment=DeviceHalf(),
     )  # fmt: skip
 
 
 def flat(update: LocalUpdate) -> dict[str, bytes]:
     arrays = {name: value.tobytes() for name, value in update.model.to_dense().items()}
-    for name, (indices, values) in update.growth.items():
+    for name, (indices, values) in update.found.items():
         arrays[f"{name} growth"] = indices.tobytes() + values.tobytes()
     return arrays | {"loss": np.float64(update.loss).tobytes()}
 
@@ -204,21 +195,20 @@ def test_a_device_that_recomputes_answers_with_the_same_bytes(
     """From the message to the answer; only the ledger tells the two devices apart."""
     config = tiny_config("training.engine=sparse")
     budget = budget_between(config, WATCH, 32)
-    model = from_state(
-        WATCH, initial_state(WATCH, np.random.default_rng(3)), nominal_masks(config, WATCH)
-    )
-    normalization = Normalization(np.zeros(6, np.float32), np.ones(6, np.float32))
+    model = from_state(WATCH, fresh_state(WATCH, 3), nominal_masks(config, WATCH))
     deal_into(tmp_path, config.data, config.seed)
     share = client_file(tmp_path, 0)
     quotas = {"conv4": 450}
-    task = TrainTask(1, model, normalization, quotas, meter=True).packet(WATCH)
+    task = TrainTask(1, model, unnormalized(6), quotas, meter=True).packet(WATCH)
     answers: list[Packet] = []
     ledgers: list[LedgerEntry] = []
     for size in (2 * budget, budget):
         devices = config.devices.model_copy(update={"budget_bytes": {0: size}})
-        device = Device(config.model_copy(update={"devices": devices}), 0, share, "pi_4")
+        device = Device(
+            config.model_copy(update={"devices": devices}), 0, share, "pi_4", WATCH.to_json()
+        )
         answer = handlers.train(device, task)
-        ledger = TrainResult.read(WATCH, 0, model.masks, quotas, answer).ledger
+        ledger = TrainResult.read(WATCH, 0, model.masks, answer).ledger
         assert ledger is not None
         answers.append(answer)
         ledgers.append(ledger)

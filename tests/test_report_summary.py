@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from builders import sparse_model
 
 from fedtiny import config as run_config
 from fedtiny.data.statistics import InputStatistics
@@ -15,7 +16,6 @@ from fedtiny.memory.ledger import LedgerEntry, LedgerLine
 from fedtiny.memory.step import StepPlan
 from fedtiny.methods.device import DeviceHalf
 from fedtiny.models import smartwatch_cnn
-from fedtiny.models.sparse_model import from_state
 from fedtiny.pruning.bn_selection import Moments
 from fedtiny.report import headline, overlay, results_markdown, write
 from fedtiny.report.aggregate import aggregate
@@ -38,7 +38,6 @@ from fedtiny.runs.events import (
 )
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.metrics import MetricsError, MetricsWriter
-from fedtiny.sparse.tensor import Mask
 from fedtiny.training.local import LocalUpdate
 from fedtiny.training.trainer import Evaluation
 from fedtiny.wire.calibrate import RangesResult
@@ -297,9 +296,7 @@ def sent_kinds():
     """Every kind of the real messages devices send, one instance of each."""
     graph = smartwatch_cnn((6, 1, 128), 7)
     layers = graph.prunable_layers
-    parameters = {k: np.ones(s, np.float32) for k, s in [*graph.parameters(), *graph.statistics()]}
-    masks = {layer.name: Mask(layer.weight_shape, np.array([0], np.int32)) for layer in layers}
-    model = from_state(graph, parameters, masks)
+    model = sparse_model(graph)
     growth = {layers[0].name: (np.array([1], np.int32), np.ones(1, np.float32))}
     moments = {
         layer.name: Moments(np.ones(layer.out_channels), np.ones(layer.out_channels), 1)

@@ -12,7 +12,7 @@ import pytest
 from fedtiny.boards.native.kernels import Kernels
 from fedtiny.boards.native.library import compile_library, compile_runtime
 from fedtiny.boards.native.types import Rescale, Window
-from fedtiny.firmware.encode import WeightFormat, encode
+from fedtiny.firmware.streams import WeightFormat, weight_streams
 
 SPEC = importlib.util.find_spec("bakenn")
 pytestmark = pytest.mark.skipif(
@@ -78,11 +78,11 @@ def test_convolutions_are_equal(
         kept = np.where(rng.random(weights.shape) < density, weights, 0).astype(np.int8)
         expected = cmsis_nn.conv(x, kept, bias, window, rescale)
         assert len(np.unique(expected)) > 5  # a saturated map would prove nothing
-        encoded = encode(kept.reshape(outputs, -1), WeightFormat.D8)
+        streams = weight_streams(kept.reshape(outputs, -1), WeightFormat.D8)
         found = {
             "dense": kernels.conv(x, kept, bias, window, rescale),
-            "direct": kernels.sparse_conv(x, encoded, bias, window, rescale),
-            "planar": kernels.sparse_conv(x, encoded, bias, window, rescale, planar=True),
+            "direct": kernels.sparse_conv(x, streams, bias, window, rescale),
+            "planar": kernels.sparse_conv(x, streams, bias, window, rescale, planar=True),
         }
         for output in found.values():
             np.testing.assert_array_equal(output, expected)
@@ -100,8 +100,8 @@ def test_depthwise_convolutions_are_equal(kernels, cmsis_nn, multiplier, stride)
     dense = np.ascontiguousarray(weights.T.reshape(1, 3, 3, outputs))
     expected = cmsis_nn.depthwise(x, dense, bias, window, rescale)
     np.testing.assert_array_equal(kernels.depthwise(x, dense, bias, window, rescale), expected)
-    encoded = encode(weights, WeightFormat.N4)
-    found = kernels.sparse_depthwise(x, encoded, bias, window, rescale)
+    streams = weight_streams(weights, WeightFormat.N4)
+    found = kernels.sparse_depthwise(x, streams, bias, window, rescale)
     np.testing.assert_array_equal(found, expected)
 
 
@@ -115,8 +115,8 @@ def test_fully_connected_layers_are_equal(kernels, cmsis_nn):
     )
     expected = cmsis_nn.linear(x, weights, bias, same)
     np.testing.assert_array_equal(kernels.linear(x, weights, bias, same), expected)
-    encoded = encode(weights, WeightFormat.BITMAP)
-    np.testing.assert_array_equal(kernels.sparse_linear(x, encoded, bias, same), expected)
+    streams = weight_streams(weights, WeightFormat.BITMAP)
+    np.testing.assert_array_equal(kernels.sparse_linear(x, streams, bias, same), expected)
 
 
 @pytest.mark.parametrize("padding", [(0, 0), (1, 1)])

@@ -11,7 +11,7 @@ from fedtiny.boards.native.kernels import Kernels
 from fedtiny.boards.native.library import compile_runtime
 from fedtiny.boards.native.types import KernelError, Rescale, Window
 from fedtiny.firmware import workspace
-from fedtiny.firmware.encode import WeightFormat, encode, planar_is_exact
+from fedtiny.firmware.streams import WeightFormat, planar_is_exact, weight_streams
 
 SETTINGS = settings(
     max_examples=120,
@@ -146,12 +146,12 @@ formats = st.sampled_from(list(WeightFormat))
 @SETTINGS
 @given(case=cases(), weight_format=formats, band_rows=st.integers(0, 4))
 def test_sparse_conv_equals_the_reference(kernels, case, weight_format, band_rows):
-    encoded = encode(case.rows, weight_format)
+    streams = weight_streams(case.rows, weight_format)
     size = kernels.buffer_size(
-        "fedtiny_sparse_conv_s8", case.x.shape, encoded, case.window, band_rows
+        "fedtiny_sparse_conv_s8", case.x.shape, streams, case.window, band_rows
     )
     found = kernels.sparse_conv(
-        case.x, encoded, case.bias, case.window, case.rescale, scratch_bytes=size
+        case.x, streams, case.bias, case.window, case.rescale, scratch_bytes=size
     )
     expected = conv_reference(case.x, case.weights, case.bias, case.window, case.rescale)
     np.testing.assert_array_equal(found, expected)
@@ -162,12 +162,12 @@ def test_sparse_conv_equals_the_reference(kernels, case, weight_format, band_row
 def test_planar_conv_equals_the_reference(kernels, case, weight_format, band_rows):
     bias = np.zeros(1, np.int32) if case.bias is None else case.bias
     assert planar_is_exact(case.rows, bias)
-    encoded = encode(case.rows, weight_format)
+    streams = weight_streams(case.rows, weight_format)
     size = kernels.buffer_size(
-        "fedtiny_sparse_conv_planar_s8", case.x.shape, encoded, case.window, band_rows
+        "fedtiny_sparse_conv_planar_s8", case.x.shape, streams, case.window, band_rows
     )
     found = kernels.sparse_conv(
-        case.x, encoded, case.bias, case.window, case.rescale, planar=True, scratch_bytes=size
+        case.x, streams, case.bias, case.window, case.rescale, planar=True, scratch_bytes=size
     )
     expected = conv_reference(case.x, case.weights, case.bias, case.window, case.rescale)
     np.testing.assert_array_equal(found, expected)
@@ -176,12 +176,12 @@ def test_planar_conv_equals_the_reference(kernels, case, weight_format, band_row
 @SETTINGS
 @given(case=cases(depthwise=True), weight_format=formats, band_rows=st.integers(0, 4))
 def test_sparse_depthwise_equals_the_reference(kernels, case, weight_format, band_rows):
-    encoded = encode(case.rows, weight_format)
+    streams = weight_streams(case.rows, weight_format)
     size = kernels.buffer_size(
-        "fedtiny_sparse_depthwise_conv_s8", case.x.shape, encoded, case.window, band_rows
+        "fedtiny_sparse_depthwise_conv_s8", case.x.shape, streams, case.window, band_rows
     )
     found = kernels.sparse_depthwise(
-        case.x, encoded, case.bias, case.window, case.rescale, scratch_bytes=size
+        case.x, streams, case.bias, case.window, case.rescale, scratch_bytes=size
     )
     weights = case.weights[..., 0]
     expected = depthwise_reference(case.x, weights, case.bias, case.window, case.rescale)
@@ -206,7 +206,7 @@ def test_sparse_linear_equals_the_reference(
     bias = rng.integers(-3000, 3000, outputs).astype(np.int32)
     rescale = random_rescale(rng, 9000 * np.sqrt(features * density), outputs, shifted=False)
     accumulator = (x.astype(np.int64) + rescale.input_offset) @ weights.T.astype(np.int64) + bias
-    found = kernels.sparse_linear(x, encode(weights, weight_format), bias, rescale)
+    found = kernels.sparse_linear(x, weight_streams(weights, weight_format), bias, rescale)
     np.testing.assert_array_equal(found, finish(accumulator, rescale))
 
 
@@ -219,8 +219,8 @@ def test_planar_guard_is_tight(kernels):
         rows = np.zeros((1, 700), np.int8)
         rows[0, :nonzeros] = 127
         assert planar_is_exact(rows, np.zeros(1, np.int32)) == exact
-        encoded = encode(rows, WeightFormat.D8)
-        found = kernels.sparse_conv(x, encoded, None, window, rescale, planar=True)
+        streams = weight_streams(rows, WeightFormat.D8)
+        found = kernels.sparse_conv(x, streams, None, window, rescale, planar=True)
         expected = conv_reference(x, rows.reshape(1, 1, 1, -1), None, window, rescale)
         assert np.array_equal(found, expected) == exact
 
@@ -231,7 +231,7 @@ def test_planar_guard_is_tight(kernels):
 @SETTINGS
 @given(case=cases(), band_rows=st.integers(0, 12))
 def test_scratch_sizes_in_python_are_those_of_c(kernels, case, band_rows):
-    encoded = encode(case.rows, WeightFormat.D8)
+    streams = weight_streams(case.rows, WeightFormat.D8)
     output = conv_reference(case.x, case.weights, None, case.window, case.rescale).shape
     shape = workspace.ConvShape(
         input=case.x.shape,
@@ -239,9 +239,9 @@ def test_scratch_sizes_in_python_are_those_of_c(kernels, case, band_rows):
         kernel=case.window.kernel,
         stride=case.window.stride,
         padding=case.window.padding,
-        max_nonzeros=encoded.max_nonzeros,
+        max_nonzeros=streams.max_nonzeros,
     )
-    arguments = (case.x.shape, encoded, case.window, band_rows)
+    arguments = (case.x.shape, streams, case.window, band_rows)
     direct = kernels.buffer_size("fedtiny_sparse_conv_s8", *arguments)
     planar = kernels.buffer_size("fedtiny_sparse_conv_planar_s8", *arguments)
     assert workspace.direct_bytes(shape, band_rows) == direct
@@ -252,14 +252,14 @@ def test_scratch_sizes_in_python_are_those_of_c(kernels, case, band_rows):
 def test_less_scratch_than_one_row_needs_is_refused(kernels, planar):
     rng = np.random.default_rng(0)
     x = rng.integers(-128, 128, (6, 9, 5)).astype(np.int8)
-    encoded = encode(random_weights(rng, (4, 45), 0.3), WeightFormat.D8)
+    streams = weight_streams(random_weights(rng, (4, 45), 0.3), WeightFormat.D8)
     window = Window((3, 3), padding=(1, 1))
     rescale = random_rescale(rng, 9000.0, 4, shifted=False)
     name = "fedtiny_sparse_conv_planar_s8" if planar else "fedtiny_sparse_conv_s8"
-    size = kernels.buffer_size(name, x.shape, encoded, window, 1)
+    size = kernels.buffer_size(name, x.shape, streams, window, 1)
     with pytest.raises(KernelError, match="returned -1"):
         kernels.sparse_conv(
-            x, encoded, None, window, rescale, planar=planar, scratch_bytes=size - 8
+            x, streams, None, window, rescale, planar=planar, scratch_bytes=size - 8
         )
 
 
@@ -374,6 +374,16 @@ def test_quantize_rounds_halves_up_and_saturates(kernels):
     offset = np.array([0, 5 << 24], np.int64)
     expected = [[-1, 105], [0, -95], [1, 127], [2, -128]]
     assert kernels.quantize(counts, multiplier, offset, 24).tolist() == expected
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_lookup_takes_every_code_to_its_entry(kernels, in_place):
+    rng = np.random.default_rng(0)
+    table = rng.integers(-128, 128, 256).astype(np.int8)
+    for size in (0, 1, 255, 259):
+        x = rng.integers(-128, 128, size).astype(np.int8)
+        found = kernels.lookup(x, table, in_place=in_place)
+        np.testing.assert_array_equal(found, table[x.astype(int) + 128])
 
 
 def test_argmax_takes_the_first_of_equals(kernels):

@@ -13,7 +13,7 @@ from fedtiny.boards.native.kernels import Kernels
 from fedtiny.boards.native.library import RUNTIME, STRICT_FLAGS, compile_runtime
 from fedtiny.boards.native.types import Rescale, Window
 from fedtiny.firmware import workspace
-from fedtiny.firmware.encode import WeightFormat, best_format, encode
+from fedtiny.firmware.streams import WeightFormat, best_format, weight_streams
 
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm")
 pytestmark = pytest.mark.skipif(
@@ -74,7 +74,7 @@ def make_case(kernels, layer, density, weight_format=None, seed=3):
     values = rng.integers(-127, 128, (outputs, *kernel, channels))
     weights = np.where(rng.random(values.shape) < density, values, 0).astype(np.int8)
     rows = weights.reshape(outputs, -1)
-    encoded = encode(rows, best_format(rows) if weight_format is None else weight_format)
+    streams = weight_streams(rows, best_format(rows) if weight_format is None else weight_format)
     spread = 80 * np.sqrt(np.square(rows.astype(float)).sum(axis=1) + 1)
     multiplier = np.rint(50 / spread * 2**31).astype(np.int32)
     bias = rng.integers(-3000, 3000, outputs).astype(np.int32)
@@ -82,14 +82,14 @@ def make_case(kernels, layer, density, weight_format=None, seed=3):
     return layer_bench.LayerCase(
         x=x,
         weights=weights,
-        encoded=encoded,
+        streams=streams,
         bias=bias,
         multiplier=multiplier,
         stride=stride,
         padding=padding,
         input_offset=rescale.input_offset,
         output_offset=rescale.output_offset,
-        expected=kernels.sparse_conv(x, encoded, bias, window, rescale),
+        expected=kernels.sparse_conv(x, streams, bias, window, rescale),
     )
 
 
@@ -120,7 +120,7 @@ def test_bands_and_formats_change_nothing(name, weight_format, kernels, program,
         (shape, _, kernel, stride, padding) = LAYERS[label]
         case = make_case(kernels, LAYERS[label], 0.2, weight_format)
         sizes = workspace.ConvShape(
-            shape, case.expected.shape, kernel, stride, padding, case.encoded.max_nonzeros
+            shape, case.expected.shape, kernel, stride, padding, case.streams.max_nonzeros
         )
         limit = max(workspace.direct_bytes(sizes, 2), workspace.planar_bytes(sizes, 2))
         limit += 24  # more than two rows need, less than three

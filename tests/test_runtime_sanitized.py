@@ -12,7 +12,7 @@ from fedtiny.boards.native.kernels import Kernels
 from fedtiny.boards.native.library import RUNTIME, STRICT_FLAGS, compile_runtime
 from fedtiny.boards.native.types import Rescale, Window
 from fedtiny.firmware import workspace
-from fedtiny.firmware.encode import EncodedWeights, WeightFormat, encode
+from fedtiny.firmware.streams import WeightFormat, WeightStreams, weight_streams
 
 FUNCTIONS = ("direct", "planar", "depthwise", "linear")
 
@@ -21,7 +21,7 @@ FUNCTIONS = ("direct", "planar", "depthwise", "linear")
 class Case:
     function: str
     x: np.ndarray
-    encoded: EncodedWeights
+    streams: WeightStreams
     window: Window
     bias: np.ndarray
     multiplier: np.ndarray
@@ -29,7 +29,7 @@ class Case:
 
     @property
     def output_shape(self):
-        channels = len(self.encoded.entries)
+        channels = len(self.streams.entries)
         if self.function == "linear":
             return (1, 1, channels)
         sizes = zip(
@@ -38,7 +38,7 @@ class Case:
         return (*((n + 2 * p - k) // s + 1 for n, p, k, s in sizes), channels)
 
     def to_bytes(self):
-        channels, (height, width, inner) = len(self.encoded.entries), self.x.shape
+        channels, (height, width, inner) = len(self.streams.entries), self.x.shape
         filter_dims = (channels, *self.window.kernel, inner)
         input_dims = (1, height, width, inner)
         if self.function == "depthwise":
@@ -50,10 +50,10 @@ class Case:
             *(*input_dims, *filter_dims, 1, *self.output_shape),
             *(*self.window.stride, *self.window.padding),
             *(11, -3, channels // inner),
-            *(self.encoded.format, self.encoded.max_nonzeros, len(self.encoded.stream)),
+            *(self.streams.format, self.streams.max_nonzeros, len(self.streams.stream)),
             self.scratch_bytes,
         ]
-        arrays = (self.x, self.encoded.entries, self.encoded.stream, self.bias, self.multiplier)
+        arrays = (self.x, self.streams.entries, self.streams.stream, self.bias, self.multiplier)
         return np.array(header, np.int32).tobytes() + b"".join(map(bytes, arrays))
 
 
@@ -71,7 +71,7 @@ def make_case(function, weight_format, band_rows, seed):
     case = Case(
         function=function,
         x=x,
-        encoded=encode(matrix, weight_format),
+        streams=weight_streams(matrix, weight_format),
         window=window,
         bias=rng.integers(-900, 900, outputs).astype(np.int32),
         multiplier=rng.integers(2**18, 2**24, outputs).astype(np.int32),
@@ -85,7 +85,7 @@ def make_case(function, weight_format, band_rows, seed):
         window.kernel,
         window.stride,
         window.padding,
-        case.encoded.max_nonzeros,
+        case.streams.max_nonzeros,
     )
     measure = workspace.planar_bytes if function == "planar" else workspace.direct_bytes
     return replace(case, scratch_bytes=measure(shape, band_rows))
@@ -93,9 +93,9 @@ def make_case(function, weight_format, band_rows, seed):
 
 def corrupted(case, rng):
     """The case with bytes, counts or lengths of its stream changed."""
-    stream = bytearray(case.encoded.stream)
-    entries = case.encoded.entries.copy()
-    max_nonzeros = case.encoded.max_nonzeros
+    stream = bytearray(case.streams.stream)
+    entries = case.streams.entries.copy()
+    max_nonzeros = case.streams.max_nonzeros
     match rng.integers(4):
         case 0:
             for position in rng.integers(0, max(len(stream), 1), 1 + len(stream) // 8):
@@ -108,12 +108,12 @@ def corrupted(case, rng):
             entries[rng.integers(len(entries))] = rng.choice([0, 1, 200, 65535])
         case 3:
             max_nonzeros = int(rng.integers(0, max_nonzeros + 1))
-    shrink = 8 * (case.encoded.max_nonzeros - max_nonzeros)
-    encoded = replace(
-        case.encoded, stream=bytes(stream), entries=entries, max_nonzeros=max_nonzeros
+    shrink = 8 * (case.streams.max_nonzeros - max_nonzeros)
+    streams = replace(
+        case.streams, stream=bytes(stream), entries=entries, max_nonzeros=max_nonzeros
     )
     # Shorter lists come with exactly the scratch they declare.
-    return replace(case, encoded=encoded, scratch_bytes=max(0, case.scratch_bytes - shrink))
+    return replace(case, streams=streams, scratch_bytes=max(0, case.scratch_bytes - shrink))
 
 
 @pytest.fixture(scope="module")
@@ -151,10 +151,10 @@ def on_plain_build(kernels, case):
     rescale = Rescale(case.multiplier, None, 11, -3)
     if case.function == "linear":
         flat = case.x.reshape(1, -1)
-        return kernels.sparse_linear(flat, case.encoded, case.bias, rescale).reshape(1, 1, -1)
+        return kernels.sparse_linear(flat, case.streams, case.bias, rescale).reshape(1, 1, -1)
     call = kernels.sparse_depthwise if case.function == "depthwise" else kernels.sparse_conv
     extra = {"planar": True} if case.function == "planar" else {}
-    return call(case.x, case.encoded, case.bias, case.window, rescale, **extra)
+    return call(case.x, case.streams, case.bias, case.window, rescale, **extra)
 
 
 def test_valid_streams_are_clean_and_equal_the_plain_build(sanitized, kernels, tmp_path):

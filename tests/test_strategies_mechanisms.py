@@ -9,6 +9,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from array_samples import ArraySamples
+from builders import SMALL, batch_of, fresh_state, full_masks, sparse_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,10 +22,9 @@ from fedtiny.errors import FedTinyError
 from fedtiny.methods.feddst import Regrow
 from fedtiny.methods.prunefl import Squares
 from fedtiny.models import build
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool
-from fedtiny.models.initial import initial_state
 from fedtiny.models.narrow import narrow, value_bytes
-from fedtiny.models.sparse_model import SparseModel, from_state
+from fedtiny.models.parameters import ParameterKind
+from fedtiny.models.sparse_model import SparseModel
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.pruning.extrusion import Extrusion, lowest
 from fedtiny.pruning.masks import global_masks
@@ -41,19 +42,9 @@ from fedtiny.wire.packet import Packet, WireError
 from fedtiny.wire.saliency import SaliencyScores
 from fedtiny.wire.train import TrainResult
 
-GRAPH = Graph(
-    "small",
-    (2, 1, 16),
-    (
-        Conv("stem", INPUT, 2, 6, (1, 3), padding=(0, 1), prunable=False),
-        Conv("body", "stem", 6, 8, (1, 3), stride=(1, 2), padding=(0, 1)),
-        Conv("tail", "body", 8, 8, (1, 3), padding=(0, 1)),
-        Pool("pool", "tail"),
-        Linear("classifier", "pool", 8, 3, prunable=False),
-    ),
-)
-STATE = initial_state(GRAPH, rng(0, "weights"))
-FULL = {layer.name: Mask.full(layer.weight_shape) for layer in GRAPH.prunable_layers}
+GRAPH = SMALL
+STATE = fresh_state(GRAPH)
+FULL = full_masks(GRAPH)
 
 Make = Callable[[SparseModel, SgdConfig | None], Trainer]
 
@@ -67,24 +58,9 @@ ENGINES: list[object] = [
 ]
 
 
-def sparse_model(density: float = 0.3) -> SparseModel:
-    masks = {}
-    for layer in GRAPH.prunable_layers:
-        size = int(np.prod(layer.weight_shape))
-        kept = rng(1, layer.name).choice(size, int(density * size), replace=False)
-        masks[layer.name] = Mask(layer.weight_shape, np.sort(kept).astype(np.int32))
-    return from_state(GRAPH, STATE, masks)
-
-
-def samples(count: int = 12) -> tuple[np.ndarray, np.ndarray]:
-    generator = rng(0, "samples")
-    x = generator.standard_normal((count, *GRAPH.input_shape)).astype(np.float32)
-    return x, generator.integers(0, 3, count)
-
-
 @pytest.mark.parametrize("make", ENGINES)
 def test_gradients_are_autograds_and_leave_the_model_alone(make: Make) -> None:
-    model, (x, y) = sparse_model(), samples()
+    model, (x, y) = sparse_model(GRAPH, 0.3), batch_of(GRAPH, 12)
     trainer = make(model, None)
     found = trainer.gradients(x, y)
     module = GraphModule(GRAPH)
@@ -99,10 +75,14 @@ def test_gradients_are_autograds_and_leave_the_model_alone(make: Make) -> None:
 
 def penalized_by_autograd(model: SparseModel, sgd: SgdConfig, steps: int) -> dict[str, np.ndarray]:
     """Plain SGD without momentum on loss + ½ μ ‖θ − θ_0‖² + λ ‖θ_low‖², terms written out."""
-    x, y = samples()
+    x, y = batch_of(GRAPH, 12)
     module = GraphModule(GRAPH)
     module.load(model.to_dense())
-    parameters = {name: module.tensor(name) for name, _ in GRAPH.parameters()}
+    parameters = {row.name: module.tensor(row.name) for row in GRAPH.parameters}
+    masks = {
+        ParameterKind.WEIGHT.of(name): torch.from_numpy(mask.to_bool())
+        for name, mask in model.masks.items()
+    }
     start = {name: value.detach().clone() for name, value in parameters.items()}
     for step in range(steps):
         loss = torch.nn.functional.cross_entropy(module(torch.from_numpy(x)), torch.from_numpy(y))
@@ -120,8 +100,7 @@ def penalized_by_autograd(model: SparseModel, sgd: SgdConfig, steps: int) -> dic
         loss.backward()
         with torch.no_grad():
             for name, value in parameters.items():
-                layer = name.removesuffix(".weight")
-                held = torch.from_numpy(model.masks[layer].to_bool()) if layer in model.masks else 1
+                held = masks.get(name, 1)
                 value -= rate * value.grad * held
     return module.state()
 
@@ -129,7 +108,7 @@ def penalized_by_autograd(model: SparseModel, sgd: SgdConfig, steps: int) -> dic
 @pytest.mark.parametrize("make", ENGINES)
 @pytest.mark.parametrize("kind", ["proximal", "extrusion"])
 def test_penalties_are_those_of_the_loss_written_out(make: Make, kind: str) -> None:
-    model, (x, y) = sparse_model(), samples()
+    model, (x, y) = sparse_model(GRAPH, 0.3), batch_of(GRAPH, 12)
     low = lowest(model, {"body": 10, "tail": 5})
     sgd = {
         "proximal": SgdConfig(0.1, 0.0, proximal_mu=2.0),
@@ -149,8 +128,9 @@ def test_penalties_are_those_of_the_loss_written_out(make: Make, kind: str) -> N
 
 @pytest.mark.skipif(not available(), reason="engine not compiled")
 def test_fedprox_memory_is_planned_as_it_is_held() -> None:
-    model, (x, y) = sparse_model(), samples()
-    held = model.nnz + sum(model.dense[n].size for n, _ in GRAPH.parameters() if n in model.dense)
+    model, (x, y) = sparse_model(GRAPH, 0.3), batch_of(GRAPH, 12)
+    trained = [row.name for row in GRAPH.parameters]
+    held = model.nnz + sum(model.dense[n].size for n in trained if n in model.dense)
     plain, proximal = (
         measure_training_step(GRAPH, model, SgdConfig(0.1, proximal_mu=mu), x, y, EngineOptions(12))
         for mu in (0.0, 1.0)
@@ -169,7 +149,7 @@ def test_fedprox_memory_is_planned_as_it_is_held() -> None:
 
 
 def test_a_device_that_regrows_keeps_its_number_of_weights_and_trains_the_new_ones() -> None:
-    model, (x, y) = sparse_model(), samples(24)
+    model, (x, y) = sparse_model(GRAPH, 0.3), batch_of(GRAPH, 24)
     alive: list[weakref.ref[Trainer]] = []
 
     def start(model: SparseModel) -> Trainer:
@@ -181,8 +161,7 @@ def test_a_device_that_regrows_keeps_its_number_of_weights_and_trains_the_new_on
     update = train_locally(
         start,
         model,
-        x,
-        y,
+        ArraySamples(x, y),
         epochs=2,
         batch_size=6,
         generator=rng(0, "b"),
@@ -199,11 +178,11 @@ def test_a_device_that_regrows_keeps_its_number_of_weights_and_trains_the_new_on
 
 
 def test_squares_hold_every_weights_gradient() -> None:
-    model, (x, y) = sparse_model(), samples(6)
+    model, (x, y) = sparse_model(GRAPH, 0.3), batch_of(GRAPH, 6)
     masks = model.masks
     quotas = {name: mask.size - mask.nnz for name, mask in masks.items()}
     update = train_locally(
-        lambda model: TorchTrainer(GRAPH, model, SgdConfig(0.1), 6), model, x, y,
+        lambda model: TorchTrainer(GRAPH, model, SgdConfig(0.1), 6), model, ArraySamples(x, y),
         epochs=1, batch_size=6, generator=rng(0, "b"), quotas=quotas, adjustment=Squares(),
     )  # fmt: skip
     module = GraphModule(GRAPH)
@@ -327,7 +306,7 @@ def result(model: SparseModel, **arrays: np.ndarray) -> Packet:
 
 
 def test_lying_reports_of_the_rivals_are_refused() -> None:
-    model, fewer = sparse_model(0.3), sparse_model(0.2)
+    model, fewer = sparse_model(GRAPH, 0.3), sparse_model(GRAPH, 0.2)
     quotas = {"body": 1}
     update = LocalUpdate(fewer, 3, 0.5, {})
     regrown = TrainResult(fewer, 3, 0.5, {}, None).packet(GRAPH, Regrow().pack(GRAPH, update))

@@ -1,4 +1,4 @@
-"""A study: its grid, its pool, its rows, and the README's tables against the committed CSV."""
+"""A study: its grid, its pool, its rows, and the study page's tables against the committed CSV."""
 
 from __future__ import annotations
 
@@ -301,13 +301,13 @@ def test_the_report_needs_nothing_beside_it(tmp_path: Path) -> None:
     assert not re.search(r"(?<!\\)%", re.sub(r"^% .*$", "", latex, flags=re.MULTILINE))
 
 
-def test_the_tables_go_between_the_markers_of_a_readme(tmp_path: Path, capsys) -> None:
-    csv, readme = tmp_path / "study.csv", tmp_path / "README.md"
+def test_the_tables_go_between_the_markers_of_a_page(tmp_path: Path, capsys) -> None:
+    csv, page = tmp_path / "study.csv", tmp_path / "page.md"
     study.write(csv, [row(seed=s) for s in range(3)])
-    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    plot(study=csv, readme=readme)
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    plot(study=csv, page=page)
     assert str(tmp_path / "study/report.html") in capsys.readouterr().out
-    text = readme.read_text()
+    text = page.read_text()
     assert text == f"before\n{BEGIN}\n{study_markdown(csv)}\n{END}\nafter\n"
     assert "| fedtiny | 50.0 ± 0.0 |" in text
     with pytest.raises(typer.Exit):
@@ -395,10 +395,8 @@ def test_only_one_sweep_writes_to_a_folder(tmp_path: Path) -> None:
     assert "another sweep is writing" in result.stderr
 
 
-def test_the_readme_says_what_the_csv_says() -> None:
+def test_the_study_page_says_what_the_csv_says() -> None:
     if not COMMITTED.is_file():
         pytest.skip("results/study.csv is not there yet: make study")
-    readme = (ROOT / "README.md").read_text()
-    assert replace_block(readme, BEGIN, END, study_markdown(COMMITTED, TRIALS)) == readme, (
-        "make study"
-    )
+    page = (ROOT / "docs/results/study.md").read_text()
+    assert replace_block(page, BEGIN, END, study_markdown(COMMITTED, TRIALS)) == page, "make study"

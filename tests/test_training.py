@@ -3,48 +3,22 @@
 import numpy as np
 import pytest
 import torch
+from array_samples import ArraySamples
+from builders import SMALL, batch_of, sparse_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedtiny.methods.device import DeviceHalf
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool
-from fedtiny.models.initial import initial_state
-from fedtiny.models.sparse_model import SparseModel, from_state
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Conv, Linear, Pool
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.seeding import rng
-from fedtiny.sparse.tensor import Mask
 from fedtiny.training.local import train_locally
 from fedtiny.training.masked.trainer import TorchTrainer
 from fedtiny.training.trainer import SgdConfig
 
-GRAPH = Graph(
-    "small",
-    (2, 1, 16),
-    (
-        Conv("stem", INPUT, 2, 6, (1, 3), padding=(0, 1), prunable=False),
-        Conv("body", "stem", 6, 8, (1, 3), stride=(1, 2), padding=(0, 1)),
-        Conv("tail", "body", 8, 8, (1, 3), padding=(0, 1)),
-        Pool("pool", "tail"),
-        Linear("classifier", "pool", 8, 3, prunable=False),
-    ),
-)
+GRAPH = SMALL
 SGD = SgdConfig(0.1, 0.9, 1e-3)
-
-
-def sparse_model(density: float, seed: int = 0) -> SparseModel:
-    generator = rng(seed, "masks")
-    masks = {}
-    for layer in GRAPH.prunable_layers:
-        size = int(np.prod(layer.weight_shape))
-        kept = np.sort(generator.choice(size, max(1, int(density * size)), replace=False))
-        masks[layer.name] = Mask(layer.weight_shape, kept.astype(np.int32))
-    return from_state(GRAPH, initial_state(GRAPH, rng(seed, "weights")), masks)
-
-
-def samples(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    generator = rng(seed, "samples")
-    x = generator.standard_normal((count, 2, 1, 16)).astype(np.float32)
-    return x, generator.integers(0, 3, count)
 
 
 @settings(deadline=None, max_examples=20)
@@ -52,9 +26,9 @@ def samples(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def test_masks_never_change_and_other_weights_stay_zero(
     density: float, micro_batch: int, seed: int
 ) -> None:
-    model = sparse_model(density, seed)
+    model = sparse_model(GRAPH, density, seed)
     trainer = TorchTrainer(GRAPH, model, SGD, micro_batch)
-    x, y = samples(12, seed)
+    x, y = batch_of(GRAPH, 12, seed)
     for _ in range(3):
         trainer.step(x, y)
         state = trainer._module.state()
@@ -67,20 +41,20 @@ def test_masks_never_change_and_other_weights_stay_zero(
 
 def test_masked_step_equals_pytorch_pruning_reparametrisation() -> None:
     """torch.nn.utils.prune multiplies weight by mask in forward: an independent formulation."""
-    model = sparse_model(0.3)
-    x, y = samples(10)
+    model = sparse_model(GRAPH, 0.3)
+    x, y = batch_of(GRAPH, 10)
     trainer = TorchTrainer(GRAPH, model, SgdConfig(0.1, 0.9), 10)
     module = GraphModule(GRAPH)
     module.load(model.to_dense())
     masks = {f"{n}.weight": torch.from_numpy(m.to_bool()) for n, m in model.masks.items()}
-    momentum = {name: torch.zeros(shape) for name, shape in GRAPH.parameters()}
+    momentum = {row.name: torch.zeros(row.shape) for row in GRAPH.parameters}
     for _ in range(4):
         trainer.step(x, y)
         module.zero_grad()
         loss = torch.nn.functional.cross_entropy(module(torch.from_numpy(x)), torch.from_numpy(y))
         loss.backward()
         with torch.no_grad():
-            for name, _ in GRAPH.parameters():
+            for name in momentum:
                 parameter = module.tensor(name)
                 momentum[name] = 0.9 * momentum[name] + parameter.grad * masks.get(name, 1)
                 parameter -= 0.1 * momentum[name]
@@ -100,9 +74,8 @@ def test_accumulation_without_batch_norm_equals_the_whole_batch() -> None:
             Linear("classifier", "pool", 4, 3, prunable=False),
         ),
     )
-    state = initial_state(plain, rng(0, "weights"))
-    model = from_state(plain, state, {"body": Mask.full((4, 4, 1, 3))})
-    x, y = samples(10)
+    model = sparse_model(plain, 1.0)
+    x, y = batch_of(GRAPH, 10)
     whole, parts = TorchTrainer(plain, model, SGD, 10), TorchTrainer(plain, model, SGD, 3)
     assert whole.step(x, y) == pytest.approx(parts.step(x, y), rel=1e-5)
     for name, value in whole.model().to_dense().items():
@@ -110,8 +83,8 @@ def test_accumulation_without_batch_norm_equals_the_whole_batch() -> None:
 
 
 def test_growth_is_the_top_of_autograds_dense_gradient() -> None:
-    model = sparse_model(0.2)
-    x, y = samples(10)
+    model = sparse_model(GRAPH, 0.2)
+    x, y = batch_of(GRAPH, 10)
     trainer = TorchTrainer(GRAPH, model, SGD, 10)
     found = trainer.growth(x, y, {"body": 7})["body"]
     module = GraphModule(GRAPH)
@@ -125,8 +98,8 @@ def test_growth_is_the_top_of_autograds_dense_gradient() -> None:
 
 
 def test_growth_leaves_the_model_as_it_was() -> None:
-    trainer = TorchTrainer(GRAPH, sparse_model(0.2), SGD, 4)
-    x, y = samples(10)
+    trainer = TorchTrainer(GRAPH, sparse_model(GRAPH, 0.2), SGD, 4)
+    x, y = batch_of(GRAPH, 10)
     before = trainer.model().to_dense()
     trainer.growth(x, y, {"body": 3})
     for name, value in trainer.model().to_dense().items():
@@ -134,9 +107,10 @@ def test_growth_leaves_the_model_as_it_was() -> None:
 
 
 def test_evaluation_counts_by_class_and_is_independent_of_batching() -> None:
-    x, y = samples(23)
-    one = TorchTrainer(GRAPH, sparse_model(0.5), micro_batch=23).evaluate(x, y)
-    many = TorchTrainer(GRAPH, sparse_model(0.5), micro_batch=4).evaluate(x, y)
+    x, y = batch_of(GRAPH, 23)
+    samples = ArraySamples(x, y)
+    one = TorchTrainer(GRAPH, sparse_model(GRAPH, 0.5), micro_batch=23).evaluate(samples)
+    many = TorchTrainer(GRAPH, sparse_model(GRAPH, 0.5), micro_batch=4).evaluate(samples)
     np.testing.assert_array_equal(one.confusion, many.confusion)
     np.testing.assert_array_equal(one.confusion.sum(1), np.bincount(y, minlength=3))
     assert one.loss_sum == pytest.approx(many.loss_sum, rel=1e-5)
@@ -144,9 +118,9 @@ def test_evaluation_counts_by_class_and_is_independent_of_batching() -> None:
 
 
 def test_ranges_contain_every_value_and_are_reached() -> None:
-    x, _ = samples(9)
-    trainer = TorchTrainer(GRAPH, sparse_model(0.5), micro_batch=4)
-    ranges = trainer.ranges(x)
+    x, y = batch_of(GRAPH, 9)
+    trainer = TorchTrainer(GRAPH, sparse_model(GRAPH, 0.5), micro_batch=4)
+    ranges = trainer.ranges(ArraySamples(x, y))
     assert ranges[INPUT] == (pytest.approx(x.min()), pytest.approx(x.max()))
     assert list(ranges) == list(GRAPH.observed)
     assert ranges["body"][0] >= 0  # after its ReLU
@@ -174,9 +148,9 @@ class RecordingTrainer:
 @pytest.mark.parametrize(("count", "expected"), [(10, 4), (3, 3), (8, 4)])
 def test_growth_uses_the_last_full_batch(count: int, expected: int) -> None:
     trainer = RecordingTrainer()
-    x, y = samples(count)
+    x, y = batch_of(GRAPH, count)
     train_locally(
-        lambda _: trainer, sparse_model(0.5), x, y,
+        lambda _: trainer, sparse_model(GRAPH, 0.5), ArraySamples(x, y),
         epochs=2, batch_size=4, generator=rng(0, "b"), quotas={"body": 1}, adjustment=DeviceHalf(),
     )  # fmt: skip
     assert trainer.growth_batch == expected

@@ -7,6 +7,7 @@ values, but like CUDA it refuses operations that mix it with the CPU.
 import numpy as np
 import pytest
 import torch
+from array_samples import ArraySamples
 
 from fedtiny.bench.workload import workload
 from fedtiny.errors import FedTinyError
@@ -70,9 +71,9 @@ def test_nothing_stays_on_the_cpu(monkeypatch):
     trainer = TorchTrainer(WORK.graph, WORK.sparse, SgdConfig(0.1, proximal_mu=1.0), 3, "meta")
     trainer.step(X, Y)
     trainer.step(X, Y)
-    trainer.evaluate(X, Y)
-    trainer.batch_norm_moments(X)
-    trainer.ranges(X)
+    trainer.evaluate(ArraySamples(X, Y))
+    trainer.batch_norm_moments(ArraySamples(X, Y))
+    trainer.ranges(ArraySamples(X, Y))
     trainer.growth(X, Y, dict.fromkeys(masks, 2))
     trainer.gradients(X, Y)
     assert trainer.model().masks.keys() == masks.keys()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from builders import fresh_state, sparse_model
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 from flwr.supercore.inflatable.inflatable_utils import push_objects
 from hypothesis import given, settings
@@ -12,14 +13,11 @@ from fedtiny.data.statistics import InputStatistics, Normalization
 from fedtiny.memory.ledger import LedgerEntry, LedgerLine
 from fedtiny.memory.step import StepPlan
 from fedtiny.methods.device import DeviceHalf
-from fedtiny.models.graph import Graph
-from fedtiny.models.initial import initial_state
-from fedtiny.models.sparse_model import SparseModel, dense_names, from_state
+from fedtiny.models.sparse_model import SparseModel, dense_names
 from fedtiny.models.zoo.smartwatch_cnn import smartwatch_cnn
 from fedtiny.pruning.bn_selection import Moments
 from fedtiny.pruning.candidates import build_candidates
 from fedtiny.seeding import rng
-from fedtiny.sparse.tensor import Mask
 from fedtiny.training.local import LocalUpdate
 from fedtiny.training.trainer import Evaluation
 from fedtiny.wire.calibrate import RangesResult
@@ -31,17 +29,8 @@ from fedtiny.wire.packet import Packet, WireError
 from fedtiny.wire.train import TrainResult, TrainTask
 
 GRAPH = smartwatch_cnn((3, 1, 32), 4, width=8)
-STATE = initial_state(GRAPH, rng(0, "weights"))
+STATE = fresh_state(GRAPH)
 NORMALIZATION = Normalization(np.float32([1, 2, 3]), np.float32([4, 5, 6]))
-
-
-def sparse_model(density: float = 0.1, graph: Graph = GRAPH) -> SparseModel:
-    masks = {}
-    for layer in graph.prunable_layers:
-        size = int(np.prod(layer.weight_shape))
-        kept = rng(1, layer.name).choice(size, max(1, int(density * size)), replace=False)
-        masks[layer.name] = Mask(layer.weight_shape, np.sort(kept).astype(np.int32))
-    return from_state(graph, STATE, masks)
 
 
 def assert_same(one: SparseModel, other: SparseModel) -> None:
@@ -60,21 +49,21 @@ def through_flower(packet: Packet) -> Packet:
 @settings(deadline=None, max_examples=15)
 @given(st.floats(0.001, 1.0))
 def test_a_model_survives_the_wire_exactly(density: float) -> None:
-    model = sparse_model(density)
+    model = sparse_model(GRAPH, density)
     task = ModelTask.read(GRAPH, through_flower(ModelTask(model, NORMALIZATION).packet(GRAPH)))
     assert_same(task.model, model)
     np.testing.assert_array_equal(task.normalization.std, NORMALIZATION.std)
 
 
 def test_train_task_round_trip() -> None:
-    task = TrainTask(7, sparse_model(), NORMALIZATION, {"conv3": 5}, meter=True)
+    task = TrainTask(7, sparse_model(GRAPH), NORMALIZATION, {"conv3": 5}, meter=True)
     again = TrainTask.read(GRAPH, through_flower(task.packet(GRAPH)))
     assert (again.round, dict(again.quotas), again.meter) == (7, {"conv3": 5}, True)
     assert_same(again.model, task.model)
 
 
 def test_train_result_round_trip() -> None:
-    model = sparse_model()
+    model = sparse_model(GRAPH)
     absent = model.masks["conv3"].complement()[[1, 4]]
     growth = {"conv3": (absent, np.float32([0.5, -1]))}
     ledger = LedgerEntry(3, "pi_4", 9, 5, 7, 2, StepPlan(1), {LedgerLine.BATCH: 5})
@@ -93,7 +82,7 @@ def test_train_result_round_trip() -> None:
 
 
 def test_uplink_of_a_round_is_values_in_mask_order_only() -> None:
-    model = sparse_model(0.05)
+    model = sparse_model(GRAPH, 0.05)
     packet = TrainResult(model, 30, 0.25, {}, None).packet(GRAPH)
     assert set(packet.arrays) == {"values", "dense"}
     held = sum(value.size for value in model.dense.values())
@@ -101,7 +90,7 @@ def test_uplink_of_a_round_is_values_in_mask_order_only() -> None:
 
 
 def test_wire_bytes_are_what_flowers_own_sender_pushes() -> None:
-    record = to_record(ModelTask(sparse_model(), NORMALIZATION).packet(GRAPH))
+    record = to_record(ModelTask(sparse_model(GRAPH), NORMALIZATION).packet(GRAPH))
     pushed: dict[str, bytes] = {}
     push_objects(get_all_nested_objects(record), pushed.__setitem__, keep_objects=True)
     assert wire_bytes(record) == sum(map(len, pushed.values()))
@@ -181,7 +170,7 @@ def test_recomputing_a_layer_that_does_not_exist_is_refused() -> None:
 
 
 def result_packet(**arrays: np.ndarray) -> Packet:
-    packet = TrainResult(sparse_model(), 30, 0.25, {}, None).packet(GRAPH)
+    packet = TrainResult(sparse_model(GRAPH), 30, 0.25, {}, None).packet(GRAPH)
     return Packet({**packet.arrays, **arrays}, packet.scalars)
 
 
@@ -189,8 +178,8 @@ def result_packet(**arrays: np.ndarray) -> Packet:
     ("packet", "words"),
     [
         (result_packet(values=np.zeros(3, np.float32)), "values: expected"),
-        (result_packet(values=np.zeros(sparse_model().nnz)), "values: expected float32"),
-        (result_packet(values=np.full(sparse_model().nnz, np.nan, np.float32)), "NaN"),
+        (result_packet(values=np.zeros(sparse_model(GRAPH).nnz)), "values: expected float32"),
+        (result_packet(values=np.full(sparse_model(GRAPH).nnz, np.nan, np.float32)), "NaN"),
         (Packet({}, {"count": 3, "loss": 0.1}), "values: missing"),
         (Packet(result_packet().arrays, {"count": 0, "loss": 0.1}), "trained on 0 samples"),
         (Packet(result_packet().arrays, {"count": 3, "loss": float("nan")}), "loss: expected"),
@@ -199,11 +188,11 @@ def result_packet(**arrays: np.ndarray) -> Packet:
 )
 def test_a_lying_client_is_refused(packet: Packet, words: str) -> None:
     with pytest.raises(WireError, match=words):
-        TrainResult.read(GRAPH, 0, sparse_model().masks, packet)
+        TrainResult.read(GRAPH, 0, sparse_model(GRAPH).masks, packet)
 
 
 def test_growth_must_be_absent_and_no_more_than_asked() -> None:
-    model = sparse_model()
+    model = sparse_model(GRAPH)
     present = model.masks["conv3"].indices[:1]
     absent = model.masks["conv3"].complement()[:3]
     for indices, words in ((present, "present"), (absent, "asked for 2")):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fedtiny.quant.integer_model import QuantizationError
 from fedtiny.quant.ranges import Ranges, check_ranges
+from fedtiny.quant.tensors import QuantizationError
 
 
 def merge_ranges(devices: Iterable[Ranges]) -> dict[str, tuple[float, float]]:

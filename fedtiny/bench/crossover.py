@@ -18,8 +18,9 @@ from fedtiny.engine.abi import Kind
 from fedtiny.engine.options import CROSSOVER_DENSITY
 from fedtiny.engine.plan import Which
 from fedtiny.errors import FedTinyError
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool, Shape
+from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
+from fedtiny.models.ops import INPUT, Conv, Linear, Pool, Shape
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.seeding import rng
 from fedtiny.sparse.tensor import Floats, Mask

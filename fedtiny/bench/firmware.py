@@ -19,17 +19,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fedtiny.bench import synthetic
 from fedtiny.boards import plan_run, qemu
 from fedtiny.boards.emulated import Emulation
 from fedtiny.boards.kernels import compile_portable, compile_with_cmsis_nn
 from fedtiny.errors import FedTinyError
-from fedtiny.firmware import synthetic
-from fedtiny.firmware.cost import Core
+from fedtiny.firmware.cores import Core
 from fedtiny.firmware.lower import dense, lower
-from fedtiny.firmware.plan import Plan, Step
+from fedtiny.firmware.plan import ExportPlan, Step
 from fedtiny.firmware.vectors import vector_file
 from fedtiny.models.graph import Graph
-from fedtiny.quant.integer_model import IntegerConv, IntegerLinear
+from fedtiny.quant.ops.conv import IntegerConv
+from fedtiny.quant.ops.linear import IntegerLinear
 
 if TYPE_CHECKING:
     from fedtiny.bench.peer import PeerCount
@@ -157,7 +158,7 @@ def bench_firmware(
     )
 
 
-def _peer(graph: Graph, density: float, core: str, baseline: Plan) -> PeerCount | str:
+def _peer(graph: Graph, density: float, core: str, baseline: ExportPlan) -> PeerCount | str:
     if CORES[core] is not Core.M4:
         return "compiles for cores with DSP instructions only"
     if baseline.flash_bytes > PEER_FLASH_BYTES:
@@ -173,7 +174,9 @@ def _peer(graph: Graph, density: float, core: str, baseline: Plan) -> PeerCount 
             return str(error)
 
 
-def _run_all(plan: Plan, baseline: Plan, core: str, vectors: bytes) -> dict[str, Emulation]:
+def _run_all(
+    plan: ExportPlan, baseline: ExportPlan, core: str, vectors: bytes
+) -> dict[str, Emulation]:
     target = qemu.machine(f"qemu-{core}")
     with tempfile.TemporaryDirectory() as place:
         directory = Path(place)
@@ -190,14 +193,14 @@ def _run_all(plan: Plan, baseline: Plan, core: str, vectors: bytes) -> dict[str,
 
 
 def _compare(
-    i: int, ours: Step, theirs: Step, plan: Plan, runs: Mapping[str, Emulation]
+    i: int, ours: Step, theirs: Step, plan: ExportPlan, runs: Mapping[str, Emulation]
 ) -> LayerComparison:
     node = ours.node
-    channels, height, width = plan.model.activations[node.name].shape
+    channels, height, width = plan.model.tensors[node.name].shape
     return LayerComparison(
         name=node.name,
         kernel=ours.kernel.value,
-        format=None if ours.encoded is None else ours.encoded.format.name,
+        format=None if ours.streams is None else ours.streams.format.name,
         density=node.weight.density if isinstance(node, IntegerConv | IntegerLinear) else None,
         map=f"{height}x{width}x{channels}",
         instructions={name: run.layers[i].instructions for name, run in runs.items()},
@@ -208,8 +211,8 @@ def _compare(
 
 def _total(
     layers: list[LayerComparison],
-    plan: Plan,
-    baseline: Plan,
+    plan: ExportPlan,
+    baseline: ExportPlan,
     runs: Mapping[str, Emulation],
     convs_only: bool,
 ) -> Total:

@@ -1,4 +1,4 @@
-"""``python -m fedtiny.bench.firmware_table``: the README's firmware benchmark, plot and CSV.
+"""``python -m fedtiny.bench.firmware_table``: docs/results/firmware.md, its plot and CSV.
 
 Instruction counts on emulated cores repeat exactly, whatever else the machine is doing.
 """
@@ -17,10 +17,11 @@ from rich.console import Console
 from fedtiny.bench.firmware import FirmwareBenchmark, bench_firmware
 from fedtiny.errors import FedTinyError
 from fedtiny.models import build
-from fedtiny.models.graph import Shape
+from fedtiny.models.ops import Shape
 from fedtiny.report.blocks import replace_block
 from fedtiny.report.plots.style import REFERENCE, Chart, colors, legend_below, panels, style
 
+PAGE = Path("docs/results/firmware.md")
 BEGIN, END = "<!-- bench-firmware -->", "<!-- /bench-firmware -->"
 DENSITIES = (0.1, 0.05, 0.01)
 
@@ -84,7 +85,7 @@ def markdown(rows: Sequence[Row]) -> str:
         "that copy of it lacks, are ours on both sides. Flash: weights, indices and quantization "
         "parameters. Mismatches: output bytes that differ from the integer reference."
     )
-    return "\n".join([*lines, "", note, "", "![](docs/bench_firmware.png)"])
+    return "\n".join([*lines, "", note, "", "![](bench_firmware.png)"])
 
 
 def chart(rows: Sequence[Row]) -> Chart:
@@ -133,14 +134,15 @@ def _record(row: Row) -> dict[str, Any]:
 
 @cli.command()
 def table(
-    readme: Annotated[Path, typer.Option(help="File with the table.")] = Path("README.md"),
-    docs: Annotated[Path, typer.Option(help="Folder of the plot and its CSV.")] = Path("docs"),
+    page: Annotated[
+        Path, typer.Option(help="File whose table is rewritten; plot and CSV go beside it.")
+    ] = PAGE,
 ) -> None:
     """Count every case, then rewrite the table, the plot and the CSV."""
     console = Console(stderr=True)
     rows = []
     try:
-        replace_block(readme.read_text(), BEGIN, END, "")  # before minutes of work
+        replace_block(page.read_text(), BEGIN, END, "")  # before minutes of work
         for network in NETWORKS:
             graph = build(network.model, network.input_shape, network.classes)
             for core in CORES:
@@ -150,12 +152,12 @@ def table(
                     total = result.total
                     console.print(f"{network.title}, {core}, {density:.0%}: {total.ratio:.1f}×")
         text = markdown(rows)
-        readme.write_text(replace_block(readme.read_text(), BEGIN, END, text))
+        page.write_text(replace_block(page.read_text(), BEGIN, END, text))
     except FedTinyError as error:
         console.print(f"[red]error:[/red] {error}", highlight=False)
         raise typer.Exit(2) from None
     with style():
-        chart(rows).save(docs)
+        chart(rows).save(page.parent)
     print(text)
 
 

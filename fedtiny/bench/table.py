@@ -1,4 +1,4 @@
-"""``python -m fedtiny.bench.table``: the README's training benchmark, its plot and its CSV."""
+"""``python -m fedtiny.bench.table``: docs/results/training.md, its plot and its CSV."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from fedtiny.bench.workload import workload
 from fedtiny.errors import FedTinyError
 from fedtiny.report.blocks import replace_block
 
+PAGE = Path("docs/results/training.md")
 BEGIN, END = "<!-- bench-train -->", "<!-- /bench-train -->"
 CURVE = (0.5, 0.3, 0.1, 0.05, 0.02, 0.01)
 
@@ -76,7 +77,7 @@ def markdown(rows: Sequence[Row]) -> str:
             f"| {_mb(peak['dense'])} | {_mb(peak['sparse'])} ({row['memory_ratio']:.2f}) "
             f"| {_mb(peak['sparse_recompute'])}, {_cost(ms)} |"
         )
-    return "\n".join([*lines, "", _conditions(rows), "", "![](docs/bench_train.png)"])
+    return "\n".join([*lines, "", _conditions(rows), "", "![](bench_train.png)"])
 
 
 def _mb(nbytes: int) -> str:
@@ -118,10 +119,9 @@ def _processor() -> str:
 @cli.command()
 def table(
     repeats: Annotated[int, typer.Option(help="Timed steps of each.", min=1)] = REPEATS,
-    readme: Annotated[Path, typer.Option(help="File whose table is rewritten.")] = Path(
-        "README.md"
-    ),
-    docs: Annotated[Path, typer.Option(help="Folder of the plot and its CSV.")] = Path("docs"),
+    page: Annotated[
+        Path, typer.Option(help="File whose table is rewritten; plot and CSV go beside it.")
+    ] = PAGE,
 ) -> None:
     """Measure every case, then rewrite the table, the plot and the CSV."""
     from fedtiny.bench.plot import density_chart
@@ -129,19 +129,19 @@ def table(
 
     console = Console(stderr=True)
     try:
-        replace_block(readme.read_text(), BEGIN, END, "")  # before minutes of work
+        replace_block(page.read_text(), BEGIN, END, "")  # before minutes of work
         rows = []
         for case in CASES:
             rows.append(run_case(case, repeats))
             done = rows[-1]
             console.print(f"{done['network']}, {done['density']:.0%}: {done['speedup']:.2f}×")
         text = markdown(rows)
-        readme.write_text(replace_block(readme.read_text(), BEGIN, END, text))
+        page.write_text(replace_block(page.read_text(), BEGIN, END, text))
     except FedTinyError as error:
         console.print(f"[red]error:[/red] {error}", highlight=False)
         raise typer.Exit(2) from None
     with style():
-        density_chart([row for row in rows if row["curve"]]).save(docs)
+        density_chart([row for row in rows if row["curve"]]).save(page.parent)
     print(text)
 
 

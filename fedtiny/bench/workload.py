@@ -11,8 +11,9 @@ import numpy.typing as npt
 from fedtiny.errors import FedTinyError
 from fedtiny.models import build
 from fedtiny.models.cost import layer_costs
-from fedtiny.models.graph import INPUT, Graph, Shape
+from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
+from fedtiny.models.ops import INPUT, Shape
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.seeding import rng
 from fedtiny.sparse.densities import layer_counts, uniform

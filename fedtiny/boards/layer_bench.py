@@ -16,7 +16,7 @@ import numpy.typing as npt
 from fedtiny.boards import qemu
 from fedtiny.boards.native.library import RUNTIME
 from fedtiny.errors import FedTinyError
-from fedtiny.firmware.encode import EncodedWeights
+from fedtiny.firmware.streams import WeightStreams
 
 PROGRAM = Path(__file__).parent / "programs" / "layer_bench.c"
 
@@ -32,7 +32,7 @@ class LayerCase:
     Attributes:
         x: int8 (H, W, C).
         weights: int8 (O, KH, KW, C).
-        encoded: the same weights as the sparse kernels read them.
+        streams: the same weights as the sparse kernels read them.
         bias: int32 (O,).
         multiplier: int32 (O,); shifts are 0.
         stride, padding: (height, width).
@@ -44,7 +44,7 @@ class LayerCase:
 
     x: npt.NDArray[np.int8]
     weights: npt.NDArray[np.int8]
-    encoded: EncodedWeights
+    streams: WeightStreams
     bias: npt.NDArray[np.int32]
     multiplier: npt.NDArray[np.int32]
     stride: tuple[int, int]
@@ -57,9 +57,9 @@ class LayerCase:
     def to_bytes(self) -> bytes:
         """``layer.bin``, as ``programs/layer_bench.c`` reads it."""
         shifts = np.zeros_like(self.multiplier)
-        stream = np.frombuffer(self.encoded.stream, np.uint8)
+        stream = np.frombuffer(self.streams.stream, np.uint8)
         arrays: list[npt.NDArray[np.generic]] = [
-            *(self.x, self.weights, self.encoded.entries, stream),
+            *(self.x, self.weights, self.streams.entries, stream),
             *(self.bias, self.multiplier, shifts, self.expected),
         ]
         body, offsets = bytearray(4 * _HEAD_WORDS), []
@@ -71,7 +71,7 @@ class LayerCase:
             *(_MAGIC, 1, *self.x.shape, *self.weights.shape, 1, *self.expected.shape),
             *(self.input_offset, self.output_offset, *reversed(self.stride)),
             *(*reversed(self.padding), 1, 1, -128, 127, self.scratch_bytes),
-            *(self.encoded.format, self.encoded.max_nonzeros, len(stream), *offsets),
+            *(self.streams.format, self.streams.max_nonzeros, len(stream), *offsets),
         ]
         body[: 4 * len(head)] = np.array(head, "<i4").tobytes()
         return bytes(body)

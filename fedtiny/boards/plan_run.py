@@ -7,14 +7,18 @@ from pathlib import Path
 
 from fedtiny.boards import emulated, qemu
 from fedtiny.boards.kernels import CompiledKernels
-from fedtiny.firmware import synthetic
 from fedtiny.firmware.emit import constant_arrays, sources
-from fedtiny.firmware.plan import Plan
+from fedtiny.firmware.interface import SensorInterface
+from fedtiny.firmware.plan import ExportPlan
 from fedtiny.firmware.text import Array
 
 
 def run(
-    plan: Plan, target: qemu.Machine, kernels: CompiledKernels, vectors: bytes, directory: Path
+    plan: ExportPlan,
+    target: qemu.Machine,
+    kernels: CompiledKernels,
+    vectors: bytes,
+    directory: Path,
 ) -> emulated.Emulation:
     """Build the plan's self-test with ``kernels`` and run it.
 
@@ -29,7 +33,7 @@ def run(
         ToolchainError: the build fails or the program faults.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    for name, text in sources(plan, synthetic.interface(plan.model)).items():
+    for name, text in sources(plan, SensorInterface.numbered(plan.model, "counts")).items():
         (directory / name).write_text(text, encoding="utf-8")
     (directory / "vectors.bin").write_bytes(vectors)
     weights = write_weights(constant_arrays(plan), directory)

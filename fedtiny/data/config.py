@@ -10,9 +10,6 @@ from fedtiny.data.published import PUBLISHED
 _WITH_OWNERS = ("watch", "npz")
 """Sources that can say whose a sample is; all others are images of nobody in particular."""
 
-SOURCES = (*_WITH_OWNERS, *PUBLISHED)
-"""Values of ``data.source``."""
-
 
 class DataConfig(BaseModel):
     """Where the samples come from and how they are dealt to clients.
@@ -72,8 +69,8 @@ class DataConfig(BaseModel):
     @field_validator("source")
     @classmethod
     def _known(cls, source: str) -> str:
-        if source not in SOURCES:
-            raise ValueError(f"no source {source!r}; there are {', '.join(SOURCES)}")
+        if source not in (known := (*_WITH_OWNERS, *PUBLISHED)):
+            raise ValueError(f"no source {source!r}; there are {', '.join(known)}")
         return source
 
     @model_validator(mode="after")

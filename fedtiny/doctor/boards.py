@@ -13,7 +13,8 @@ from fedtiny.devices.profile import DeviceProfile
 from fedtiny.engine import EngineOptions
 from fedtiny.memory.ledger import MemoryPrediction, format_bytes
 from fedtiny.memory.step import StepPlan
-from fedtiny.models.graph import INPUT, Graph, Layer
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Layer
 from fedtiny.sparse.tensor import Mask
 from fedtiny.training.sparse import memory as engine_memory
 

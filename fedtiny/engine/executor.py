@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -156,8 +156,8 @@ class Executor:
             rows.append(blocks.transpose(0, 2, 1).reshape(-1, classes)[: len(part)].copy())
         return np.concatenate(rows, dtype=np.float32)
 
-    def batch_norm_moments(self, x: Images) -> dict[str, Floats]:
-        """Batch-norm statistics of ``x``: cumulative averages over its micro-batches.
+    def batch_norm_moments(self, batches: Iterable[Images]) -> dict[str, Floats]:
+        """Batch-norm statistics of ``batches``: cumulative averages over their micro-batches.
 
         Forward passes in training mode only, as PyTorch's ``momentum=None`` after a reset: means of
         the micro-batches' means and of their unbiased variances. The model is left as it was.
@@ -165,34 +165,48 @@ class Executor:
         Returns:
             float32 arrays by statistic name (``stem.bn.running_mean`` …).
         """
-        names = [name for name, _ in self.layout.graph.statistics()]
+        names = [row.name for row in self.layout.graph.statistics]
         before = {name: self.state.arrays[name].copy() for name in names}
-        labels = np.zeros(len(x), np.int64)
-        self._check(x, labels)
-        for index, (part, zeros) in enumerate(self.micro_batches(x, labels), start=1):
-            self.execute(
-                self._ops[Which.EVALUATE], part, zeros, training=True,
-                bn_momentum=1 / index,
-            )  # fmt: skip
+        seen = 0
+        for x in batches:
+            seen = self._average_statistics(x, seen)
+            del x  # before the next is drawn
         moments = {name: self.state.arrays[name].astype(np.float32) for name in names}
         for name in names:
             self.state.arrays[name][:] = before[name]
         return moments
 
-    def ranges(self, x: Images) -> dict[str, tuple[float, float]]:
-        """(smallest, largest) value of every tensor over ``x``, under the running statistics."""
+    def _average_statistics(self, x: Images, seen: int) -> int:
+        """Average in the statistics of ``x`` after ``seen`` micro-batches; returns their number."""
+        labels = np.zeros(len(x), np.int64)
+        self._check(x, labels)
+        for part, zeros in self.micro_batches(x, labels):
+            seen += 1
+            self.execute(
+                self._ops[Which.EVALUATE], part, zeros, training=True, bn_momentum=1 / seen
+            )
+        return seen
+
+    def ranges(self, batches: Iterable[Images]) -> dict[str, tuple[float, float]]:
+        """(smallest, largest) value of every tensor over ``batches``, with running statistics."""
         program, steps = compile_ranges(self.layout)
         if program.workspace_bytes > len(self._workspace):
             raise EngineError("ranges need more memory than a training step; use a smaller batch")
-        ops, labels = self.lower(program), np.zeros(len(x), np.int64)
-        self._check(x, labels)
+        ops = self.lower(program)
         real = f"f{self._lib.real_bytes}"
         views = {name: self.bytes_of(out).view(real) for name, out in steps.items()}
         for view in views.values():
             view[:] = (np.inf, -np.inf)
+        for x in batches:
+            self._forward(ops, x)
+            del x  # before the next is drawn
+        return {name: (float(view[0]), float(view[1])) for name, view in views.items()}
+
+    def _forward(self, ops: ctypes.Array[abi.Op], x: Images) -> None:
+        labels = np.zeros(len(x), np.int64)
+        self._check(x, labels)
         for part, zeros in self.micro_batches(x, labels):
             self.execute(ops, part, zeros)
-        return {name: (float(view[0]), float(view[1])) for name, view in views.items()}
 
     def growth(
         self, x: Images, y: Labels, quotas: Mapping[str, int]

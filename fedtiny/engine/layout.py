@@ -10,7 +10,8 @@ import numpy as np
 
 from fedtiny.engine.geometry import Geometry
 from fedtiny.engine.options import EngineOptions
-from fedtiny.models.graph import Graph, Shape
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import Shape
 from fedtiny.sparse.tensor import Indices, Mask
 
 MIN_DENSE_WEIGHTS = 32

@@ -23,8 +23,8 @@ from fedtiny.engine.program import Program, Step
 from fedtiny.engine.state import state_items
 from fedtiny.memory.arena import Buffer
 from fedtiny.memory.ledger import LedgerLine
-from fedtiny.models.graph import Conv, Graph, Linear, Node, Pool
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import Activation, Conv, Linear, Node
 from fedtiny.sparse.tensor import Mask
 
 _FIXED_BYTES = 2 * abi.ALIGNMENT_BYTES + 2 * 8
@@ -205,11 +205,6 @@ def _check_node(graph: Graph, node: Node) -> None:
                 f"{graph.name}: the engine wants logits from a linear layer without activation "
                 f"that no other node reads, not from {node.name!r}"
             )
-    if not isinstance(node, Pool) and node.activation not in (Activation.NONE, Activation.RELU):
-        raise EngineError(
-            f"node {node.name!r}: the engine has no {node.activation}; set training.engine = "
-            '"torch"'
-        )
     if isinstance(node, Conv | Linear) and not node.trainable:
         raise EngineError(
             f"layer {node.name!r} is not to be trained, which the engine cannot do; set "

@@ -13,7 +13,8 @@ from fedtiny.engine import abi
 from fedtiny.engine.layout import Layout
 from fedtiny.memory.arena import aligned
 from fedtiny.memory.ledger import LedgerLine
-from fedtiny.models.graph import INPUT
+from fedtiny.models.ops import INPUT
+from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, dense_names, sparse_names
 from fedtiny.sparse.tensor import Mask, SparseTensor
 
@@ -42,9 +43,9 @@ class Item:
 def parameter_sizes(layout: Layout) -> dict[str, int]:
     """Numbers held per parameter name, in graph order: of a pruned weight only the present ones."""
     sizes = {}
-    for name, shape in layout.graph.parameters():
-        layer = name.removesuffix(".weight")
-        sizes[name] = layout.nnz(layer) if layer in layout.geometries else prod(shape)
+    for row in layout.graph.parameters:
+        weight = row.kind is ParameterKind.WEIGHT
+        sizes[row.name] = layout.nnz(row.layer) if weight else prod(row.shape)
     return sizes
 
 
@@ -57,8 +58,8 @@ def state_items(layout: Layout) -> dict[str, Item]:
         "grads": Item(LedgerLine.GRADIENTS, count, real),
         "momentum": Item(LedgerLine.OPTIMIZER, count, real),
     }
-    for name, shape in layout.graph.statistics():
-        items[name] = Item(LedgerLine.WEIGHTS, shape, real)
+    for row in layout.graph.statistics:
+        items[row.name] = Item(LedgerLine.WEIGHTS, row.shape, real)
     for conv in layout.graph.batch_norms:
         for name in COEFFICIENTS:
             key, shape = f"{conv.name}.{name}", (conv.out_channels,)
@@ -130,7 +131,7 @@ class State:
     def load(self, model: SparseModel) -> None:
         """Copy a model's parameters and statistics in; momentum becomes 0."""
         for name, weight in model.weights.items():
-            self.parameters[f"{name}.weight"][:] = weight.values
+            self.parameters[ParameterKind.WEIGHT.of(name)][:] = weight.values
         for name, values in model.dense.items():
             target = self.parameters[name] if name in self.parameters else self.arrays[name]
             target[:] = values.reshape(-1)
@@ -143,11 +144,11 @@ class State:
         weights = {
             name: SparseTensor(
                 Mask(shapes[name], self._positions(name)),
-                self.parameters[f"{name}.weight"].astype(np.float32),
+                self.parameters[ParameterKind.WEIGHT.of(name)].astype(np.float32),
             )
             for name in sparse_names(graph)
         }
-        full = dict(graph.parameters())
+        full = {row.name: row.shape for row in graph.parameters}
         dense = {}
         for name in dense_names(graph):
             source = self.parameters[name] if name in self.parameters else self.arrays[name]
@@ -174,7 +175,8 @@ class State:
         layer.pad_h, layer.pad_w = g.padding
         layer.group_inputs = g.in_channels // g.groups
         layer.group_outputs = g.out_channels // g.groups
-        layer.batch_norm, layer.relu = g.batch_norm, g.relu
+        layer.batch_norm = g.batch_norm
+        layer.activation = abi.Activation[g.activation.name]
         layer.tile_rows = self.layout.tile_rows(name)
         layer.grad_rows = self.layout.grad_rows(name)
         layer.dense = name in self.layout.dense
@@ -200,13 +202,14 @@ class State:
     def _point(self, layer: abi.Layer, name: str) -> None:
         pointers = {"values": self.parameters, "value_grads": self._gradients}
         for field, source in pointers.items():
-            setattr(layer, field, address(source[f"{name}.weight"]))
-        norm = f"{name}.bn." if layer.batch_norm else f"{name}."
-        layer.beta = address(self.parameters[f"{norm}bias"])
-        layer.beta_grad = address(self._gradients[f"{norm}bias"])
+            setattr(layer, field, address(source[ParameterKind.WEIGHT.of(name)]))
+        shift = ParameterKind.BN_SHIFT if layer.batch_norm else ParameterKind.BIAS
+        layer.beta = address(self.parameters[shift.of(name)])
+        layer.beta_grad = address(self._gradients[shift.of(name)])
         if layer.batch_norm:
-            layer.gamma = address(self.parameters[f"{norm}weight"])
-            layer.gamma_grad = address(self._gradients[f"{norm}weight"])
+            scale = ParameterKind.BN_SCALE.of(name)
+            layer.gamma = address(self.parameters[scale])
+            layer.gamma_grad = address(self._gradients[scale])
         fields = (
             "flat",
             "start",
@@ -217,8 +220,8 @@ class State:
             *COEFFICIENTS,
         )
         named = {field: f"{name}.{field}" for field in fields}
-        for statistic in ("running_mean", "running_var"):
-            named[statistic] = f"{name}.bn.{statistic}"
+        named["running_mean"] = ParameterKind.RUNNING_MEAN.of(name)
+        named["running_var"] = ParameterKind.RUNNING_VAR.of(name)
         for field, key in named.items():
             setattr(layer, field, address(self.arrays[key]) if key in self.arrays else 0)
 

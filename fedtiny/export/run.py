@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fedtiny.boards import host
 from fedtiny.config import RunConfig
 from fedtiny.data.dataset import Dataset, concatenate
+from fedtiny.data.samples import Samples
 from fedtiny.data.simulated import deal
 from fedtiny.devices.budget import engine_of
+from fedtiny.devices.catalog import get
+from fedtiny.export.bundle import export
+from fedtiny.firmware.interface import SensorInterface
+from fedtiny.firmware.planner import ANY_CORTEX_M4, Fit, fit, target_of
 from fedtiny.quant import reference
 from fedtiny.quant.integer_model import IntegerGraph
 from fedtiny.quant.ptq import quantize
+from fedtiny.quant.tensors import Int16s
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.training.engine import TrainingEngine
-from fedtiny.training.local import trainer_inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +47,22 @@ class TestSets:
         return concatenate((self.same_people, self.unseen_people))
 
 
-def fit_run(folder: RunFolder, device: str | None = None) -> Any:
+def fit_run(folder: RunFolder, device: str | None = None) -> Fit:
     """How a finished run's model fits a board, before anything is written.
 
     Args:
         folder: with ``model.safetensors``.
         device: a board of the catalogue; None for a Cortex-M4 without limits.
 
-    Returns:
-        A :class:`fedtiny.firmware.planner.Fit`.
+    Raises:
+        FedTinyError: no such run or board, or a model that cannot be quantized.
     """
-    from fedtiny.devices.catalog import get
-    from fedtiny.firmware.planner import ANY_CORTEX_M4, fit, target_of
-
-    folder.load_config().model.register()
-    target = ANY_CORTEX_M4 if device is None else target_of(get(device))
+    own = folder.load_config().devices.catalog
+    target = ANY_CORTEX_M4 if device is None else target_of(get(device, own))
     return fit(integer_model(TrainedModel.load(folder.model)), target)
 
 
-def export_run(folder: RunFolder, check: bool = True, plan: Any = None) -> dict[str, Any]:
+def export_run(folder: RunFolder, check: bool = True, fitted: Fit | None = None) -> dict[str, Any]:
     """Export a finished simulation's model to its ``firmware/`` and record the outcome.
 
     It is scored on every device's test samples, which only the simulator has; what was trained
@@ -69,28 +71,28 @@ def export_run(folder: RunFolder, check: bool = True, plan: Any = None) -> dict[
     Args:
         folder: with ``config.toml`` and ``model.safetensors``.
         check: build the C project on this host and compare every test sample.
-        plan: from :func:`fit_run`; by default the fastest on a Cortex-M4.
+        fitted: from :func:`fit_run`: this plan is written; by default that for any Cortex-M4.
 
     Returns:
         What ``export.json`` holds: accuracies of the float and the integer model, vectors and
         mismatches of the check (``None`` if unchecked), sizes, layers.
 
     Raises:
+        DoesNotFitError: the model does not fit the board of ``fitted``.
         FedTinyError: no such run, a model that cannot be quantized, or no compiler.
     """
-    from fedtiny.boards import host
-    from fedtiny.export.bundle import export
-
     started = time.monotonic()
-    config = folder.load_config()
-    config.model.register()
+    fitted = fitted or fit_run(folder)
+    plan, config = fitted.require(), folder.load_config()
     trained, tests = TrainedModel.load(folder.model), test_sets(config)
-    integer, engine = integer_model(trained), engine_of(config)
-    firmware = export(integer, folder.firmware, counts(tests.all), sensor_interface(trained))
+    integer, engine = plan.model, engine_of(config)
+    vectors, interface = counts(tests.all), sensor_interface(trained)
+    firmware = export(plan, folder.firmware, vectors, interface, fitted.target)
     result = host.check(folder.firmware) if check else None
     outcome = {
         "float": {name: float_accuracy(trained, engine, data) for name, data in _named(tests)},
         "int8": {name: int8_accuracy(integer, data) for name, data in _named(tests)},
+        "target": fitted.target.name,
         **asdict(firmware),
         "vectors": result.vectors if result else None,
         "mismatches": result.mismatches if result else None,
@@ -112,15 +114,13 @@ def test_sets(config: RunConfig) -> TestSets:
     return TestSets(same, federation.server.unseen)
 
 
-def counts(data: Dataset) -> np.ndarray[Any, np.dtype[np.int16]]:
+def counts(data: Dataset) -> Int16s:
     """Sensor counts as the exported model takes them: int16 ``(N, C, H, W)``."""
     return data.x.astype(np.int16)
 
 
-def sensor_interface(trained: TrainedModel) -> Any:
+def sensor_interface(trained: TrainedModel) -> SensorInterface:
     """Names for people in the exported header."""
-    from fedtiny.firmware.emit import SensorInterface
-
     sensor = trained.sensor
     units = (f"{scale:g} {unit}" for unit, scale in zip(sensor.units, sensor.scale, strict=True))
     return SensorInterface(trained.labels, sensor.channels, tuple(units))
@@ -129,21 +129,13 @@ def sensor_interface(trained: TrainedModel) -> Any:
 def float_accuracy(trained: TrainedModel, engine: TrainingEngine, data: Dataset) -> float:
     """Share of ``data`` the float model labels correctly."""
     trainer = engine.evaluator(trained.graph, trained.model)
-    return trainer.evaluate(*trainer_inputs(data, trained.normalization)).correct / len(data)
+    return trainer.evaluate(Samples(data, trained.normalization)).correct / len(data)
 
 
 def int8_accuracy(model: IntegerGraph, data: Dataset) -> float:
     """Share of ``data`` the integer reference labels correctly."""
     predicted = reference.run(model, counts(data)).argmax(axis=1)
     return float(np.mean(predicted == data.y))
-
-
-def export_model(path: Path, directory: Path, samples: Dataset) -> Any:
-    """Export a model file without its run; ``samples`` become the test vectors."""
-    from fedtiny.export.bundle import export
-
-    trained = TrainedModel.load(path)
-    return export(integer_model(trained), directory, counts(samples), sensor_interface(trained))
 
 
 def _named(tests: TestSets) -> tuple[tuple[str, Dataset], ...]:

@@ -10,7 +10,7 @@ from rich.table import Column, Table
 
 from fedtiny.boards.emulated import Emulation
 from fedtiny.boards.verify import Results
-from fedtiny.export.bundle import layer_reports
+from fedtiny.export.report import layer_reports
 from fedtiny.firmware.planner import Fit
 
 

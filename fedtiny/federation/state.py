@@ -15,7 +15,7 @@ from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.runs import checkpoint
 from fedtiny.runs.checkpoint import CheckpointError
-from fedtiny.runs.trained_model import model_arrays, read_model
+from fedtiny.runs.trained_model import model_arrays, read_graph, read_model
 
 _KEEP = 2
 _MEMORY = "memory."
@@ -47,7 +47,7 @@ class CheckpointStore:
     Attributes:
         folder: ``runs/<name>/checkpoints``.
         config: a state is only read back under the config it was made with.
-        graph: gives the tensors' names and shapes.
+        graph: gives the tensors' names and shapes; a state is only read back for the same one.
     """
 
     folder: Path
@@ -62,7 +62,12 @@ class CheckpointStore:
             "input.std": state.normalization.std,
             **{f"{_MEMORY}{name}": array for name, array in state.memory.items()},
         }
-        manifest = {"round": state.round, "story": dict(state.story), "config": self._digest()}
+        manifest = {
+            "round": state.round,
+            "story": dict(state.story),
+            "config": self._digest(),
+            "graph": self.graph.to_json(),
+        }
         checkpoint.write(self.folder / f"round-{state.round:05d}.safetensors", arrays, manifest)
         for old in self._files()[:-_KEEP]:
             old.unlink()
@@ -72,20 +77,26 @@ class CheckpointStore:
         """The newest state; ``None`` if there is none yet.
 
         Raises:
-            CheckpointError: it is damaged, or belongs to another config.
+            CheckpointError: it is damaged, or belongs to another config, model or FedTiny.
         """
         files = self._files()
         if not files:
             return None
         arrays, manifest = checkpoint.read(files[-1])
+        graph = read_graph(files[-1], manifest)
         if manifest["config"] != self._digest():
             raise CheckpointError(
                 f"{files[-1]}: was made with another config; resume with the run's own "
                 "config.toml, or start a new run under another name"
             )
+        if graph != self.graph:
+            raise CheckpointError(
+                f"{files[-1]}: holds another model than {self.graph.name!r} is now; resume with "
+                "the code the run was begun with, or start a new run under another name"
+            )
         return ServerState(
             manifest["round"],
-            read_model(self.graph, arrays),
+            read_model(files[-1], graph, arrays),
             Normalization(arrays["input.mean"], arrays["input.std"]),
             manifest["story"],
             {k.removeprefix(_MEMORY): v for k, v in arrays.items() if k.startswith(_MEMORY)},

@@ -1,7 +1,7 @@
 """One static block of RAM for every tensor and scratch buffer, shared wherever lifetimes allow.
 
-A buffer lives from the step that writes it to the last step that reads it. An addition whose
-operand nobody reads later writes over that operand.
+A buffer lives from the step that writes it to the last step that reads it. An element-wise
+op writes over an operand that nobody reads later.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fedtiny.memory.arena import Buffer, live_bytes, place
-from fedtiny.models.graph import INPUT
-from fedtiny.quant.integer_model import IntegerAdd, IntegerGraph
+from fedtiny.models.ops import INPUT
+from fedtiny.quant.integer_model import IntegerGraph
 
 ALIGNMENT = 8
 """Bytes; every offset is a multiple, as kernels ask of their scratch."""
@@ -63,13 +63,14 @@ def _tensor_buffers(model: IntegerGraph) -> tuple[list[Buffer], dict[str, str]]:
     aliases: dict[str, str] = {}
     for step, node in enumerate(model.nodes):
         last = last_read.get(node.name, step)
-        if isinstance(node, IntegerAdd):
+        if node.elementwise:
             owners = [aliases.get(name, name) for name in node.inputs]
             dying = [owner for owner in owners if buffers[owner].last == step]
             if dying:
                 aliases[node.name] = dying[0]
                 buffers[dying[0]].last = last
                 continue
-        nbytes = model.activations[node.name].nbytes
-        buffers[node.name] = Buffer(node.name, nbytes, first=step, last=last)
+        buffers[node.name] = Buffer(
+            node.name, model.tensors[node.name].nbytes, first=step, last=last
+        )
     return list(buffers.values()), aliases

@@ -9,7 +9,7 @@ in ten within 20 %. M4 stands for the cores with DSP instructions (M7 and M33 di
 ==================  ================================================================
 family              counts
 ==================  ================================================================
-add                 outputs, 1
+add, lookup         outputs, 1
 avg_pool, max_pool  values read, outputs
 dense_linear        multiply-accumulates, outputs, 1
 dense_pointwise     multiply-accumulates, outputs, inputs
@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fedtiny.firmware.cost import Core
+from fedtiny.firmware.cores import Core
 
 COEFFICIENTS: Mapping[Core, Mapping[str, tuple[float, ...]]] = {
     Core.M0: {
@@ -43,6 +43,7 @@ COEFFICIENTS: Mapping[Core, Mapping[str, tuple[float, ...]]] = {
         "dense_pointwise": (6.239, 96.46, 0.0),
         "depthwise": (0.0, 12.11, 80.52, 1.044, 346.4, 0.0, 3.846, 0.0, 7.143, 0.0, 5.473),
         "direct": (6.631, 1.032, 72.31, 5.004, 263.2, 21.17, 13.74, 39.29, 3.344, 15.62, 8.006),
+        "lookup": (7.52, 60.0),
         "max_pool": (38.7, 0.0),
         "planar": (
             28.16,
@@ -71,6 +72,7 @@ COEFFICIENTS: Mapping[Core, Mapping[str, tuple[float, ...]]] = {
         "dense_pointwise": (2.693, 35.94, 0.0),
         "depthwise": (0.0, 6.829, 22.89, 0.6881, 180.3, 0.0, 13.46, 0.0, 6.446, 0.0, 5.912),
         "direct": (4.138, 0.5151, 17.07, 2.993, 200.7, 12.65, 10.69, 20.92, 2.834, 9.933, 6.059),
+        "lookup": (5.5, 60.0),
         "max_pool": (8.544, 0.0),
         "planar": (
             3.037,
@@ -99,6 +101,7 @@ COEFFICIENTS: Mapping[Core, Mapping[str, tuple[float, ...]]] = {
         "dense_pointwise": (1.572, 41.19, 0.0),
         "depthwise": (0.0, 6.599, 22.4, 0.6598, 166.5, 0.0, 14.33, 0.0, 6.768, 0.0, 5.76),
         "direct": (3.895, 0.6984, 16.71, 2.986, 170.2, 13.85, 10.83, 20.36, 3.123, 9.978, 6.106),
+        "lookup": (5.5, 60.0),
         "max_pool": (8.538, 0.0),
         "planar": (
             1.138,
@@ -127,6 +130,7 @@ COEFFICIENTS: Mapping[Core, Mapping[str, tuple[float, ...]]] = {
         "dense_pointwise": (0.168, 13.44, 0.0),
         "depthwise": (0.0, 6.996, 22.63, 0.6927, 184.5, 0.0, 13.33, 0.0, 7.15, 0.0, 5.805),
         "direct": (3.76, 0.3193, 17.05, 2.991, 234.5, 12.91, 10.48, 21.25, 2.534, 9.659, 5.988),
+        "lookup": (5.5, 60.0),
         "max_pool": (1.249, 0.0),
         "planar": (
             0.6904,

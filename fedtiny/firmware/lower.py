@@ -1,4 +1,4 @@
-"""From an integer model to a plan, by a policy: a function from candidates to one of them.
+"""From an integer model to a plan, by a policy: a function from ways to compute a node to one.
 
 :func:`fastest` is the default. The planner (:mod:`fedtiny.firmware.planner`) adds a device's
 limits; tests force kernels and formats.
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from fedtiny.firmware.arena import plan_arena
-from fedtiny.firmware.candidates import candidates
-from fedtiny.firmware.cost import Core
-from fedtiny.firmware.plan import Plan, Step
+from fedtiny.firmware.cores import Core
+from fedtiny.firmware.plan import ExportPlan, Step
+from fedtiny.firmware.ways import ways
 from fedtiny.quant.integer_model import IntegerGraph
 
 SCRATCH_LIMIT_BYTES = 64 * 1024
@@ -24,7 +24,7 @@ DENSE_MARGIN = 0.1
 """Share of the dense kernel's instructions that a sparse one must be predicted to save."""
 
 Policy = Callable[[Sequence[Step]], Step]
-"""Chooses among the candidates for one node; the first for a layer is the dense kernel."""
+"""Chooses among the ways to compute one node; the first for a layer is the dense kernel."""
 
 
 def fastest(steps: Sequence[Step]) -> Step:
@@ -35,7 +35,7 @@ def fastest(steps: Sequence[Step]) -> Step:
     """
     fewest = min(step.instructions for step in steps)
     first = steps[0]
-    if first.encoded is None and first.instructions * (1 - DENSE_MARGIN) < fewest:
+    if first.streams is None and first.instructions * (1 - DENSE_MARGIN) < fewest:
         return first
     near = (step for step in steps if step.instructions <= (1 + FLASH_TOLERANCE) * fewest)
     return min(near, key=lambda step: (step.flash_bytes, step.instructions, step.scratch_bytes))
@@ -51,7 +51,7 @@ def lower(
     policy: Policy = fastest,
     scratch_limit_bytes: int = SCRATCH_LIMIT_BYTES,
     core: Core = Core.M4,
-) -> Plan:
+) -> ExportPlan:
     """A plan for ``model``.
 
     Args:
@@ -61,11 +61,11 @@ def lower(
             for which a single row needs more takes that.
         core: whose instructions are predicted.
     """
-    chosen = [policy(candidates(node, model, core, scratch_limit_bytes)) for node in model.nodes]
+    chosen = [policy(ways(node, model, core, scratch_limit_bytes)) for node in model.nodes]
     return assemble(model, chosen)
 
 
-def assemble(model: IntegerGraph, steps: Sequence[Step]) -> Plan:
+def assemble(model: IntegerGraph, steps: Sequence[Step]) -> ExportPlan:
     """The plan of chosen steps, one for each node in order; lays out the arena."""
     arena = plan_arena(model, {step.node.name: step.scratch_bytes for step in steps})
-    return Plan(model, tuple(steps), arena)
+    return ExportPlan(model, tuple(steps), arena)

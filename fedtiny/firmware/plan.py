@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fedtiny.firmware.arena import Arena
-from fedtiny.firmware.encode import EncodedWeights
-from fedtiny.quant.integer_model import IntegerConv, IntegerGraph, IntegerLinear, IntegerNode
+from fedtiny.firmware.streams import WeightStreams
+from fedtiny.quant.integer_model import IntegerGraph, IntegerLayer, IntegerNode
 
 INT32_BYTES = 4
 
@@ -24,6 +24,7 @@ class Kernel(StrEnum):
     ADD = "fedtiny_elementwise_add_s8"
     AVERAGE_POOL = "arm_avgpool_s8"
     MAX_POOL = "arm_max_pool_s8"
+    LOOKUP = "fedtiny_lookup_s8"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +34,7 @@ class Step:
     Attributes:
         node: of the integer model.
         kernel: the C function.
-        encoded: the weights as a sparse kernel reads them; None for dense kernels.
+        streams: the weights as a sparse kernel reads them; None for dense kernels.
         flash_bytes: weights, biases and multipliers.
         scratch_bytes: lent to the kernel.
         bands: of output rows the kernel works in, one after the other.
@@ -42,7 +43,7 @@ class Step:
 
     node: IntegerNode
     kernel: Kernel
-    encoded: EncodedWeights | None = None
+    streams: WeightStreams | None = None
     flash_bytes: int = 0
     scratch_bytes: int = 0
     bands: int = 1
@@ -51,7 +52,7 @@ class Step:
     @property
     def has_weights(self) -> bool:
         """Whether the node is a layer."""
-        return isinstance(self.node, IntegerConv | IntegerLinear)
+        return isinstance(self.node, IntegerLayer)
 
     @property
     def calls_cmsis_nn(self) -> bool:
@@ -61,11 +62,11 @@ class Step:
     @property
     def takes_shifts(self) -> bool:
         """Whether the kernel wants an array of shifts (all 0); sparse kernels do not."""
-        return self.has_weights and self.encoded is None
+        return self.has_weights and self.streams is None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plan:
+class ExportPlan:
     """Everything the emitter needs: the model, its steps in execution order, and the arena."""
 
     model: IntegerGraph
@@ -75,9 +76,7 @@ class Plan:
     @property
     def shared_shifts(self) -> int:
         """Length of the one array of zeros that all dense kernels take as their shifts."""
-        channels = (
-            self.model.activations[s.node.name].shape[0] for s in self.steps if s.takes_shifts
-        )
+        channels = (self.model.tensors[s.node.name].shape[0] for s in self.steps if s.takes_shifts)
         return max(channels, default=0)
 
     @property

@@ -2,10 +2,10 @@
 
 1. What is left of RAM beside the tensors alive at a step bounds that step's scratch, hence the
    height of the bands in which its kernel works.
-2. Each node takes the candidate with the fewest predicted instructions
+2. Each node takes the way with the fewest predicted instructions
    (:func:`fedtiny.firmware.lower.fastest`).
 3. While flash overflows, the layer that gives back most bytes for each instruction lost takes
-   its next smaller candidate.
+   its next smaller way.
 
 A model that does not fit is refused with what would make it fit.
 """
@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from fedtiny.devices.profile import DeviceProfile
 from fedtiny.errors import FedTinyError
 from fedtiny.firmware.arena import Arena, plan_arena
-from fedtiny.firmware.candidates import candidates
-from fedtiny.firmware.cost import Core, core_of
+from fedtiny.firmware.cores import Core, core_of
 from fedtiny.firmware.lower import SCRATCH_LIMIT_BYTES, assemble, fastest
-from fedtiny.firmware.plan import Plan, Step
-from fedtiny.models.graph import INPUT
+from fedtiny.firmware.plan import ExportPlan, Step
+from fedtiny.firmware.ways import ways
+from fedtiny.models.ops import INPUT
 from fedtiny.quant.integer_model import IntegerGraph
 
 CODE_RESERVE_BYTES = 32 * 1024
@@ -71,7 +71,7 @@ class Fit:
     """
 
     target: Target
-    plan: Plan
+    plan: ExportPlan
     problems: tuple[str, ...]
 
     @property
@@ -86,7 +86,7 @@ class Fit:
         limit = self.target.arena_bytes
         return None if limit is None else limit - self.plan.arena.nbytes
 
-    def require(self) -> Plan:
+    def require(self) -> ExportPlan:
         """The plan.
 
         Raises:
@@ -128,15 +128,15 @@ def fit(model: IntegerGraph, target: Target) -> Fit:
     return Fit(target, plan, tuple(_problems(plan, target)))
 
 
-def _plan(model: IntegerGraph, target: Target, margin: int) -> Plan:
+def _plan(model: IntegerGraph, target: Target, margin: int) -> ExportPlan:
     """The fastest steps whose scratch leaves ``margin`` bytes of RAM beside the live tensors."""
     live = plan_arena(model, {}).live_bytes
     limits = [_scratch_limit(target, nbytes + margin) for nbytes in live]
-    ways = [
-        _within(candidates(node, model, target.core, limit), limit)
+    choices = [
+        _within(ways(node, model, target.core, limit), limit)
         for node, limit in zip(model.nodes, limits, strict=True)
     ]
-    return assemble(model, _shrunk([fastest(way) for way in ways], ways, model, target))
+    return assemble(model, _shrunk(list(map(fastest, choices)), choices, model, target))
 
 
 def _scratch_limit(target: Target, live_bytes: int) -> int:
@@ -151,7 +151,7 @@ def _within(steps: Sequence[Step], limit: int) -> Sequence[Step]:
 
 
 def _shrunk(
-    steps: Sequence[Step], ways: Sequence[Sequence[Step]], model: IntegerGraph, target: Target
+    steps: Sequence[Step], choices: Sequence[Sequence[Step]], model: IntegerGraph, target: Target
 ) -> Sequence[Step]:
     """Steps changed for smaller ones, cheapest first, until the flash suffices or none is left."""
     chosen = list(steps)
@@ -161,7 +161,7 @@ def _shrunk(
         swaps = [
             (_price(step, other), i, other)
             for i, step in enumerate(chosen)
-            for other in ways[i]
+            for other in choices[i]
             if other.flash_bytes < step.flash_bytes
         ]
         if not swaps:
@@ -172,7 +172,7 @@ def _shrunk(
 
 
 def _flash_bytes(model: IntegerGraph, steps: Sequence[Step]) -> int:
-    return Plan(model, tuple(steps), Arena({}, 0, ())).flash_bytes
+    return ExportPlan(model, tuple(steps), Arena({}, 0, ())).flash_bytes
 
 
 def _price(step: Step, smaller: Step) -> float:
@@ -180,7 +180,7 @@ def _price(step: Step, smaller: Step) -> float:
     return (smaller.instructions - step.instructions) / (step.flash_bytes - smaller.flash_bytes)
 
 
-def _problems(plan: Plan, target: Target) -> list[str]:
+def _problems(plan: ExportPlan, target: Target) -> list[str]:
     problems = []
     if target.flash_bytes is not None and plan.flash_bytes > target.flash_bytes:
         problems.append(_flash_problem(plan, target.flash_bytes))
@@ -189,7 +189,7 @@ def _problems(plan: Plan, target: Target) -> list[str]:
     return problems
 
 
-def _flash_problem(plan: Plan, limit: int) -> str:
+def _flash_problem(plan: ExportPlan, limit: int) -> str:
     largest = max(plan.steps, key=lambda step: step.flash_bytes)
     weights = sum(layer.weight.nnz for layer in plan.model.layers)
     keep = max(0, int(weights * (1 - (plan.flash_bytes - limit) / plan.flash_bytes)))
@@ -200,14 +200,14 @@ def _flash_problem(plan: Plan, limit: int) -> str:
     )
 
 
-def _ram_problem(plan: Plan, limit: int) -> str:
+def _ram_problem(plan: ExportPlan, limit: int) -> str:
     step = max(range(len(plan.steps)), key=lambda i: plan.arena.live_bytes[i])
     node = plan.steps[step].node
     tensors = [*node.inputs, node.name]
-    sizes = ", ".join(f"{name} {plan.model.activations[name].nbytes:,} B" for name in tensors)
+    sizes = ", ".join(f"{name} {plan.model.tensors[name].nbytes:,} B" for name in tensors)
     return (
         f"RAM: the arena takes {plan.arena.nbytes:,} of {limit:,} B; at layer {node.name} "
         f"{plan.arena.live_bytes[step]:,} B are alive ({sizes}, scratch "
         f"{plan.steps[step].scratch_bytes:,} B); choose a smaller input than "
-        f"{'x'.join(map(str, plan.model.activations[INPUT].shape))} or fewer channels there"
+        f"{'x'.join(map(str, plan.model.tensors[INPUT].shape))} or fewer channels there"
     )

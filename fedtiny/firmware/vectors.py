@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from fedtiny.errors import FedTinyError
 from fedtiny.quant import reference
-from fedtiny.quant.integer_model import Int16s, IntegerGraph
+from fedtiny.quant.integer_model import IntegerGraph
+from fedtiny.quant.tensors import Int16s
 
 MAGIC = b"FTV2"
 HEADER_BYTES = 20
@@ -45,12 +45,6 @@ def shorten(vectors: bytes, limit: int) -> bytes:
     return MAGIC + np.array([kept, values, classes, steps], "<u4").tobytes() + vectors[20:end]
 
 
-def read_count(path: Path) -> int:
-    """Number of vectors in a file."""
-    with path.open("rb") as stream:
-        return int(np.frombuffer(stream.read(HEADER_BYTES), "<u4", 1, 4)[0])
-
-
 def _record(values: int, classes: int, steps: int) -> np.dtype[np.void]:
     return np.dtype(
         [
@@ -69,7 +63,8 @@ def _records(model: IntegerGraph, counts: Int16s) -> npt.NDArray[np.void]:
     records = np.zeros(number, dtype)
     records["counts"] = counts.transpose(0, 2, 3, 1).reshape(number, -1)
     records["codes"] = codes.reshape(number, -1)
-    for step, (_, tensor) in enumerate(reference.trace(model, codes)):
+    for step, (name, tensor) in enumerate(reference.trace(model, codes)):
         records["crc"][:, step] = [zlib.crc32(sample.tobytes()) for sample in tensor]
-    records["logits"] = tensor.reshape(number, -1)
+        if name == model.logits:
+            records["logits"] = tensor.reshape(number, -1)
     return records

@@ -14,6 +14,7 @@ from fedtiny.data.statistics import Normalization
 from fedtiny.methods.device import DeviceHalf
 from fedtiny.methods.settings import PruningSettings
 from fedtiny.models.graph import Graph
+from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, sparse_names
 from fedtiny.pruning.schedule import PruningSchedule
 from fedtiny.sparse.densities import layer_counts, uniform
@@ -70,7 +71,9 @@ class Start:
     @property
     def weights(self) -> dict[str, Floats]:
         """Dense weights of the prunable layers by layer name."""
-        return {name: self.state[f"{name}.weight"] for name in sparse_names(self.graph)}
+        return {
+            name: self.state[ParameterKind.WEIGHT.of(name)] for name in sparse_names(self.graph)
+        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)

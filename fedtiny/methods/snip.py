@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
 from typing_extensions import override
 
+from fedtiny.data.samples import Samples
 from fedtiny.methods.fixed_masks import FixedMask, Masks
 from fedtiny.methods.method import Start
 from fedtiny.models.sparse_model import from_state
 from fedtiny.pruning.masks import global_masks
 from fedtiny.pruning.saliency import connection_saliency
 from fedtiny.sparse.tensor import Mask
-from fedtiny.training.local import trainer_inputs
 
 
 class Snip(FixedMask):
@@ -31,6 +32,6 @@ class Snip(FixedMask):
         full = {name: Mask.full(weight.shape) for name, weight in start.weights.items()}
         model = from_state(start.graph, start.state, full)
         trainer = start.dense_trainer(model)
-        x, y = trainer_inputs(start.public, start.normalization)
-        scores = connection_saliency(model, trainer.gradients(x, y))
+        batch = Samples(start.public, start.normalization).batch(np.arange(len(start.public)))
+        scores = connection_saliency(model, trainer.gradients(*batch))
         return global_masks(scores, self.budget(start))

@@ -5,7 +5,8 @@ from dataclasses import replace
 from inspect import signature
 
 from fedtiny.errors import FedTinyError
-from fedtiny.models.graph import Graph, Shape
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import Shape
 from fedtiny.models.zoo.ds_cnn import ds_cnn
 from fedtiny.models.zoo.mobilenet_v1 import mobilenet_v1
 from fedtiny.models.zoo.resnet8 import resnet8

@@ -33,15 +33,11 @@ def layer_costs(graph: Graph) -> tuple[LayerCost, ...]:
     >>> sum(cost.macs for cost in layer_costs(resnet8((3, 32, 32), 10)))
     12501632
     """
-    sizes: dict[str, int] = {}
-    for name, shape in graph.parameters():
-        owner = name.removesuffix(".weight").removesuffix(".bias").removesuffix(".bn")
-        sizes[owner] = sizes.get(owner, 0) + prod(shape)
     costs = []
     for layer in graph.layers:
-        weights = prod(layer.weight_shape)
-        _, height, width = graph.shapes[layer.name]
-        costs.append(LayerCost(layer.name, weights, sizes[layer.name], weights * height * width))
+        trained = sum(prod(p.shape) for p in layer.parameters if not p.kind.is_statistic)
+        macs = layer.macs(graph.shapes[layer.input])
+        costs.append(LayerCost(layer.name, prod(layer.weight_shape), trained, macs))
     return tuple(costs)
 
 
@@ -52,7 +48,7 @@ def parameter_count(graph: Graph) -> int:
 
 def statistics_count(graph: Graph) -> int:
     """Batch-norm running means and variances."""
-    return sum(prod(shape) for _, shape in graph.statistics())
+    return sum(prod(row.shape) for row in graph.statistics)
 
 
 def forward_macs(graph: Graph, nnz: Mapping[str, int] | None = None) -> int:

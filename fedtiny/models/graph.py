@@ -1,172 +1,31 @@
 """The layer graph: the one description of a model that everything else reads.
 
 Cost, the PyTorch oracle, sparse training, quantization and the C emitter all walk the same
-:class:`Graph`. A node is a *fused* step, because that is the unit in which devices train and
-microcontrollers run: a convolution with its batch norm and activation, an addition with its
-activation, a pooling, a fully-connected layer.
-
-Layouts, everywhere in this package unless a docstring says otherwise:
-
-* activations are ``(N, C, H, W)``; a 1-D signal of length T is ``(N, C, 1, T)``;
-* convolution weights are ``(out_channels, in_channels // groups, kernel_h, kernel_w)``;
-* linear weights are ``(out_features, in_features)``, inputs flattened in C, H, W order.
+:class:`Graph`, a list of the ops of :mod:`fedtiny.models.ops`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import re
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from math import prod
 
-from fedtiny.errors import FedTinyError
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.ops import INPUT, Conv, GraphError, Layer, Linear, Node, Shape, codec
+from fedtiny.models.ops.activation import linear_name
+from fedtiny.models.ops.op import Op
+from fedtiny.models.parameters import Parameter
 
-Shape = tuple[int, int, int]
-"""(C, H, W) of one sample."""
+MAX_ELEMENTS = 2**31 - 1
+"""Of one tensor or weight: positions are int32."""
 
-INPUT = "input"
-"""Name of the graph's input tensor."""
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
-BATCH_NORM_EPSILON = 1e-5
-"""Added to the variance; every batch norm of the package uses it."""
-
-
-class GraphError(FedTinyError):
-    """The nodes do not fit together; the message names the node."""
-
-
-@dataclass(frozen=True, slots=True)
-class Conv:
-    """Convolution, then batch norm (if any), then the activation (if any).
-
-    Attributes:
-        name: unique; parameters are called ``{name}.weight``, ``{name}.bn.running_mean`` …
-        input: name of the node (or :data:`INPUT`) whose output is read.
-        kernel, stride, padding: (height, width); padding is the same on both sides.
-        groups: 1, or ``in_channels`` for a depthwise convolution.
-        batch_norm: without one the convolution has a bias.
-        activation: applied to the result.
-        block: adjustment block the layer belongs to (FedTiny, block granularity).
-        prunable: whether its weights may be pruned; biases and batch norms never are.
-        trainable: whether training changes its parameters.
-    """
-
-    name: str
-    input: str
-    in_channels: int
-    out_channels: int
-    kernel: tuple[int, int]
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
-    groups: int = 1
-    batch_norm: bool = True
-    activation: Activation = Activation.RELU
-    block: str = ""
-    prunable: bool = True
-    trainable: bool = True
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the tensors read."""
-        return (self.input,)
-
-    @property
-    def weight_shape(self) -> tuple[int, ...]:
-        """(O, I/groups, kernel_h, kernel_w)."""
-        return (self.out_channels, self.in_channels // self.groups, *self.kernel)
-
-    def output_shape(self, shape: Shape) -> Shape:
-        """(C, H, W) of the output for an input of ``shape``."""
-        _, height, width = shape
-        out_h = (height + 2 * self.padding[0] - self.kernel[0]) // self.stride[0] + 1
-        out_w = (width + 2 * self.padding[1] - self.kernel[1]) // self.stride[1] + 1
-        return (self.out_channels, out_h, out_w)
-
-
-@dataclass(frozen=True, slots=True)
-class Linear:
-    """Fully-connected layer with bias over the flattened (C, H, W) input, then the activation."""
-
-    name: str
-    input: str
-    in_features: int
-    out_features: int
-    activation: Activation = Activation.NONE
-    block: str = ""
-    prunable: bool = True
-    trainable: bool = True
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the tensors read."""
-        return (self.input,)
-
-    @property
-    def weight_shape(self) -> tuple[int, ...]:
-        """(out_features, in_features)."""
-        return (self.out_features, self.in_features)
-
-    def output_shape(self, shape: Shape) -> Shape:
-        """(out_features, 1, 1)."""
-        return (self.out_features, 1, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Add:
-    """Element-wise sum of two tensors of one shape, then the activation: the residual join."""
-
-    name: str
-    left: str
-    right: str
-    activation: Activation = Activation.RELU
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the tensors read."""
-        return (self.left, self.right)
-
-    def output_shape(self, shape: Shape) -> Shape:
-        """The shape of both inputs."""
-        return shape
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """Average or maximum over windows; ``kernel=None`` covers the whole map (global pooling).
-
-    Windows never overlap the border: rows and columns that do not fill one are dropped.
-    """
-
-    name: str
-    input: str
-    kind: str = "avg"
-    kernel: tuple[int, int] | None = None
-    stride: tuple[int, int] | None = None
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the tensors read."""
-        return (self.input,)
-
-    def window(self, shape: Shape) -> tuple[tuple[int, int], tuple[int, int]]:
-        """(kernel, stride) for an input of ``shape``; the stride defaults to the kernel."""
-        kernel = self.kernel or (shape[1], shape[2])
-        return kernel, self.stride or kernel
-
-    def output_shape(self, shape: Shape) -> Shape:
-        """(C, H, W) of the output for an input of ``shape``."""
-        (kernel_h, kernel_w), (stride_h, stride_w) = self.window(shape)
-        return (
-            shape[0],
-            (shape[1] - kernel_h) // stride_h + 1,
-            (shape[2] - kernel_w) // stride_w + 1,
-        )
-
-
-Node = Conv | Linear | Add | Pool
-Layer = Conv | Linear
-"""A node with weights."""
+_FORMAT = 1
+"""Of the JSON form; raise it when an older reader would misunderstand a newer graph."""
 
 
 class Loss(StrEnum):
@@ -188,8 +47,9 @@ class Graph:
 
     Raises:
         GraphError: a node reads a tensor that does not exist yet, shapes do not fit, a name is
-            used twice, or an output is no node's.
+            used twice or has odd characters, or an output is no node's.
 
+    >>> from fedtiny.models.ops import Pool
     >>> graph = Graph("tiny", (3, 8, 8), (
     ...     Conv("stem", INPUT, 3, 4, (3, 3), padding=(1, 1), prunable=False),
     ...     Conv("body", "stem", 4, 8, (3, 3), stride=(2, 2), padding=(1, 1)),
@@ -200,6 +60,8 @@ class Graph:
     ((8, 4, 4), 2)
     >>> [layer.name for layer in graph.prunable_layers]
     ['body']
+    >>> Graph.from_json(graph.to_json()) == graph
+    True
     """
 
     name: str
@@ -209,6 +71,7 @@ class Graph:
     loss: Loss = Loss.CROSS_ENTROPY
 
     def __post_init__(self) -> None:
+        _check_name("graph", self.name.replace("@", "_"))  # as in resnet8@4
         produced = list(self.shapes)[1:]  # checks every node now, not at first use
         if not produced:
             raise GraphError(f"graph {self.name!r} has no nodes")
@@ -217,11 +80,14 @@ class Graph:
         for name in self.outputs:
             if name not in produced:
                 raise GraphError(f"output {name!r} of graph {self.name!r} is the name of no node")
+        _check_names(self)
 
     @cached_property
     def shapes(self) -> dict[str, Shape]:
         """(C, H, W) of every tensor by name, the input included."""
         shapes: dict[str, Shape] = {INPUT: self.input_shape}
+        if min(self.input_shape) < 1:
+            raise GraphError(f"graph {self.name!r}: no sample has the shape {self.input_shape}")
         for node in self.nodes:
             shapes[node.name] = _checked_output_shape(node, shapes)
         return shapes
@@ -245,8 +111,8 @@ class Graph:
         """
         names = [INPUT]
         for node in self.nodes:
-            if not isinstance(node, Pool) and not node.activation.clamps:
-                names.append(f"{node.name}.linear")
+            if not node.activation.clamps:
+                names.append(linear_name(node.name))
             names.append(node.name)
         return tuple(names)
 
@@ -287,33 +153,80 @@ class Graph:
                 readers[name] += (node.name,)
         return readers
 
-    def parameters(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """(name, shape) of every trained parameter, in layer order.
+    @cached_property
+    def parameter_table(self) -> tuple[Parameter, ...]:
+        """What the model holds, in checkpoint order: the parameters, then the statistics."""
+        return self.parameters + self.statistics
 
-        Names are those of the checkpoint: ``{layer}.weight``, ``{layer}.bias``,
-        ``{layer}.bn.weight``, ``{layer}.bn.bias``.
+    @cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """What training changes (unless it is frozen), in layer order."""
+        return tuple(p for n in self.nodes for p in n.parameters if not p.kind.is_statistic)
+
+    @cached_property
+    def statistics(self) -> tuple[Parameter, ...]:
+        """Batch norms' running means and variances, in layer order."""
+        return tuple(p for n in self.nodes for p in n.parameters if p.kind.is_statistic)
+
+    def to_json(self) -> str:
+        """The graph as JSON, one text per graph: what files keep of it."""
+        data = {
+            "format": _FORMAT,
+            "name": self.name,
+            "input_shape": self.input_shape,
+            "nodes": [codec.encode(node) for node in self.nodes],
+            "outputs": self.outputs,
+            "loss": self.loss,
+        }
+        return json.dumps(data, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Graph:
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            GraphError: no JSON, of another format, or of no graph that fits together.
         """
-        for layer in self.layers:
-            yield f"{layer.name}.weight", layer.weight_shape
-            channels = (layer.weight_shape[0],)
-            if isinstance(layer, Conv) and layer.batch_norm:
-                yield f"{layer.name}.bn.weight", channels
-                yield f"{layer.name}.bn.bias", channels
-            else:
-                yield f"{layer.name}.bias", channels
-
-    def statistics(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """(name, shape) of every batch-norm running statistic, in layer order.
-
-        ``{layer}.bn.running_mean`` and ``{layer}.bn.running_var``. There is no integer
-        ``num_batches_tracked``: it carries nothing the run's round number does not.
-        """
-        for layer in self.batch_norms:
-            yield f"{layer.name}.bn.running_mean", (layer.out_channels,)
-            yield f"{layer.name}.bn.running_var", (layer.out_channels,)
+        try:
+            data = codec.mapping(json.loads(text), "a graph")
+        except (ValueError, RecursionError) as error:
+            raise GraphError(f"a graph must be JSON: {error}") from error
+        if data.get("format") != _FORMAT:
+            raise GraphError(
+                f"graph of format {data.get('format')!r:.80}, this FedTiny reads {_FORMAT}; "
+                "use the version that wrote it"
+            )
+        return _from_data(data)
 
 
-def _checked_output_shape(node: Node, shapes: dict[str, Shape]) -> Shape:
+def _from_data(data: codec.Object) -> Graph:
+    known = {"format", "name", "input_shape", "nodes", "outputs", "loss"}
+    if data.keys() != known:
+        odd = ", ".join(sorted(data.keys() ^ known))
+        raise GraphError(f"a graph has exactly the fields {', '.join(sorted(known))}; odd: {odd}")
+    shape = [codec.integer(x, "input_shape") for x in codec.items(data["input_shape"], "shape")]
+    if len(shape) != 3:
+        raise GraphError(f"input_shape must be three integers, not {shape!r:.80}")
+    nodes = tuple(codec.decode(node) for node in codec.items(data["nodes"], "nodes"))
+    outputs = tuple(codec.text(x, "outputs") for x in codec.items(data["outputs"], "outputs"))
+    if data["loss"] not in list(Loss):
+        raise GraphError(f"loss must be one of {', '.join(Loss)}, not {data['loss']!r:.80}")
+    loss = Loss(codec.text(data["loss"], "loss"))
+    name = codec.text(data["name"], "name")
+    return Graph(name, (shape[0], shape[1], shape[2]), nodes, outputs, loss)
+
+
+def _check_name(what: str, name: str) -> None:
+    # names go into files, C identifiers and comments
+    if not _NAME.fullmatch(name):
+        raise GraphError(
+            f"{what} {name!r}: a name has ASCII letters, digits, '_', '.' and '-', and begins "
+            "with none of the last two"
+        )
+
+
+def _checked_output_shape(node: Op, shapes: dict[str, Shape]) -> Shape:
+    _check_name("node", node.name)
     if node.name in shapes:
         raise GraphError(f"node {node.name!r}: the name is used twice; rename one of them")
     for name in node.inputs:
@@ -322,40 +235,28 @@ def _checked_output_shape(node: Node, shapes: dict[str, Shape]) -> Shape:
                 f"node {node.name!r} reads {name!r}, which no earlier node produces; "
                 f"known so far: {', '.join(shapes)}"
             )
-    shape = shapes[node.inputs[0]]
-    _check_input(node, shape, shapes)
-    result = node.output_shape(shape)
+    inputs = [shapes[name] for name in node.inputs]
+    node.check(*inputs)
+    result = node.output_shape(inputs[0])
     if min(result) < 1:
         raise GraphError(
-            f"node {node.name!r}: input {shape} is too small, output would be {result}"
+            f"node {node.name!r}: input {inputs[0]} is too small, output would be {result}"
         )
+    largest = max(prod(result), *(prod(p.shape) for p in node.parameters), 0)
+    if largest > MAX_ELEMENTS:
+        raise GraphError(f"node {node.name!r}: an array of {largest:,} numbers is too large")
     return result
 
 
-def _check_input(node: Node, shape: Shape, shapes: dict[str, Shape]) -> None:
-    match node:
-        case Conv():
-            if shape[0] != node.in_channels:
-                raise GraphError(
-                    f"node {node.name!r} expects {node.in_channels} input channels, "
-                    f"{node.input!r} has {shape[0]}"
-                )
-            if node.in_channels % node.groups or node.out_channels % node.groups:
-                raise GraphError(f"node {node.name!r}: groups={node.groups} divides not both sides")
-        case Linear():
-            features = shape[0] * shape[1] * shape[2]
-            if features != node.in_features:
-                raise GraphError(
-                    f"node {node.name!r} expects {node.in_features} features, "
-                    f"{node.input!r} has {features}"
-                )
-        case Add():
-            if shapes[node.right] != shape:
-                raise GraphError(
-                    f"node {node.name!r} adds {shape} and {shapes[node.right]}, which differ"
-                )
-        case Pool():
-            if node.kind not in ("avg", "max"):
-                raise GraphError(
-                    f"node {node.name!r}: kind must be 'avg' or 'max', not {node.kind!r}"
-                )
+def _check_names(graph: Graph) -> None:
+    """One name, one array: ``a`` with batch norm and a layer ``a.bn`` would share theirs."""
+    arrays = Counter([*graph.observed, *(p.name for p in graph.parameter_table)])
+    twice = [name for name, count in arrays.items() if count > 1]
+    if twice:
+        raise GraphError(f"graph {graph.name!r}: two arrays would be called {twice[0]!r}; rename")
+    for layer in graph.layers:
+        if layer.prunable and not layer.trainable:
+            raise GraphError(
+                f"layer {layer.name!r} is not trained, so nothing tells which of its weights to "
+                "prune; set prunable=False"
+            )

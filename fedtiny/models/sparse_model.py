@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fedtiny.models.graph import Graph
+from fedtiny.models.parameters import ParameterKind
 from fedtiny.sparse.tensor import Floats, Mask, SparseTensor
 
 
@@ -40,33 +41,42 @@ class SparseModel:
     def density_all(self, graph: Graph) -> float:
         """Parameters present / parameters, counting end layers, biases and batch norms."""
         kept = self.nnz + sum(
-            self.dense[name].size for name, _ in graph.parameters() if name in self.dense
+            self.dense[row.name].size for row in graph.parameters if row.name in self.dense
         )
         everything = sum(weight.mask.size for weight in self.weights.values()) + kept - self.nnz
         return kept / everything
 
+    def under(self, masks: Mapping[str, Mask]) -> SparseModel:
+        """The same parameters under other masks; 0 where a weight was absent."""
+        weights = {
+            name: SparseTensor(masks[name], weight.values_at(masks[name]))
+            for name, weight in self.weights.items()
+        }
+        return SparseModel(weights, self.dense)
+
     def to_dense(self) -> dict[str, Floats]:
         """Every tensor by parameter name, zeros filled in: for the oracle."""
-        filled = {f"{name}.weight": weight.to_dense() for name, weight in self.weights.items()}
+        filled = {
+            ParameterKind.WEIGHT.of(name): weight.to_dense()
+            for name, weight in self.weights.items()
+        }
         return {**filled, **self.dense}
 
 
 def sparse_names(graph: Graph) -> tuple[str, ...]:
     """Layer names whose weights a :class:`SparseModel` of ``graph`` holds sparsely."""
-    return tuple(layer.name for layer in graph.prunable_layers)
+    return tuple(row.layer for row in graph.parameter_table if row.prunable)
 
 
 def dense_names(graph: Graph) -> tuple[str, ...]:
     """Parameter and statistic names a :class:`SparseModel` of ``graph`` holds densely."""
-    sparse = {f"{name}.weight" for name in sparse_names(graph)}
-    parameters = tuple(name for name, _ in graph.parameters() if name not in sparse)
-    return parameters + tuple(name for name, _ in graph.statistics())
+    return tuple(row.name for row in graph.parameter_table if not row.prunable)
 
 
 def from_state(graph: Graph, state: Mapping[str, Floats], masks: Mapping[str, Mask]) -> SparseModel:
     """The sparse model of a dense ``state`` under ``masks`` (by layer name)."""
     weights = {
-        name: SparseTensor.gather(state[f"{name}.weight"], masks[name])
+        name: SparseTensor.gather(state[ParameterKind.WEIGHT.of(name)], masks[name])
         for name in sparse_names(graph)
     }
     return SparseModel(weights, {name: state[name] for name in dense_names(graph)})

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from fedtiny.models.graph import BATCH_NORM_EPSILON, Graph
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops.conv import BATCH_NORM_EPSILON
+from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import sparse_names
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.pruning.masks import global_masks
@@ -40,7 +42,7 @@ def synflow_masks(
     >>> sum(mask.nnz for mask in masks.values())
     30
     """
-    weights = {name: state[f"{name}.weight"] for name in sparse_names(graph)}
+    weights = {name: state[ParameterKind.WEIGHT.of(name)] for name in sparse_names(graph)}
     masks = {name: Mask.full(weight.shape) for name, weight in weights.items()}
     total = sum(mask.size for mask in masks.values())
     for k in range(1, iterations + 1):
@@ -57,12 +59,14 @@ def _scores(
     module.load({name: value.astype(np.float64) for name, value in _linear(graph, state).items()})
     with torch.no_grad():
         for name, mask in masks.items():
-            module.tensor(f"{name}.weight").masked_fill_(torch.from_numpy(~mask.to_bool()), 0.0)
+            module.tensor(ParameterKind.WEIGHT.of(name)).masked_fill_(
+                torch.from_numpy(~mask.to_bool()), 0.0
+            )
     module.eval()
     module(torch.ones(1, *graph.input_shape, dtype=torch.float64)).sum().backward()
     scores = {}
     for name in masks:
-        weight = module.tensor(f"{name}.weight")
+        weight = module.tensor(ParameterKind.WEIGHT.of(name))
         assert weight.grad is not None
         scores[name] = (weight * weight.grad).detach().numpy()
     return scores
@@ -70,10 +74,11 @@ def _scores(
 
 def _linear(graph: Graph, state: Mapping[str, Floats]) -> dict[str, Floats]:
     """|θ|, with biases 0 and batch norms that change nothing."""
-    fixed = {".bn.weight": 1.0, ".bias": 0.0, "running_mean": 0.0}
-    fixed["running_var"] = 1.0 - BATCH_NORM_EPSILON
     linear = {}
-    for name, shape in [*graph.parameters(), *graph.statistics()]:
-        fill = next((value for ending, value in fixed.items() if name.endswith(ending)), None)
-        linear[name] = np.abs(state[name]) if fill is None else np.full(shape, fill, np.float32)
+    for row in graph.parameter_table:
+        fill = row.kind.neutral
+        if row.kind is ParameterKind.RUNNING_VAR:
+            fill = 1.0 - BATCH_NORM_EPSILON
+        value = np.abs(state[row.name]) if fill is None else np.full(row.shape, fill, np.float32)
+        linear[row.name] = value
     return linear

@@ -8,9 +8,11 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from fedtiny.models.graph import BATCH_NORM_EPSILON, Conv, Layer
+from fedtiny.models.ops import Conv, Layer
+from fedtiny.models.ops.conv import BATCH_NORM_EPSILON
+from fedtiny.models.parameters import BATCH_NORM, ParameterKind
 from fedtiny.models.sparse_model import SparseModel
-from fedtiny.quant.integer_model import Int32s, QuantizationError
+from fedtiny.quant.tensors import Int32s, QuantizationError
 from fedtiny.sparse.tensor import Mask
 
 Doubles = npt.NDArray[np.float64]
@@ -50,7 +52,7 @@ def fold(layer: Layer, model: SparseModel) -> FoldedLayer:
         weight = model.weights[layer.name]
         indices, values = weight.mask.indices, weight.values.astype(np.float64)
     else:
-        array = model.dense[f"{layer.name}.weight"]
+        array = model.dense[ParameterKind.WEIGHT.of(layer.name)]
         indices = Mask.full(array.shape).indices
         values = array.reshape(-1).astype(np.float64)
     if isinstance(layer, Conv) and layer.batch_norm:
@@ -58,7 +60,7 @@ def fold(layer: Layer, model: SparseModel) -> FoldedLayer:
         rows = indices // prod(layer.weight_shape[1:])
         values = values * gain[rows]
     else:
-        bias = model.dense[f"{layer.name}.bias"].astype(np.float64)
+        bias = model.dense[ParameterKind.BIAS.of(layer.name)].astype(np.float64)
     if not (np.isfinite(values).all() and np.isfinite(bias).all()):
         raise QuantizationError(
             f"layer {layer.name!r} has weights, biases or batch-norm statistics that are not "
@@ -70,8 +72,7 @@ def fold(layer: Layer, model: SparseModel) -> FoldedLayer:
 def _affine(layer: Conv, model: SparseModel) -> tuple[Doubles, Doubles]:
     """Gain and bias, float64 (O,), of a batch norm with running statistics."""
     gamma, beta, mean, variance = (
-        model.dense[f"{layer.name}.bn.{part}"].astype(np.float64)
-        for part in ("weight", "bias", "running_mean", "running_var")
+        model.dense[kind.of(layer.name)].astype(np.float64) for kind in BATCH_NORM
     )
     if not np.all(variance >= 0):
         raise QuantizationError(f"layer {layer.name!r} has a negative running variance or NaN")

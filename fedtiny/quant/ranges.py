@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from fedtiny.quant.integer_model import QuantizationError
+from fedtiny.quant.tensors import QuantizationError
 
 Ranges = Mapping[str, tuple[float, float]]
-"""(minimum, maximum) of each tensor by name: the input's, and every node's after its ReLU."""
+"""(minimum, maximum) of each tensor by name: those of ``Graph.observed``."""
 
 
 def check_ranges(ranges: Ranges, source: str) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from fedtiny.quant.integer_model import Int32s, Int64s, QuantizationError
+from fedtiny.quant.tensors import Int32s, Int64s, QuantizationError
 
 SCALE_LIMIT = 0.5
 """Scales of convolutions and linear layers lie below it: kernels double the multiplier."""

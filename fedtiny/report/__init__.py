@@ -97,7 +97,7 @@ def study_report(csv: Path, out: Path, tuning: Path | None = None) -> list[Path]
 
 
 def study_markdown(csv: Path, tuning: Path | None = None) -> str:
-    """The tables of a study for a README; arguments and errors as :func:`study_report`."""
+    """The tables of a study in Markdown; arguments and errors as :func:`study_report`."""
     from fedtiny.report import study_tables
 
     rows = _study_rows(csv)

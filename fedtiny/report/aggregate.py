@@ -75,7 +75,7 @@ def aggregate(folders: Sequence[RunFolder]) -> pd.DataFrame:
 
 
 def results_markdown(groups: Sequence[Sequence[RunFolder]]) -> str:
-    """The results table of a README: one row per group of runs that differ only in their seed.
+    """The results table in Markdown: one row per group of runs that differ only in their seed.
 
     Accuracies in percent, gaps (float − dense, seed by seed) in points, mean ± sd.
 

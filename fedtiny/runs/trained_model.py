@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import numpy as np
 
 from fedtiny.data.dataset import SensorSpec
 from fedtiny.data.statistics import Normalization
-from fedtiny.models import build
+from fedtiny.errors import FedTinyError
 from fedtiny.models.graph import Graph
-from fedtiny.models.sparse_model import SparseModel, dense_names, sparse_names
+from fedtiny.models.ops import GraphError
+from fedtiny.models.parameters import Parameter, ParameterKind
+from fedtiny.models.sparse_model import SparseModel, sparse_names
 from fedtiny.runs import checkpoint
 from fedtiny.runs.checkpoint import Array, CheckpointError
 from fedtiny.sparse.tensor import Mask, SparseTensor
@@ -23,7 +26,7 @@ class TrainedModel:
     """The result of a federation.
 
     Attributes:
-        graph: a registered architecture with its input shape and classes.
+        graph: of any architecture, registered or not: the file keeps all of it.
         model: sparse weights, dense parameters, batch-norm statistics.
         normalization: of sensor counts.
         ranges: of every tensor, merged from the devices; empty before calibration.
@@ -54,8 +57,7 @@ class TrainedModel:
     def manifest(self) -> dict[str, object]:
         """What the arrays do not say."""
         return {
-            "model": self.graph.name,
-            "input_shape": list(self.graph.input_shape),
+            "graph": self.graph.to_json(),
             "labels": list(self.labels),
             "channels": list(self.sensor.channels),
             "units": list(self.sensor.units),
@@ -67,42 +69,85 @@ class TrainedModel:
         """The inverse of :meth:`save`.
 
         Raises:
-            CheckpointError: the file is missing, damaged, or lacks a tensor of its architecture.
-            FedTinyError: its architecture is not registered.
+            CheckpointError: the file is missing, damaged, of an older FedTiny, or lacks a tensor of
+                its graph.
         """
         arrays, manifest = checkpoint.read(path)
+        graph = read_graph(path, manifest)
         try:
-            channels, height, width = manifest["input_shape"]
             labels = tuple(manifest["labels"])
-            graph = build(manifest["model"], (channels, height, width), len(labels))
-            ranges = {
-                name: (float(low), float(high))
-                for name, (low, high) in zip(graph.observed, arrays.get("ranges", ()), strict=False)
-            }
+            ranges = _ranges(path, graph, arrays)
             sensor = SensorSpec(*(tuple(manifest[key]) for key in ("channels", "units", "scale")))
             normalization = Normalization(arrays["input.mean"], arrays["input.std"])
-            model = read_model(graph, arrays)
+            model = read_model(path, graph, arrays)
         except KeyError as error:
             raise CheckpointError(f"{path}: lacks {error}; it is no trained model") from error
+        if len(labels) != graph.classes:
+            raise CheckpointError(f"{path}: {len(labels)} labels for {graph.classes} logits")
         return cls(graph, model, normalization, ranges, labels, sensor)
+
+
+def _ranges(path: Path, graph: Graph, arrays: Mapping[str, Array]) -> Ranges:
+    if "ranges" not in arrays:
+        return {}
+    table = arrays["ranges"]
+    if table.shape != (len(graph.observed), 2):
+        raise CheckpointError(f"{path}: ranges do not fit its graph: {table.shape}")
+    return dict(zip(graph.observed, map(tuple, table.tolist()), strict=True))
+
+
+def read_graph(path: Path, manifest: Mapping[str, object]) -> Graph:
+    """The graph that a file's manifest keeps under ``graph``.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged; the message names ``path``.
+    """
+    if "graph" not in manifest:
+        raise CheckpointError(f"{path}: was written by an older FedTiny; run again")
+    try:
+        return Graph.from_json(str(manifest["graph"]))
+    except GraphError as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def model_arrays(model: SparseModel) -> dict[str, Array]:
     """A sparse model as arrays by checkpoint name."""
     arrays: dict[str, Array] = dict(model.dense)
     for name, weight in model.weights.items():
-        arrays[f"{name}.weight.indices"] = weight.mask.indices
-        arrays[f"{name}.weight.values"] = weight.values
+        key = ParameterKind.WEIGHT.of(name)
+        arrays[f"{key}.indices"], arrays[f"{key}.values"] = weight.mask.indices, weight.values
     return arrays
 
 
-def read_model(graph: Graph, arrays: dict[str, Array]) -> SparseModel:
-    """The inverse of :func:`model_arrays`; KeyError names a missing array."""
-    weights = {
-        name: SparseTensor(
-            Mask(graph.layer(name).weight_shape, arrays[f"{name}.weight.indices"]),
-            arrays[f"{name}.weight.values"],
+def read_model(path: Path, graph: Graph, arrays: Mapping[str, Array]) -> SparseModel:
+    """The inverse of :func:`model_arrays`.
+
+    Raises:
+        CheckpointError: an array is missing or does not fit the graph; the message names ``path``.
+    """
+    try:
+        weights = {name: _weight(graph, arrays, name) for name in sparse_names(graph)}
+        dense = {
+            row.name: _dense(row, arrays[row.name])
+            for row in graph.parameter_table
+            if not row.prunable
+        }
+    except KeyError as error:
+        raise CheckpointError(f"{path}: lacks {error}") from error
+    except FedTinyError as error:
+        raise CheckpointError(f"{path}: does not fit its graph: {error}") from error
+    return SparseModel(weights, dense)
+
+
+def _weight(graph: Graph, arrays: Mapping[str, Array], layer: str) -> SparseTensor:
+    name = ParameterKind.WEIGHT.of(layer)
+    mask = Mask(graph.layer(layer).weight_shape, arrays[f"{name}.indices"])
+    return SparseTensor(mask, arrays[f"{name}.values"])
+
+
+def _dense(row: Parameter, array: Array) -> Array:
+    if array.dtype != np.float32 or array.shape != row.shape:
+        raise CheckpointError(
+            f"{row.name} is {array.dtype} {array.shape}, the graph says float32 {row.shape}"
         )
-        for name in sparse_names(graph)
-    }
-    return SparseModel(weights, {name: arrays[name] for name in dense_names(graph)})
+    return array

@@ -119,6 +119,25 @@ class SparseTensor:
         """The values of ``dense`` at the mask's positions."""
         return cls(mask, dense.reshape(-1)[mask.indices])
 
+    def values_at(self, mask: Mask) -> Floats:
+        """A copy of the values at another mask's positions; 0 where there is none.
+
+        Takes memory for non-zeros only.
+
+        >>> weight = SparseTensor(Mask((4,), np.array([0, 2], np.int32)), np.array([5, 7], "f4"))
+        >>> weight.values_at(Mask((4,), np.array([1, 2, 3], np.int32))).tolist()
+        [0.0, 7.0, 0.0]
+        """
+        if mask is self.mask:
+            return self.values.copy()
+        if not self.nnz:
+            return np.zeros(mask.nnz, np.float32)
+        at = np.searchsorted(self.mask.indices, mask.indices)
+        np.minimum(at, self.nnz - 1, out=at)
+        values = self.values[at]
+        values[self.mask.indices[at] != mask.indices] = 0
+        return values
+
     @classmethod
     def from_dense(cls, dense: Floats) -> SparseTensor:
         """The non-zeros of ``dense``."""

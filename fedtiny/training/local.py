@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Protocol
 
 import numpy as np
 
 from fedtiny.data.batches import batches
-from fedtiny.data.dataset import Dataset
-from fedtiny.data.statistics import Normalization
+from fedtiny.data.samples import Samples
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.sparse.tensor import Floats
 from fedtiny.training.trainer import Growth, Labels, Trainer
@@ -49,16 +49,10 @@ class Adjustment(Protocol):
         """What to report after the last step, found on batch (x, y)."""
 
 
-def trainer_inputs(dataset: Dataset, normalization: Normalization) -> tuple[Floats, Labels]:
-    """A data set as trainers take it: float32 (N, C, H, W), normalised, and int64 labels."""
-    return normalization.apply(dataset.x), dataset.y.copy()
-
-
 def train_locally(
     start: Callable[[SparseModel], Trainer],
     model: SparseModel,
-    x: Floats,
-    y: Labels,
+    samples: Samples,
     *,
     epochs: int,
     batch_size: int,
@@ -75,8 +69,7 @@ def train_locally(
     Args:
         start: makes the trainer of a model; never are there two at once.
         model: to train.
-        x: float32 (N, C, H, W), normalised.
-        y: int64 (N,).
+        samples: drawn batch by batch; no two batches are ever held together.
         epochs: ≥ 1.
         batch_size: samples per step; the last batch of an epoch may be smaller.
         generator: draws the permutations.
@@ -85,18 +78,18 @@ def train_locally(
     """
     losses = []
     last_batch = np.arange(0)
-    order = list(batches(len(x), batch_size, generator, epochs))
-    halfway = len(order) // 2 if quotas and adjustment.changes_masks else None
+    steps = epochs * ceil(len(samples) / batch_size)
+    halfway = steps // 2 if quotas and adjustment.changes_masks else None
     trainer = start(model)
-    for step, batch in enumerate(order):
+    for step, batch in enumerate(batches(len(samples), batch_size, generator, epochs)):
         if step == halfway:
-            changed = adjustment.midway(trainer, x[batch], y[batch], quotas)
+            changed = adjustment.midway(trainer, *samples.batch(batch), quotas)
             del trainer  # a device has no memory for two
             trainer = start(changed)
-        losses.append(trainer.step(x[batch], y[batch]))
+        losses.append(trainer.step(*samples.batch(batch)))
         if len(batch) == batch_size or len(last_batch) < batch_size:
             last_batch = batch
     found: Growth = {}
     if quotas:
-        found = adjustment.finish(trainer, x[last_batch], y[last_batch], quotas)
-    return LocalUpdate(trainer.model(), len(x), float(np.mean(losses)), found)
+        found = adjustment.finish(trainer, *samples.batch(last_batch), quotas)
+    return LocalUpdate(trainer.model(), len(samples), float(np.mean(losses)), found)

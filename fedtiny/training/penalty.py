@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fedtiny.models.parameters import ParameterKind
 from fedtiny.sparse.tensor import Indices
 from fedtiny.training.trainer import SgdConfig
 
@@ -34,7 +35,8 @@ class Penalty:
         received: Mapping[str, Values],
         low: Mapping[str, Indices],
     ) -> None:
-        self._sgd = sgd
+        self._mu, self._extrusion = sgd.proximal_mu, sgd.extrusion
+        self._rate = sgd.learning_rate  # not sgd itself, which holds a model
         self._values = values
         self._received = received
         self._low = low
@@ -43,16 +45,16 @@ class Penalty:
     def add_to(self, gradients: Mapping[str, Values]) -> float:
         """Add the terms' gradients in place; returns the learning rate of this step."""
         for name, received in self._received.items():
-            gradients[name].__iadd__(self._sgd.proximal_mu * (self._values[name] - received))
-        extrusion = self._sgd.extrusion
+            gradients[name].__iadd__(self._mu * (self._values[name] - received))
+        extrusion = self._extrusion
         if extrusion is None:
-            return self._sgd.learning_rate
+            return self._rate
         magnitude = 0.0
         for name, positions in self._low.items():
             low = self._values[name].reshape(-1)[positions]
             magnitude += float(abs(low).sum())
             gradients[name].reshape(-1)[positions] += 2 * extrusion.strength * low
-        rate = extrusion.rate(self._sgd.learning_rate, magnitude, self._step)
+        rate = extrusion.rate(self._rate, magnitude, self._step)
         self._step += 1
         return rate
 
@@ -60,4 +62,4 @@ class Penalty:
 def low_names(sgd: SgdConfig) -> dict[str, Indices]:
     """θ_low's positions in mask order, by parameter name."""
     low = sgd.extrusion.low if sgd.extrusion else {}
-    return {f"{name}.weight": np.asarray(positions) for name, positions in low.items()}
+    return {ParameterKind.WEIGHT.of(name): np.asarray(positions) for name, positions in low.items()}

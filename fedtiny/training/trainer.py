@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from fedtiny.data.samples import Samples
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.pruning.bn_selection import Moments
 from fedtiny.pruning.extrusion import Extrusion
@@ -32,7 +33,8 @@ class SgdConfig:
         momentum: in [0, 1).
         weight_decay: ≥ 0.
         proximal_mu: ≥ 0, FedProx's pull towards the received parameters.
-        received: those, under the trainer's masks; ``None`` if the trainer starts with them.
+        received: the parameters received, under whatever masks; ``None`` if the trainer starts
+            with them. A weight that is trained and was not received is pulled towards 0.
         extrusion: FedMef's, in a round that adjusts masks.
     """
 
@@ -75,7 +77,8 @@ class Evaluation:
 class Trainer(Protocol):
     """Holds one sparse model and trains it in place. Fresh for every task: no state survives.
 
-    Inputs are float32 ``(N, C, H, W)``, normalised; labels int64 ``(N,)``.
+    Batches are float32 ``(N, C, H, W)``, normalised, with int64 labels ``(N,)``; data sets are
+    drawn a micro-batch at a time and never held as floats.
     """
 
     def step(self, x: Floats, y: Labels) -> float:
@@ -94,13 +97,13 @@ class Trainer(Protocol):
         The model, running statistics included, is left as it was.
         """
 
-    def evaluate(self, x: Floats, y: Labels) -> Evaluation:
+    def evaluate(self, samples: Samples) -> Evaluation:
         """Loss and confusion with running statistics."""
 
-    def batch_norm_moments(self, x: Floats) -> dict[str, Moments]:
+    def batch_norm_moments(self, samples: Samples) -> dict[str, Moments]:
         """Batch statistics averaged cumulatively over micro-batches, forward only."""
 
-    def ranges(self, x: Floats) -> Ranges:
+    def ranges(self, samples: Samples) -> Ranges:
         """Value range of every tensor of the graph with running statistics."""
 
     def model(self) -> SparseModel:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fedtiny.models.graph import Graph
+from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, dense_names, sparse_names
 from fedtiny.pruning.bn_selection import Moments
 from fedtiny.sparse.packing import pack_masks, unpack_masks
@@ -55,8 +56,7 @@ def read_values(graph: Graph, masks: Mapping[str, Mask], packet: Packet) -> Spar
 
 def read_dense(graph: Graph, packet: Packet) -> dict[str, Floats]:
     """The inverse of :func:`dense_array`; raises WireError."""
-    known = dict([*graph.parameters(), *graph.statistics()])
-    shapes = {name: known[name] for name in dense_names(graph)}
+    shapes = {row.name: row.shape for row in graph.parameter_table if not row.prunable}
     size = sum(int(np.prod(shape)) for shape in shapes.values())
     return split(packet.floats("dense", (size,)), shapes)
 
@@ -87,8 +87,8 @@ def with_statistics(
     """``dense`` with its batch-norm running statistics replaced."""
     replaced = dict(dense)
     for layer, one in moments.items():
-        replaced[f"{layer}.bn.running_mean"] = one.mean
-        replaced[f"{layer}.bn.running_var"] = one.variance
+        replaced[ParameterKind.RUNNING_MEAN.of(layer)] = one.mean
+        replaced[ParameterKind.RUNNING_VAR.of(layer)] = one.variance
     return replaced
 
 
@@ -96,7 +96,9 @@ def running_moments(graph: Graph, dense: Mapping[str, Floats], count: int) -> di
     """The running statistics in ``dense`` as moments over ``count`` samples."""
     return {
         layer.name: Moments(
-            dense[f"{layer.name}.bn.running_mean"], dense[f"{layer.name}.bn.running_var"], count
+            dense[ParameterKind.RUNNING_MEAN.of(layer.name)],
+            dense[ParameterKind.RUNNING_VAR.of(layer.name)],
+            count,
         )
         for layer in graph.batch_norms
     }

@@ -28,7 +28,7 @@ def main(
         Path | None,
         typer.Option(help="folder of the pictures and their CSV; default: plots, or CSV's name"),
     ] = None,
-    readme: Annotated[
+    page: Annotated[
         Path | None, typer.Option(help="with --study: also rewrite the tables in this file")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the paths as JSON")] = False,
@@ -41,9 +41,9 @@ def main(
     try:
         if study is not None:
             paths = study_report(study, out or study.with_suffix(""), tuning)
-            if readme is not None:
+            if page is not None:
                 table = study_markdown(study, tuning)
-                readme.write_text(replace_block(readme.read_text(), BEGIN, END, table))
+                page.write_text(replace_block(page.read_text(), BEGIN, END, table))
         elif runs:
             paths = overlay([RunFolder(path) for path in runs], out or Path("plots"))
         else:

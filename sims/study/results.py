@@ -1,4 +1,4 @@
-"""``python -m sims.study.results``: the runs behind the results table, and the table itself."""
+"""``python -m sims.study.results``: the runs behind docs/results/results.md, and its table."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sims.backends import Backend
 from sims.pipeline import Pipeline, preflight
 
 CONFIGS = (Path("sims/configs/demo.toml"), Path("sims/configs/fashion_mnist.toml"))
+PAGE = Path("docs/results/results.md")
 BEGIN, END = "<!-- results: made by `make results` -->", "<!-- /results -->"
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -26,9 +27,7 @@ def results(
     config: Annotated[list[Path] | None, typer.Option(help="Configs; default: both.")] = None,
     seeds: Annotated[int, typer.Option(help="Seeds 0 … n−1 of each.")] = 3,
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/results"),
-    readme: Annotated[Path, typer.Option(help="File whose table is rewritten.")] = Path(
-        "README.md"
-    ),
+    page: Annotated[Path, typer.Option(help="File whose table is rewritten.")] = PAGE,
     backend: Annotated[Backend, typer.Option(help="Where clients run.")] = Backend.RAY,
 ) -> None:
     """Run every config with every seed (finished runs are kept), then rewrite the table."""
@@ -41,7 +40,7 @@ def results(
             for path in config or CONFIGS
         ]
         table = results_markdown(groups)
-        readme.write_text(replace_block(readme.read_text(), BEGIN, END, table))
+        page.write_text(replace_block(page.read_text(), BEGIN, END, table))
     except FedTinyError as error:
         console.print(f"[red]error:[/red] {error}", highlight=False)
         raise typer.Exit(2) from None

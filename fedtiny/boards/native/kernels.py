@@ -33,7 +33,7 @@ from fedtiny.boards.native.types import (
     sparse_weights,
     tile,
 )
-from fedtiny.firmware.encode import EncodedWeights
+from fedtiny.firmware.streams import WeightStreams
 
 
 class Kernels(LayerCalls):
@@ -81,7 +81,7 @@ class Kernels(LayerCalls):
     def sparse_conv(
         self,
         x: Int8s,
-        weights: EncodedWeights,
+        weights: WeightStreams,
         bias: Int32s | None,
         window: Window,
         rescale: Rescale,
@@ -93,7 +93,7 @@ class Kernels(LayerCalls):
 
         Args:
             x: int8 (H, W, C).
-            weights: encoded rows of KH · KW · C weights.
+            weights: streams rows of KH · KW · C weights.
             bias: int32 (O,) or None.
             window, rescale: the layer.
             planar: which of the two.
@@ -113,7 +113,7 @@ class Kernels(LayerCalls):
     def sparse_depthwise(
         self,
         x: Int8s,
-        weights: EncodedWeights,
+        weights: WeightStreams,
         bias: Int32s | None,
         window: Window,
         rescale: Rescale,
@@ -137,7 +137,7 @@ class Kernels(LayerCalls):
         ).reshape(out_shape)
 
     def sparse_linear(
-        self, x: Int8s, weights: EncodedWeights, bias: Int32s | None, rescale: Rescale
+        self, x: Int8s, weights: WeightStreams, bias: Int32s | None, rescale: Rescale
     ) -> Int8s:
         """``fedtiny_sparse_fully_connected_s8`` of int8 (N, FEATURES)."""
         outputs, (samples, features) = len(weights.entries), x.shape
@@ -156,7 +156,7 @@ class Kernels(LayerCalls):
         self,
         name: str,
         x_shape: tuple[int, int, int],
-        weights: EncodedWeights,
+        weights: WeightStreams,
         window: Window,
         band_rows: int,
     ) -> int:
@@ -223,6 +223,20 @@ class Kernels(LayerCalls):
         check_status("fedtiny_quantize_s16", status)
         return result
 
+    def lookup(self, x: Int8s, table: Int8s, *, in_place: bool = False) -> Int8s:
+        """``fedtiny_lookup_s8``; ``in_place`` over a copy of ``x``."""
+        output = Guarded(x.size)
+        source = pointer(x, c_int8)
+        if in_place:
+            ctypes.memmove(output.address, source, x.size)
+            source = ctypes.c_void_p(output.address)
+        status = self._library.fedtiny_lookup_s8(
+            source, pointer(table, c_int8), ctypes.c_void_p(output.address), x.size
+        )
+        output.check("fedtiny_lookup_s8: output")
+        check_status("fedtiny_lookup_s8", status)
+        return output.values().reshape(x.shape)
+
     def argmax(self, values: Int8s) -> int:
         """``fedtiny_argmax_s8``."""
         return int(self._library.fedtiny_argmax_s8(pointer(values, c_int8), len(values)))
@@ -255,7 +269,7 @@ class Kernels(LayerCalls):
         params: Structure,
         x: Int8s,
         dims: tuple[Dims, Dims, Dims],
-        weights: EncodedWeights,
+        weights: WeightStreams,
         bias: Int32s | None,
         rescale: Rescale,
         scratch_bytes: int | None,

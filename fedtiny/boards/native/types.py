@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedtiny.errors import FedTinyError
-from fedtiny.firmware.encode import EncodedWeights
+from fedtiny.firmware.streams import WeightStreams
 
 Int8s = npt.NDArray[np.int8]
 Int32s = npt.NDArray[np.int32]
@@ -202,7 +202,7 @@ def linear_params(rescale: Rescale) -> LinearParams:
     return LinearParams(rescale.input_offset, 0, rescale.output_offset, Activation(*rescale.clamp))
 
 
-def sparse_weights(weights: EncodedWeights) -> SparseWeights:
+def sparse_weights(weights: WeightStreams) -> SparseWeights:
     """The weights as a sparse kernel reads them; the arrays live as long as the structure."""
     stream = np.frombuffer(weights.stream, np.uint8)
     packed = SparseWeights(

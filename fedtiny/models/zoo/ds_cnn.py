@@ -1,6 +1,7 @@
 """DS-CNN, the keyword-spotting network of MLPerf Tiny (Banbury et al. 2021)."""
 
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Node, Pool, Shape
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Conv, Linear, Node, Pool, Shape
 
 
 def ds_cnn(input_shape: Shape, classes: int, width: int = 64) -> Graph:

@@ -1,6 +1,7 @@
 """MobileNetV1-0.25, the visual-wake-words network of MLPerf Tiny (Howard et al. 2017)."""
 
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Node, Pool, Shape
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Conv, Linear, Node, Pool, Shape
 
 _BLOCKS = (
     (2, 1), (4, 2), (4, 1), (8, 2), (8, 1), (16, 2),

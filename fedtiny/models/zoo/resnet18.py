@@ -1,7 +1,7 @@
 """ResNet-18 in its CIFAR form: a 3×3 stem without max-pooling (He et al. 2016)."""
 
-from fedtiny.models.graph import INPUT, Add, Conv, Graph, Linear, Node, Pool, Shape
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool, Shape
 
 
 def resnet18(input_shape: Shape, classes: int, width: int = 64) -> Graph:

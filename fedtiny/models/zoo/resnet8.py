@@ -1,7 +1,7 @@
 """ResNet-8, the image-classification network of MLPerf Tiny (Banbury et al. 2021)."""
 
-from fedtiny.models.graph import INPUT, Add, Conv, Graph, Linear, Node, Pool, Shape
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool, Shape
 
 
 def resnet8(input_shape: Shape, classes: int, width: int = 16) -> Graph:

@@ -1,6 +1,7 @@
 """1-D CNN for the smart-watch exercises: 2-D convolutions over maps of height 1."""
 
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool, Shape
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Conv, Linear, Pool, Shape
 
 
 def smartwatch_cnn(input_shape: Shape, classes: int, width: int = 32) -> Graph:

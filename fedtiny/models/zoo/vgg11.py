@@ -1,6 +1,7 @@
 """VGG-11 with batch norm in its CIFAR form: a single classifier (Simonyan & Zisserman 2015)."""
 
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Node, Pool, Shape
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Conv, Linear, Node, Pool, Shape
 
 _STAGES = ((1,), (2,), (4, 4), (8, 8), (8, 8))
 """Channels of each stage's convolutions, in widths; a 2×2 max-pooling ends every stage."""

@@ -21,8 +21,8 @@ from collections.abc import Mapping
 from math import prod
 
 from fedtiny.memory.ledger import LedgerLine, MemoryPrediction
-from fedtiny.models.graph import INPUT, Add, Conv, Graph, Linear, Node, Pool
-from fedtiny.models.ops.activation import Activation
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool
 
 FLOAT_BYTES = 4
 LABEL_BYTES = 8
@@ -86,6 +86,10 @@ def _mask_bytes(graph: Graph, nnz: Mapping[str, int]) -> int:
     return total
 
 
+_IN_PLACE = (Activation.NONE, Activation.RELU)
+"""The others are kept with the input that their gradient needs."""
+
+
 class _Live:
     """Bytes live per line, and what they were when their sum was largest."""
 
@@ -131,8 +135,8 @@ class _Step:
         self.graph, self.micro_batch, self.accumulating = graph, micro_batch, accumulating
         self.live = _Live()
         self.gradients: dict[str, _Gradient] = {}
-        parameters = sum(prod(shape) for _, shape in graph.parameters()) * FLOAT_BYTES
-        statistics = sum(prod(shape) for _, shape in graph.statistics()) * FLOAT_BYTES
+        parameters = sum(prod(row.shape) for row in graph.parameters) * FLOAT_BYTES
+        statistics = sum(prod(row.shape) for row in graph.statistics) * FLOAT_BYTES
         self.live.grow(LedgerLine.WEIGHTS, parameters + statistics)
         self.live.grow(LedgerLine.OPTIMIZER, parameters)
         if accumulating:
@@ -148,6 +152,8 @@ class _Step:
             if isinstance(node, Conv):
                 self._convolve(node)
             self.live.grow(LedgerLine.SAVED_ACTIVATIONS, self.size(node.name))
+            if node.activation not in _IN_PLACE:
+                self.live.grow(LedgerLine.SAVED_ACTIVATIONS, self.size(node.name))
             for name in node.inputs:
                 if name != INPUT and last_use[name] is node and not self._is_saved(name):
                     self.live.shrink(LedgerLine.SAVED_ACTIVATIONS, self.size(name))
@@ -168,7 +174,7 @@ class _Step:
     def _is_saved(self, tensor: str) -> bool:
         """Whether the backward pass reads the tensor."""
         node = next(node for node in self.graph.nodes if node.name == tensor)
-        if not isinstance(node, Pool) and node.activation is not Activation.NONE:
+        if node.activation is Activation.RELU:
             return True
         consumers = self.graph.consumers[tensor]
         return any(n.name in consumers and not isinstance(n, Add) for n in self.graph.nodes)
@@ -182,11 +188,14 @@ class _Step:
         self.live.spike(LedgerLine.TEMPORARIES, self.size(logits))
         self.live.shrink(LedgerLine.SAVED_ACTIVATIONS, self.size(logits))
         for node in reversed(self.graph.nodes):
-            self._backward(node, self.gradients.pop(node.name))
+            if node.name in self.gradients:  # the loss depends on it
+                self._backward(node, self.gradients.pop(node.name))
 
     def _backward(self, node: Node, gradient: _Gradient) -> None:
-        if not isinstance(node, Pool) and node.activation is not Activation.NONE:
+        if node.activation is not Activation.NONE:
             gradient = self._replace(gradient, self.size(node.name))
+        if node.activation not in _IN_PLACE:
+            self.live.shrink(LedgerLine.SAVED_ACTIVATIONS, self.size(node.name))
         if self._is_saved(node.name) or node.name == self.graph.logits:
             self.live.shrink(LedgerLine.SAVED_ACTIVATIONS, self.size(node.name))
         match node:

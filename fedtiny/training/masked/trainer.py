@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fedtiny.models.graph import INPUT, Graph
+from fedtiny.data.samples import Samples
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT
+from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.pruning.bn_selection import Moments
@@ -46,12 +50,13 @@ class TorchTrainer:
             torch.backends.cudnn.deterministic = True
         self._device = device
         self._graph = graph
+        self._trained = [row.name for row in graph.parameters if row.trainable]
         self._masks = model.masks
         self._micro_batch = micro_batch
         self._module = GraphModule(graph).to(device)
         self._module.load(model.to_dense())
         self._absent = {
-            f"{name}.weight": self._tensor(~mask.to_bool())
+            ParameterKind.WEIGHT.of(name): self._tensor(~mask.to_bool())
             for name, mask in self._masks.items()
             if mask.nnz < mask.size
         }
@@ -59,15 +64,13 @@ class TorchTrainer:
         self._penalty = self._penalize(model, sgd) if sgd and sgd.penalizes else None
 
     def _penalize(self, model: SparseModel, sgd: SgdConfig) -> Penalty:
-        values = {name: self._module.tensor(name).detach() for name, _ in self._graph.parameters()}
+        values = {name: self._module.tensor(name).detach() for name in self._trained}
         received: dict[str, Tensor] = {}
         if sgd.proximal_mu:
-            held = (sgd.received or model).to_dense()
+            held = (sgd.received or model).under(self._masks).to_dense()
             received = {name: self._tensor(held[name]).clone() for name in values}
-        low = {
-            name: self._masks[name.removesuffix(".weight")].indices[positions]
-            for name, positions in low_names(sgd).items()
-        }
+        masks = {ParameterKind.WEIGHT.of(name): mask for name, mask in self._masks.items()}
+        low = {name: masks[name].indices[found] for name, found in low_names(sgd).items()}
         return Penalty(sgd, values, received, low)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
@@ -75,7 +78,7 @@ class TorchTrainer:
         return torch.from_numpy(array).to(self._device)
 
     def step(self, x: Floats, y: Labels) -> float:
-        """See :meth:`fedtiny.training.trainer.Trainer.step`."""
+        """One SGD step on a batch; returns its mean loss before the step."""
         if self._optimizer is None:
             raise RuntimeError("this trainer was made without SGD settings")
         self._optimizer.zero_grad(set_to_none=True)
@@ -93,7 +96,7 @@ class TorchTrainer:
     def _gradients(self) -> dict[str, Tensor]:
         """Live, by parameter name."""
         found = {}
-        for name, _ in self._graph.parameters():
+        for name in self._trained:
             gradient = self._module.tensor(name).grad
             assert gradient is not None
             found[name] = gradient
@@ -111,7 +114,7 @@ class TorchTrainer:
         return total
 
     def growth(self, x: Floats, y: Labels, quotas: Mapping[str, int]) -> Growth:
-        """See :meth:`fedtiny.training.trainer.Trainer.growth`.
+        """The largest gradients of absent weights.
 
         PyTorch builds each layer's dense gradient; the ledger counts it. Batch-norm running
         statistics are left as they were.
@@ -123,54 +126,60 @@ class TorchTrainer:
         return found
 
     def gradients(self, x: Floats, y: Labels) -> dict[str, Floats]:
-        """See :meth:`fedtiny.training.trainer.Trainer.gradients`."""
+        """Of the present weights on one batch; the model is left as it was."""
         dense = self._dense_gradients(x, y)
         return {name: dense[name].reshape(-1)[mask.indices] for name, mask in self._masks.items()}
 
     def _dense_gradients(self, x: Floats, y: Labels) -> dict[str, Floats]:
         """Of the prunable layers' weights, absent ones included; statistics stay as they were."""
-        before = {name: self._module.tensor(name).clone() for name, _ in self._graph.statistics()}
+        statistics = [row.name for row in self._graph.statistics]
+        before = {name: self._module.tensor(name).clone() for name in statistics}
         self._module.zero_grad(set_to_none=True)
         self._backward(x, y)
         for name, value in before.items():
             self._module.tensor(name).copy_(value)
         gradients = self._gradients()
-        return {name: gradients[f"{name}.weight"].cpu().numpy() for name in self._masks}
+        return {
+            name: gradients[ParameterKind.WEIGHT.of(name)].cpu().numpy() for name in self._masks
+        }
 
-    def evaluate(self, x: Floats, y: Labels) -> Evaluation:
-        """See :meth:`fedtiny.training.trainer.Trainer.evaluate`."""
-        classes = self._graph.classes
-        confusion = np.zeros((classes, classes), np.int64)
+    def evaluate(self, samples: Samples) -> Evaluation:
+        """Loss and confusion with running statistics."""
+        confusion = np.zeros((self._graph.classes,) * 2, np.int64)
         loss_sum = 0.0
         self._module.eval()
         with torch.no_grad():
-            for part in _slices(len(x), self._micro_batch):
-                logits = self._module(self._tensor(x[part]))
-                target = self._tensor(y[part])
-                loss_sum += functional.cross_entropy(logits, target, reduction="sum").item()
-                np.add.at(confusion, (y[part], logits.argmax(1).cpu().numpy()), 1)
+            for rows in samples.rows(self._micro_batch):
+                loss_sum += self._evaluate(*samples.batch(rows), confusion)
         return Evaluation(loss_sum, confusion)
 
-    def batch_norm_moments(self, x: Floats) -> dict[str, Moments]:
-        """See :meth:`fedtiny.training.trainer.Trainer.batch_norm_moments`."""
+    def _evaluate(self, x: Floats, y: Labels, confusion: npt.NDArray[np.int64]) -> float:
+        """The summed loss of a micro-batch; its predictions are added to ``confusion``."""
+        logits = self._module(self._tensor(x))
+        np.add.at(confusion, (y, logits.argmax(1).cpu().numpy()), 1)
+        loss = functional.cross_entropy(logits, self._tensor(y), reduction="sum")
+        return float(loss.item())
+
+    def batch_norm_moments(self, samples: Samples) -> dict[str, Moments]:
+        """Batch statistics of all samples; they become the model's running statistics."""
         self._module.reset_statistics()
         self._module.momentum = None
         self._module.train()
         with torch.no_grad():
-            for part in _slices(len(x), self._micro_batch):
-                self._module(self._tensor(x[part]))
+            for rows in samples.rows(self._micro_batch):
+                self._module(self._tensor(samples.batch(rows)[0]))
         state = self._module.state()
         return {
             layer.name: Moments(
-                state[f"{layer.name}.bn.running_mean"],
-                state[f"{layer.name}.bn.running_var"],
-                len(x),
+                state[ParameterKind.RUNNING_MEAN.of(layer.name)],
+                state[ParameterKind.RUNNING_VAR.of(layer.name)],
+                len(samples),
             )
             for layer in self._graph.batch_norms
         }
 
-    def ranges(self, x: Floats) -> Ranges:
-        """See :meth:`fedtiny.training.trainer.Trainer.ranges`."""
+    def ranges(self, samples: Samples) -> Ranges:
+        """Value range of every tensor of the graph with running statistics."""
         found: dict[str, tuple[float, float]] = {}
 
         def observe(name: str, value: Tensor) -> None:
@@ -180,14 +189,14 @@ class TorchTrainer:
 
         self._module.eval()
         with torch.no_grad():
-            for part in _slices(len(x), self._micro_batch):
-                batch = self._tensor(x[part])
+            for rows in samples.rows(self._micro_batch):
+                batch = self._tensor(samples.batch(rows)[0])
                 observe(INPUT, batch)
                 self._module(batch, observe)
         return found
 
     def model(self) -> SparseModel:
-        """See :meth:`fedtiny.training.trainer.Trainer.model`."""
+        """The model as it stands, in its masks' order."""
         return from_state(self._graph, self._module.state(), self._masks)
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from fedtiny.engine import EngineOptions, Plan, plan
-from fedtiny.models.graph import Conv, Graph
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import Conv
 from fedtiny.sparse.tensor import Mask
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from fedtiny.data.samples import Samples
 from fedtiny.engine import EngineOptions, Executor
 from fedtiny.models.graph import Graph
+from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, sparse_names
 from fedtiny.pruning.bn_selection import Moments
 from fedtiny.sparse.tensor import Floats
@@ -36,7 +38,7 @@ class EngineTrainer:
         options: EngineOptions,
     ) -> None:
         settings = sgd or SgdConfig(0.0)
-        self._graph = graph
+        self._graph, self._micro_batch = graph, options.micro_batch
         self._executor = Executor(
             graph,
             model,
@@ -52,13 +54,15 @@ class EngineTrainer:
         received: dict[str, Floats] = {}
         if sgd.proximal_mu:
             source = sgd.received or model
-            held = {f"{name}.weight": weight.values for name, weight in source.weights.items()}
-            held |= source.dense
-            received = {name: held[name].reshape(-1).copy() for name in values}
+            for name, weight in source.weights.items():
+                values_held = weight.values_at(model.weights[name].mask)
+                received[ParameterKind.WEIGHT.of(name)] = values_held
+            dense = [name for name in values if name not in received]
+            received |= {name: source.dense[name].reshape(-1).copy() for name in dense}
         return Penalty(sgd, values, received, low_names(sgd))
 
     def step(self, x: Floats, y: Labels) -> float:
-        """See :meth:`fedtiny.training.trainer.Trainer.step`."""
+        """One SGD step on a batch; returns its mean loss before the step."""
         loss = self._executor.backward(x, y)
         if self._penalty:
             self._executor.lr = self._penalty.add_to(self._executor.state.gradients())
@@ -66,48 +70,54 @@ class EngineTrainer:
         return loss
 
     def growth(self, x: Floats, y: Labels, quotas: Mapping[str, int]) -> Growth:
-        """See :meth:`fedtiny.training.trainer.Trainer.growth`.
-
-        Gradients are produced in tiles; a layer's dense gradient never exists.
-        """
+        """The largest gradients of absent weights, produced in tiles and never held as a whole."""
         return self._executor.growth(x, y, quotas)
 
     def gradients(self, x: Floats, y: Labels) -> dict[str, Floats]:
-        """See :meth:`fedtiny.training.trainer.Trainer.gradients`."""
+        """Of the present weights on one batch; the model is left as it was."""
         arrays = self._executor.state.arrays
-        before = {name: arrays[name].copy() for name, _ in self._graph.statistics()}
+        statistics = [row.name for row in self._graph.statistics]
+        before = {name: arrays[name].copy() for name in statistics}
         self._executor.backward(x, y)
         for name, value in before.items():
             arrays[name][:] = value
         found = self._executor.gradients()
-        return {n: found[f"{n}.weight"].astype(np.float32) for n in sparse_names(self._graph)}
+        weights = {name: found[ParameterKind.WEIGHT.of(name)] for name in sparse_names(self._graph)}
+        return {name: values.astype(np.float32) for name, values in weights.items()}
 
-    def evaluate(self, x: Floats, y: Labels) -> Evaluation:
-        """See :meth:`fedtiny.training.trainer.Trainer.evaluate`."""
-        logits = self._executor.logits(x).astype(np.float64)
+    def evaluate(self, samples: Samples) -> Evaluation:
+        """Loss and confusion with running statistics."""
+        classes = self._graph.classes
+        parts = [self._executor.logits(x) for x in self._drawn(samples)]
+        logits = np.concatenate([np.zeros((0, classes), np.float32), *parts]).astype(np.float64)
+        y = samples.labels
         shifted = logits - logits.max(axis=1, keepdims=True)
         log_sums = np.log(np.exp(shifted).sum(axis=1))
         losses = log_sums - shifted[np.arange(len(y)), y]
-        confusion = np.zeros((self._graph.classes,) * 2, np.int64)
+        confusion = np.zeros((classes, classes), np.int64)
         np.add.at(confusion, (y, logits.argmax(axis=1)), 1)
         return Evaluation(float(losses.sum()), confusion)
 
-    def batch_norm_moments(self, x: Floats) -> dict[str, Moments]:
-        """See :meth:`fedtiny.training.trainer.Trainer.batch_norm_moments`."""
-        found = self._executor.batch_norm_moments(x)
+    def batch_norm_moments(self, samples: Samples) -> dict[str, Moments]:
+        """Batch statistics of all samples; the model is left as it was."""
+        found = self._executor.batch_norm_moments(self._drawn(samples))
         return {
             layer.name: Moments(
-                found[f"{layer.name}.bn.running_mean"],
-                found[f"{layer.name}.bn.running_var"],
-                len(x),
+                found[ParameterKind.RUNNING_MEAN.of(layer.name)],
+                found[ParameterKind.RUNNING_VAR.of(layer.name)],
+                len(samples),
             )
             for layer in self._graph.batch_norms
         }
 
-    def ranges(self, x: Floats) -> Ranges:
-        """See :meth:`fedtiny.training.trainer.Trainer.ranges`."""
-        return self._executor.ranges(x)
+    def ranges(self, samples: Samples) -> Ranges:
+        """Value range of every tensor of the graph with running statistics."""
+        return self._executor.ranges(self._drawn(samples))
+
+    def _drawn(self, samples: Samples) -> Iterator[Floats]:
+        """The samples' x, a micro-batch at a time; whoever iterates holds the only reference."""
+        return (samples.batch(rows)[0] for rows in samples.rows(self._micro_batch))
 
     def model(self) -> SparseModel:
-        """See :meth:`fedtiny.training.trainer.Trainer.model`."""
+        """A copy of the model as it stands."""
         return self._executor.model()

@@ -73,7 +73,7 @@ int32_t fedtiny_sparse_conv_s8_get_buffer_size(const cmsis_nn_conv_params *conv_
  *
  * Exact if, for every output channel,
  * 255 * max(sum of positive weights, sum of |negative weights|) + |bias| < 2^23:
- * check before choosing it (fedtiny.firmware.encode.planar_is_exact); the kernel does not.
+ * check before choosing it (fedtiny.firmware.streams.planar_is_exact); the kernel does not.
  *
  * Arguments as for fedtiny_sparse_conv_s8.
  */
@@ -200,6 +200,23 @@ arm_cmsis_nn_status fedtiny_elementwise_add_s8(const cmsis_nn_context *ctx,
 
 /** Scratch bytes of fedtiny_elementwise_add_s8. */
 int32_t fedtiny_elementwise_add_s8_get_buffer_size(void);
+
+/**
+ * Element-wise function by table: hard-swish, or any other of one int8 value.
+ *
+ *     output[i] = table[input[i] + 128]
+ *
+ * The input's and the output's scale and zero point are in the table, whatever they are.
+ *
+ * @param input       int8, any layout, values in [-128, 127]
+ * @param table       int8, 256 values: the output of each input code, that of -128 first
+ * @param output      int8, same layout as the input; may be the input
+ * @param block_size  Number of elements, >= 0
+ */
+arm_cmsis_nn_status fedtiny_lookup_s8(const int8_t *input,
+                                      const int8_t *table,
+                                      int8_t *output,
+                                      int32_t block_size);
 
 /**
  * Quantize raw sensor counts: one affine map for each channel, rounded to nearest (ties up).

@@ -31,7 +31,7 @@ _N4_SKIP = 15
 _PLANAR_LANE = 1 << 23
 
 
-class EncodingError(FedTinyError):
+class StreamError(FedTinyError):
     """Weights that no stream can hold, or a stream that is corrupt."""
 
 
@@ -45,7 +45,7 @@ class WeightFormat(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class EncodedWeights:
+class WeightStreams:
     """What ``fedtiny_sparse_weights`` points to.
 
     Attributes:
@@ -66,7 +66,7 @@ class EncodedWeights:
         return len(self.stream) + ENTRY_COUNT_BYTES * len(self.entries)
 
 
-def encode(weights: Weights, weight_format: WeightFormat) -> EncodedWeights:
+def weight_streams(weights: Weights, weight_format: WeightFormat) -> WeightStreams:
     """Pack a weight matrix.
 
     Args:
@@ -74,16 +74,16 @@ def encode(weights: Weights, weight_format: WeightFormat) -> EncodedWeights:
         weight_format: of the stream.
 
     Raises:
-        EncodingError: the matrix has the wrong dtype, rank or width.
+        StreamError: the matrix has the wrong dtype, rank or width.
 
-    >>> encoded = encode(np.array([[0, 0, 5, 0, -1]], np.int8), WeightFormat.D8)
-    >>> list(encoded.stream), encoded.entries.tolist()
+    >>> streams = weight_streams(np.array([[0, 0, 5, 0, -1]], np.int8), WeightFormat.D8)
+    >>> list(streams.stream), streams.entries.tolist()
     ([2, 5, 2, 255], [2])
     """
     _check(weights)
     rows = [_ENCODERS[weight_format](row) for row in weights]
     nonzeros = np.count_nonzero(weights, axis=1)
-    return EncodedWeights(
+    return WeightStreams(
         format=weight_format,
         entries=np.array([count for count, _ in rows], np.uint16),
         max_nonzeros=int(nonzeros.max()),
@@ -91,27 +91,27 @@ def encode(weights: Weights, weight_format: WeightFormat) -> EncodedWeights:
     )
 
 
-def decode(encoded: EncodedWeights, weights: int) -> Weights:
+def weights_of(streams: WeightStreams, weights: int) -> Weights:
     """The weight matrix of a stream, ``weights`` columns wide.
 
     Raises:
-        EncodingError: the stream ends early, is too long or leaves a row.
+        StreamError: the stream ends early, is too long or leaves a row.
 
     >>> matrix = np.array([[0, 3, 0], [0, 0, 0]], np.int8)
-    >>> all(np.array_equal(decode(encode(matrix, f), 3), matrix) for f in WeightFormat)
+    >>> all(np.array_equal(weights_of(weight_streams(matrix, f), 3), matrix) for f in WeightFormat)
     True
     """
-    matrix = np.zeros((len(encoded.entries), weights), np.int8)
-    stream = np.frombuffer(encoded.stream, np.uint8)
+    matrix = np.zeros((len(streams.entries), weights), np.int8)
+    stream = np.frombuffer(streams.stream, np.uint8)
     position = 0
     try:
-        for row, count in zip(matrix, encoded.entries.tolist(), strict=True):
-            position += _DECODERS[encoded.format](stream[position:], count, row)
+        for row, count in zip(matrix, streams.entries.tolist(), strict=True):
+            position += _DECODERS[streams.format](stream[position:], count, row)
     except (IndexError, ValueError) as error:
-        raise EncodingError(f"the {encoded.format.name} stream is corrupt: {error}") from error
+        raise StreamError(f"the {streams.format.name} stream is corrupt: {error}") from error
     if position != len(stream):
-        raise EncodingError(
-            f"the {encoded.format.name} stream is corrupt: {len(stream) - position} bytes left over"
+        raise StreamError(
+            f"the {streams.format.name} stream is corrupt: {len(stream) - position} bytes left over"
         )
     return matrix
 
@@ -122,7 +122,7 @@ def sizes(weights: Weights) -> dict[WeightFormat, int]:
     >>> sizes(np.eye(2, 64, dtype=np.int8))[WeightFormat.D8]
     8
     """
-    return {choice: encode(weights, choice).flash_bytes for choice in WeightFormat}
+    return {choice: weight_streams(weights, choice).flash_bytes for choice in WeightFormat}
 
 
 def best_format(weights: Weights) -> WeightFormat:
@@ -159,12 +159,12 @@ def planar_is_exact(weights: Weights, bias: NDArray[np.int32]) -> bool:
 
 def _check(weights: Weights) -> None:
     if weights.dtype != np.int8 or weights.ndim != 2 or weights.size == 0:
-        raise EncodingError(
+        raise StreamError(
             "weights must be int8 (channels, weights) and not empty, "
             f"not {weights.dtype} {weights.shape}"
         )
     if weights.shape[1] > MAX_WEIGHTS:
-        raise EncodingError(
+        raise StreamError(
             f"{weights.shape[1]} weights for each output channel are too many for the 16-bit "
             f"counts (limit {MAX_WEIGHTS}); make the layer narrower"
         )

@@ -11,16 +11,26 @@ from math import prod
 import numpy as np
 
 from fedtiny.data.statistics import Normalization
-from fedtiny.firmware.emit import SensorInterface
-from fedtiny.models.graph import INPUT, Graph, Pool
+from fedtiny.firmware.interface import SensorInterface
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT
 from fedtiny.models.ops.activation import Activation
 from fedtiny.models.sparse_model import SparseModel, from_state
-from fedtiny.quant.integer_model import Int16s, IntegerGraph
+from fedtiny.quant.integer_model import IntegerGraph
 from fedtiny.quant.ptq import quantize
+from fedtiny.quant.tensors import Int16s
 from fedtiny.seeding import rng
 from fedtiny.sparse.tensor import Mask
 
 _MEAN, _STD = 100, 500
+
+_RANGES = {
+    Activation.NONE: (-4.0, 4.0),
+    Activation.RELU: (0.0, 4.0),
+    Activation.RELU6: (0.0, 8.0),
+    Activation.HARD_SWISH: (-0.375, 4.0),
+}
+"""Of a node's output; ReLU6's is wider than its clamp, so that the clamp is seen."""
 
 
 def float_model(graph: Graph, density: float, seed: int = 0) -> SparseModel:
@@ -33,14 +43,15 @@ def float_model(graph: Graph, density: float, seed: int = 0) -> SparseModel:
     """
     random = rng(seed, "synthetic weights")
     state, masks = {}, {}
-    for name, shape in [*graph.parameters(), *graph.statistics()]:
-        if name.endswith(("running_var", "bn.weight")):
-            values = random.uniform(0.5, 1.5, shape)
-        elif len(shape) == 1:
-            values = random.normal(0, 0.2, shape)
+    for row in graph.parameter_table:
+        if row.kind.neutral is None:
+            scale = 1.5 / np.sqrt(prod(row.shape[1:]) * density)
+            values = random.normal(0, scale, row.shape)
+        elif row.kind.neutral:
+            values = random.uniform(0.5, 1.5, row.shape)
         else:
-            values = random.normal(0, 1.5 / np.sqrt(prod(shape[1:]) * density), shape)
-        state[name] = values.astype(np.float32)
+            values = random.normal(0, 0.2, row.shape)
+        state[row.name] = values.astype(np.float32)
     for layer in graph.prunable_layers:
         size = prod(layer.weight_shape)
         kept = random.choice(size, max(1, round(size * density)), replace=False)
@@ -50,16 +61,17 @@ def float_model(graph: Graph, density: float, seed: int = 0) -> SparseModel:
 
 def integer_model(graph: Graph, density: float, seed: int = 0) -> IntegerGraph:
     """:func:`float_model` in int8, with ranges that every tensor makes use of."""
-    channels = graph.input_shape[0]
-    normalization = Normalization(
-        np.full(channels, _MEAN, np.float32), np.full(channels, _STD, np.float32)
-    )
-    ranges = {INPUT: (-3.0, 3.0)}
+    entry = normalization(graph.input_shape[0])
+    ranges = dict.fromkeys(graph.observed, (-4.0, 4.0)) | {INPUT: (-3.0, 3.0)}
     for node in graph.nodes:
-        rectified = not isinstance(node, Pool) and node.activation is Activation.RELU
-        ranges[node.name] = (0.0 if rectified else -4.0, 4.0)
+        ranges[node.name] = _RANGES[node.activation]
     ranges[graph.logits] = (-12.0, 12.0)
-    return quantize(graph, float_model(graph, density, seed), normalization, ranges)
+    return quantize(graph, float_model(graph, density, seed), entry, ranges)
+
+
+def normalization(channels: int) -> Normalization:
+    """That of :func:`counts`."""
+    return Normalization(np.full(channels, _MEAN, np.float32), np.full(channels, _STD, np.float32))
 
 
 def counts(model: IntegerGraph, vectors: int, seed: int = 0) -> Int16s:
@@ -70,9 +82,4 @@ def counts(model: IntegerGraph, vectors: int, seed: int = 0) -> Int16s:
 
 def interface(model: IntegerGraph) -> SensorInterface:
     """Names for the generated project."""
-    channels = model.input.shape[0]
-    return SensorInterface(
-        tuple(f"class {i}" for i in range(model.output.shape[0])),
-        tuple(f"channel {i}" for i in range(channels)),
-        ("random counts",) * channels,
-    )
+    return SensorInterface.numbered(model, "random counts")

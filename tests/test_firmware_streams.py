@@ -3,13 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedtiny.firmware.encode import (
-    EncodingError,
+from fedtiny.firmware.streams import (
+    StreamError,
     WeightFormat,
     best_format,
-    decode,
-    encode,
     sizes,
+    weight_streams,
+    weights_of,
 )
 
 formats = pytest.mark.parametrize("weight_format", list(WeightFormat))
@@ -27,9 +27,9 @@ def matrices(draw):
 @formats
 @given(matrix=matrices())
 def test_decoding_inverts_encoding(matrix, weight_format):
-    encoded = encode(matrix, weight_format)
-    np.testing.assert_array_equal(decode(encoded, matrix.shape[1]), matrix)
-    assert encoded.max_nonzeros == np.count_nonzero(matrix, axis=1).max()
+    streams = weight_streams(matrix, weight_format)
+    np.testing.assert_array_equal(weights_of(streams, matrix.shape[1]), matrix)
+    assert streams.max_nonzeros == np.count_nonzero(matrix, axis=1).max()
 
 
 @given(matrix=matrices())
@@ -53,9 +53,9 @@ def test_streams_are_as_documented(weight_format):
     row = np.zeros((1, 600), np.int8)
     for position, value in weights.items():
         row[0, position] = value
-    encoded = encode(row, weight_format)
-    assert list(encoded.stream) == stream
-    assert (encoded.entries.tolist(), encoded.max_nonzeros) == ([entries], nonzeros)
+    streams = weight_streams(row, weight_format)
+    assert list(streams.stream) == stream
+    assert (streams.entries.tolist(), streams.max_nonzeros) == ([entries], nonzeros)
 
 
 def test_format_follows_density():
@@ -72,15 +72,15 @@ def test_format_follows_density():
 def test_streams_cut_short_or_too_long_are_refused(weight_format):
     rng = np.random.default_rng(1)
     matrix = np.where(rng.random((3, 100)) < 0.3, 5, 0).astype(np.int8)
-    encoded = encode(matrix, weight_format)
-    for stream in (encoded.stream[:-1], encoded.stream + b"\0"):
-        damaged = type(encoded)(weight_format, encoded.entries, encoded.max_nonzeros, stream)
-        with pytest.raises(EncodingError, match="corrupt"):
-            decode(damaged, 100)
+    streams = weight_streams(matrix, weight_format)
+    for stream in (streams.stream[:-1], streams.stream + b"\0"):
+        damaged = type(streams)(weight_format, streams.entries, streams.max_nonzeros, stream)
+        with pytest.raises(StreamError, match="corrupt"):
+            weights_of(damaged, 100)
 
 
 def test_matrices_no_kernel_takes_are_refused():
-    with pytest.raises(EncodingError, match="int8"):
-        encode(np.zeros((2, 3), np.float32), WeightFormat.D8)
-    with pytest.raises(EncodingError, match="make the layer narrower"):
-        encode(np.zeros((1, 65536), np.int8), WeightFormat.D8)
+    with pytest.raises(StreamError, match="int8"):
+        weight_streams(np.zeros((2, 3), np.float32), WeightFormat.D8)
+    with pytest.raises(StreamError, match="make the layer narrower"):
+        weight_streams(np.zeros((1, 65536), np.int8), WeightFormat.D8)

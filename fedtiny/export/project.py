@@ -1,0 +1,131 @@
+"""The files of an exported project, written to disk: nothing is compiled here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+
+import fedtiny
+from fedtiny.errors import FedTinyError
+from fedtiny.export.report import FirmwareReport
+from fedtiny.firmware.emit import packaging, render, sources
+from fedtiny.firmware.interface import SensorInterface
+from fedtiny.firmware.plan import ExportPlan
+from fedtiny.firmware.planner import Target
+
+RUNTIME = "fedtiny_nn"
+"""Directory of the kernels inside the project."""
+
+BUILD = "build"
+"""Directory of compiled objects inside the project; no part of the export."""
+
+
+def write_project(
+    directory: Path, plan: ExportPlan, vectors: bytes, interface: SensorInterface
+) -> None:
+    """Everything that a build needs: model, kernels, test vectors and packaging.
+
+    Args:
+        directory: created if need be; an earlier export there is replaced.
+        plan: the model and how it is computed.
+        vectors: of the plan's model, see :func:`fedtiny.firmware.vectors.vector_file`.
+        interface: names for people.
+
+    Raises:
+        FedTinyError: names that do not fit, or a directory that holds something else.
+    """
+    texts = sources(plan, interface)
+    _clear(directory)
+    _write_texts(directory, texts)
+    (directory / "vectors.bin").write_bytes(vectors)
+    _copy_runtime(directory / RUNTIME)
+    _write_texts(directory, packaging(plan, interface, _kernel_files(directory)))
+
+
+def describe_project(
+    directory: Path,
+    plan: ExportPlan,
+    target: Target,
+    interface: SensorInterface,
+    report: FirmwareReport,
+) -> None:
+    """Add ``README.md`` and ``manifest.json``: what it is, what it takes, and a digest per file.
+
+    Args:
+        directory: from :func:`write_project`.
+        plan: the same.
+        target: the plan was made for.
+        interface: the same.
+        report: sizes, those of compiled code included.
+    """
+    readme = render("README.md", _readme_context(plan, interface, report))
+    _write_texts(directory, {"README.md": readme})
+    manifest = {
+        "fedtiny": fedtiny.__version__,
+        "model": plan.model.name,
+        "target": asdict(target),
+        "input_shape": plan.model.input.shape,
+        "interface": asdict(interface),
+        "sizes": asdict(report),
+        "sha256": _digests(directory),
+    }
+    _write_texts(directory, {"manifest.json": json.dumps(manifest, indent=2) + "\n"})
+
+
+def _clear(directory: Path) -> None:
+    """Remove an earlier export; refuse to touch a directory that is none."""
+    if directory.exists() and any(directory.iterdir()):
+        if not (directory / "model.h").exists():
+            raise FedTinyError(
+                f"{directory} is not empty and holds no exported model; choose another directory"
+            )
+        shutil.rmtree(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+
+
+def _write_texts(directory: Path, texts: Mapping[str, str]) -> None:
+    for name, text in texts.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(text, encoding="utf-8")
+
+
+def _copy_runtime(target: Path) -> None:
+    with resources.as_file(resources.files("fedtiny.firmware") / "runtime") as runtime:
+        shutil.copytree(runtime, target, ignore=shutil.ignore_patterns("__pycache__", "*.py"))
+
+
+def _kernel_files(directory: Path) -> list[str]:
+    found = (directory / RUNTIME / "src").rglob("*.[cS]")
+    return sorted(path.relative_to(directory).as_posix() for path in found)
+
+
+def _readme_context(
+    plan: ExportPlan, interface: SensorInterface, report: FirmwareReport
+) -> dict[str, object]:
+    return {
+        "name": plan.model.name,
+        "version": fedtiny.__version__,
+        "input": plan.model.input,
+        "channels": interface.channels,
+        "units": interface.units,
+        "labels": interface.labels,
+        "report": report,
+    }
+
+
+def _digests(directory: Path) -> dict[str, str]:
+    """SHA-256 of every file by path, compiled objects aside."""
+    names = sorted(
+        path.relative_to(directory)
+        for path in directory.rglob("*")
+        if path.is_file() and path.relative_to(directory).parts[0] != BUILD
+    )
+    return {
+        name.as_posix(): hashlib.sha256((directory / name).read_bytes()).hexdigest()
+        for name in names
+    }

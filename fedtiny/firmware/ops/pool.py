@@ -1,0 +1,44 @@
+"""Pooling in C, by CMSIS-NN's kernels or their portable twins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+
+from fedtiny.firmware.cores import Core
+from fedtiny.firmware.ops.op import Call, FirmwareOp, Quantities, common_call, nhwc, no_arrays
+from fedtiny.firmware.plan import INT32_BYTES, ExportPlan, Kernel, Step
+from fedtiny.quant.integer_model import IntegerGraph
+from fedtiny.quant.ops.pool import IntegerPool
+from fedtiny.quant.tensors import INT8_MAX, INT8_MIN
+
+
+def ways(node: IntegerPool, model: IntegerGraph, core: Core, limit: int) -> Iterator[Step]:
+    """The one kernel."""
+    if node.kind == "max":
+        yield Step(node, Kernel.MAX_POOL)
+        return
+    # arm_avgpool_s8 keeps an int32 sum per channel on cores with DSP instructions.
+    scratch = INT32_BYTES * model.tensors[node.input].shape[0]
+    yield Step(node, Kernel.AVERAGE_POOL, scratch_bytes=scratch)
+
+
+def quantities(node: IntegerPool, step: Step, model: IntegerGraph, core: Core) -> Quantities:
+    """Values read, outputs."""
+    outputs = prod(model.tensors[node.name].shape)
+    return f"{node.kind}_pool", (outputs * prod(node.kernel), outputs)
+
+
+def call(node: IntegerPool, step: Step, plan: ExportPlan) -> Call:
+    """The variables of the macro ``pool``."""
+    return common_call(step, plan) | {
+        "stride": node.stride,
+        "input_dims": nhwc(plan.model.tensors[node.input]),
+        "filter_dims": (1, *node.kernel, 1),
+        "output_dims": nhwc(plan.model.tensors[node.name]),
+        "input": plan.arena.offsets[node.input],
+        "clamp": (INT8_MIN, INT8_MAX),
+    }
+
+
+OP = FirmwareOp(ways, quantities, no_arrays, "pool", call)

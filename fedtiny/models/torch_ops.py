@@ -1,0 +1,84 @@
+"""Each op and activation in PyTorch: tables that :mod:`fedtiny.models.torch_module` looks up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import singledispatch
+
+from torch import Tensor
+from torch.nn import functional
+
+from fedtiny.models.ops import Activation, Add, Conv, Linear, Pool
+from fedtiny.models.ops.conv import BATCH_NORM_EPSILON
+from fedtiny.models.parameters import BATCH_NORM, ParameterKind
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What ops need besides their inputs.
+
+    Attributes:
+        tensor: the array of a kind that belongs to a layer.
+        training: normalise by the batch's statistics and update the running ones.
+        momentum: weight of the newest batch in the running statistics.
+    """
+
+    tensor: Callable[[str, ParameterKind], Tensor]
+    training: bool
+    momentum: float
+
+
+@singledispatch
+def forward(node: object, inputs: Sequence[Tensor], context: Context) -> Tensor:
+    """A node's value before its activation, ``(N, C, H, W)`` or ``(N, C)`` where H = W = 1."""
+    raise TypeError(f"{type(node).__name__} has no form in PyTorch")
+
+
+@forward.register
+def _conv(node: Conv, inputs: Sequence[Tensor], context: Context) -> Tensor:
+    weight = context.tensor(node.name, ParameterKind.WEIGHT)
+    bias = None if node.batch_norm else context.tensor(node.name, ParameterKind.BIAS)
+    y = functional.conv2d(inputs[0], weight, bias, node.stride, node.padding, 1, node.groups)
+    if not node.batch_norm:
+        return y
+    scale, shift, mean, variance = (context.tensor(node.name, kind) for kind in BATCH_NORM)
+    return functional.batch_norm(
+        y,
+        mean,
+        variance,
+        scale,
+        shift,
+        training=context.training,
+        momentum=context.momentum,
+        eps=BATCH_NORM_EPSILON,
+    )
+
+
+@forward.register
+def _linear(node: Linear, inputs: Sequence[Tensor], context: Context) -> Tensor:
+    weight = context.tensor(node.name, ParameterKind.WEIGHT)
+    bias = context.tensor(node.name, ParameterKind.BIAS)
+    return functional.linear(inputs[0].flatten(1), weight, bias)
+
+
+@forward.register
+def _add(node: Add, inputs: Sequence[Tensor], context: Context) -> Tensor:
+    return inputs[0] + inputs[1]
+
+
+@forward.register
+def _pool(node: Pool, inputs: Sequence[Tensor], context: Context) -> Tensor:
+    _, channels, height, width = inputs[0].shape
+    kernel, stride = node.window((channels, height, width))
+    pool = functional.avg_pool2d if node.kind == "avg" else functional.max_pool2d
+    return pool(inputs[0], kernel, stride)
+
+
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    Activation.NONE: lambda x: x,
+    Activation.RELU: functional.relu_,
+    Activation.RELU6: functional.relu6,
+    Activation.HARD_SWISH: functional.hardswish,
+}
+"""Every activation on tensors. Only ReLU's gradient can do without the input: it is in place."""

@@ -1,0 +1,117 @@
+"""What convolutions and linear layers have in common: weights, biases and rescaling in integers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fedtiny.models.ops import Conv, Layer, Linear, Shape
+from fedtiny.quant.building import Building
+from fedtiny.quant.fold import Doubles, FoldedLayer, fold
+from fedtiny.quant.functions import clamp
+from fedtiny.quant.requantize import SCALE_LIMIT, fixed_point, requantize
+from fedtiny.quant.tensors import (
+    INT8_MAX,
+    Int8s,
+    Int8Tensor,
+    Int32s,
+    Int64s,
+    IntegerWeight,
+    clip,
+)
+
+BIAS_LIMIT = 2**22
+"""Largest |bias| in accumulator units; leaves the sparse kernels' 24-bit lanes room for sums."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Affine:
+    """A layer's integers; the attributes are those of its node.
+
+    Attributes:
+        name: of the tensor it writes.
+        weight: int8.
+        bias: int32 ``(O,)`` in units of the accumulator.
+        multiplier: int32 ``(O,)`` in [0, 2^30): accumulator unit / output unit, times 2^31.
+        clamp: (min, max) of the output codes.
+    """
+
+    name: str
+    weight: IntegerWeight
+    bias: Int32s
+    multiplier: Int32s
+    clamp: tuple[int, int]
+
+
+def quantize_affine(node: Layer, build: Building) -> Affine:
+    """Weights, bias and rescaling of ``node``; its tensor is added to ``build``."""
+    source = build.tensors[node.input]
+    folded = fold(node, build.model)
+    scales = weight_scales(folded, source.scale)
+    accumulator = scales * source.scale
+    name, output = build.summed(node, float(accumulator.max()) / SCALE_LIMIT)
+    return Affine(
+        name,
+        integer_weight(node, folded, scales, build.graph.shapes[node.input]),
+        np.rint(_ratio(folded.bias, accumulator)).astype(np.int32),
+        fixed_point(accumulator / output.scale),
+        clamp(node.activation, output),
+    )
+
+
+def weight_scales(folded: FoldedLayer, input_scale: float) -> Doubles:
+    """Scale per output channel, float64 (O,): ``max|w| / 127``, or more for a large bias.
+
+    0 for a channel with neither weights nor bias, whose output is the zero point.
+    """
+    largest = np.zeros(folded.shape[0])
+    np.maximum.at(largest, folded.rows, np.abs(folded.values))
+    for_bias: Doubles = np.abs(folded.bias) / (input_scale * BIAS_LIMIT)
+    return np.maximum(largest / INT8_MAX, for_bias)
+
+
+def integer_weight(
+    node: Layer, folded: FoldedLayer, scales: Doubles, input_shape: Shape
+) -> IntegerWeight:
+    """int8 weights in OHWI order; those that round to 0 are dropped."""
+    codes = np.rint(_ratio(folded.values, scales[folded.rows]))
+    values = np.clip(codes, -INT8_MAX, INT8_MAX).astype(np.int8)
+    oihw = folded.shape if isinstance(node, Conv) else (folded.shape[0], *input_shape)
+    out, inner, height, width = oihw
+    o, i, h, w = np.unravel_index(folded.indices, oihw)
+    indices = np.ravel_multi_index((o, h, w, i), (out, height, width, inner)).astype(np.int32)
+    if isinstance(node, Linear):
+        shape = (out, 1, 1, inner * height * width)
+    else:
+        shape = (out, height, width, inner)
+    order = np.argsort(indices)
+    order = order[values[order] != 0]
+    return IntegerWeight(shape, indices[order], values[order])
+
+
+def matmul(patches: npt.NDArray[np.integer], weight: IntegerWeight, bias: Int32s) -> Int64s:
+    """Accumulators int64 (N, OH, OW, O) of centred patches (N, OH, OW, …) and OHWI weights.
+
+    Computed with BLAS on floating-point integers. That is exact: every product and partial sum
+    is an integer no larger than ``accumulator_bound``, so float32 holds it below 2^24 and float64
+    below 2^53, in any order of summation.
+    """
+    exact = np.dtype(np.float32 if weight.accumulator_bound(bias) < 2**24 else np.float64)
+    rows: npt.NDArray[np.floating] = patches.astype(exact).reshape(*patches.shape[:3], -1)
+    matrix: npt.NDArray[np.floating] = weight.to_dense().astype(exact).reshape(weight.shape[0], -1)
+    accumulator: Int64s = (rows @ matrix.T + bias.astype(exact)).astype(np.int64)
+    return accumulator
+
+
+def rescale(
+    accumulator: Int64s, multiplier: Int32s, output: Int8Tensor, bounds: tuple[int, int]
+) -> Int8s:
+    """The output's codes of accumulators."""
+    return clip(requantize(accumulator, multiplier) + output.zero_point, bounds)
+
+
+def _ratio(values: Doubles, scales: Doubles) -> Doubles:
+    """values / scales, 0 where the scale is 0."""
+    return np.divide(values, scales, out=np.zeros_like(values), where=scales > 0)

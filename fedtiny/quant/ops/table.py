@@ -1,0 +1,35 @@
+"""What quantization and the integer reference do with each op."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fedtiny.models.op_table import OpTable
+from fedtiny.models.ops import Add, Conv, Linear, Pool
+from fedtiny.quant.integer_model import IntegerNode
+from fedtiny.quant.ops import add, conv, linear, lookup, pool
+from fedtiny.quant.tensors import Int8s
+
+QUANTIZE: OpTable[Callable[..., tuple[IntegerNode, ...]]] = OpTable(
+    "quantization",
+    {
+        Conv: conv.quantize,
+        Linear: linear.quantize,
+        Add: add.quantize,
+        Pool: pool.quantize,
+    },
+)
+"""``quantize(node, build)``: the integer nodes of a float node; their tensors go into ``build``."""
+
+RUN: OpTable[Callable[..., Int8s]] = OpTable(
+    "the integer reference",
+    {
+        conv.IntegerConv: conv.run,
+        linear.IntegerLinear: linear.run,
+        add.IntegerAdd: add.run,
+        pool.IntegerPool: pool.run,
+        lookup.IntegerLookup: lookup.run,
+    },
+)
+"""``run(node, inputs, sources, output)``: the node's codes ``(N, H, W, C)`` of its inputs' codes,
+given how these and the output are read."""

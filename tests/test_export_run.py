@@ -1,0 +1,89 @@
+"""Exporting a run: the plan that is printed for a board is the plan that is written."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from fedtiny.bench import synthetic
+from fedtiny.cli import app
+from fedtiny.data.dataset import SensorSpec
+from fedtiny.data.statistics import Normalization
+from fedtiny.errors import FedTinyError
+from fedtiny.export.run import export_run, fit_run
+from fedtiny.firmware.planner import DoesNotFitError
+from fedtiny.models import smartwatch_cnn
+from fedtiny.models.ops import INPUT
+from fedtiny.runs.folder import RunFolder
+from fedtiny.runs.trained_model import TrainedModel
+
+DIRECT = "fedtiny_sparse_conv_s8"
+PLANAR = "fedtiny_sparse_conv_planar_s8"
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Random weights behind the interface of the demo's data."""
+    graph = smartwatch_cnn((6, 1, 128), 7)
+    channels = tuple(f"channel {i}" for i in range(6))
+    return TrainedModel(
+        graph,
+        synthetic.float_model(graph, 0.05),
+        Normalization(np.zeros(6, np.float32), np.full(6, 500, np.float32)),
+        {INPUT: (-4.0, 4.0), **{node.name: (-4.0, 4.0) for node in graph.nodes}},
+        tuple(f"class {i}" for i in range(7)),
+        SensorSpec(channels, ("g",) * 6, (1.0,) * 6),
+    )
+
+
+@pytest.fixture
+def run(trained, tiny_config, tmp_path):
+    """The folder of a finished run, all but its events."""
+    folder = RunFolder(tmp_path / "run")
+    folder.create(tiny_config())
+    trained.save(folder.model)
+    return folder
+
+
+def invoke(*arguments):
+    done = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.output)
+
+
+def test_the_plan_of_the_board_is_what_is_written(run):
+    """An LX7 has no DSP instructions: another kernel pays there than on a Cortex-M4."""
+    code = {}
+    for board, kernel in (("stm32f407", PLANAR), ("esp32_s3", DIRECT)):
+        printed = invoke("export", run.path, "--device", board, "--report", "--json")
+        written = invoke("export", run.path, "--device", board, "--json", "--no-check")
+        assert written["target"] == board
+        assert written["layers"] == printed["layers"]
+        assert (written["flash_bytes"], written["arena_bytes"]) == (
+            printed["flash_bytes"],
+            printed["arena_bytes"],
+        )
+        code[board] = (run.firmware / "model.c").read_text()
+        assert f"{kernel}(" in code[board]
+        manifest = json.loads((run.firmware / "manifest.json").read_text())
+        assert manifest["target"]["name"] == board
+        assert [layer["kernel"] for layer in manifest["sizes"]["layers"]] == [
+            layer["kernel"] for layer in printed["layers"]
+        ]
+    assert f"{PLANAR}(" not in code["esp32_s3"]
+    assert code["stm32f407"] != code["esp32_s3"]
+
+
+def test_a_board_it_does_not_fit_is_refused_before_anything_is_written(run, monkeypatch):
+    monkeypatch.setattr("fedtiny.firmware.planner.RAM_RESERVE_BYTES", 128 * 1024 + 192 * 1024)
+    with pytest.raises(DoesNotFitError, match="nrf52840"):
+        export_run(run, fitted=fit_run(run, "nrf52840"))
+    assert not run.firmware.exists()
+
+
+def test_boards_that_need_no_firmware_are_refused(run):
+    with pytest.raises(FedTinyError, match="pi_4 is no microcontroller"):
+        fit_run(run, "pi_4")
