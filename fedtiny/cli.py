@@ -139,6 +139,7 @@ def plot(
 @app.command()
 def doctor(
     board: Annotated[str | None, typer.Option(help="One board of the catalogue.")] = None,
+    own: Annotated[str, typer.Option("--catalog", help="A file with boards of your own.")] = "",
     model: Annotated[str, typer.Option(help="A registered model.")] = "smartwatch_cnn",
     input_shape: Annotated[str, typer.Option("--input", help="CxHxW of a sample.")] = "6x1x128",
     classes: int = 7,
@@ -152,7 +153,7 @@ def doctor(
     from fedtiny.doctor.environment import check_environment
     from fedtiny.models import build
 
-    profiles = [get(board)] if board else list(catalog().values())
+    profiles = [get(board, own)] if board else list(catalog(own).values())
     reports = examine_all(profiles, build(model, _shape(input_shape), classes), batch, density)
     checks = check_environment()
     if as_json:

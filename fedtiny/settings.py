@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +15,20 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 
 class ConfigError(FedTinyError):
     """A config file or override is wrong; the message names the key and the fix."""
+
+
+def import_own(key: str, module: str) -> None:
+    """Import the user's ``module``, if there is one, for what it registers.
+
+    Raises:
+        ConfigError: it cannot be imported; the message names ``key``.
+    """
+    if not module:
+        return
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise ConfigError(f"{key} = {module!r}: {error}") from error
 
 
 class Section(BaseModel):

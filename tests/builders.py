@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import cycle
 from math import prod
 
 import numpy as np
@@ -9,7 +11,7 @@ import numpy as np
 from fedtiny.data.statistics import Normalization
 from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
-from fedtiny.models.ops import INPUT, Conv, Linear, Pool
+from fedtiny.models.ops import INPUT, Activation, Conv, Linear, Pool
 from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.seeding import rng
@@ -37,15 +39,16 @@ def full_masks(graph: Graph) -> dict[str, Mask]:
 def random_masks(
     graph: Graph, density: float, seed: int = 0, empty_channels: int = 0
 ) -> dict[str, Mask]:
-    """⌊density · size⌋ weights of every prunable layer, at least one, at random positions.
+    """⌊density · size⌋ weights of every prunable layer, at least one unless ``density`` is 0.
 
-    The first ``empty_channels`` output channels hold none (fewer weights, if the rest is full).
+    They lie anywhere but in the first ``empty_channels`` output channels, which stay empty, were
+    the rest to be full.
     """
     masks = {}
     for layer in graph.prunable_layers:
         size, channels = prod(layer.weight_shape), layer.weight_shape[0]
         first = min(empty_channels, channels - 1) * (size // channels)
-        count = min(max(1, int(density * size)), size - first)
+        count = min(max(density > 0, int(density * size)), size - first)
         kept = first + rng(seed, f"masks of {layer.name}").choice(size - first, count, False)
         masks[layer.name] = Mask(layer.weight_shape, np.sort(kept).astype(np.int32))
     return masks
@@ -64,10 +67,10 @@ def trained_state(graph: Graph, seed: int = 0, fan_share: float = 1.0) -> dict[s
         seed: of the draw.
         fan_share: the share of a layer's inputs that will be present; scales are made for it.
     """
-    draw, state = rng(seed, "trained"), {}
+    draw, share, state = rng(seed, "trained"), fan_share or 1.0, {}
     for row in graph.parameter_table:
         if row.kind.neutral is None:
-            values = draw.normal(0, 1.5 / np.sqrt(prod(row.shape[1:]) * fan_share), row.shape)
+            values = draw.normal(0, 1.5 / np.sqrt(prod(row.shape[1:]) * share), row.shape)
         elif row.kind.neutral:  # a scale or a variance
             values = draw.uniform(0.5, 1.5, row.shape)
         else:
@@ -85,6 +88,24 @@ def random_model(graph: Graph, density: float, seed: int = 0) -> SparseModel:
     """A model with nothing at its initial value, under random masks."""
     state = trained_state(graph, seed, density)
     return from_state(graph, state, random_masks(graph, density, seed))
+
+
+def activated(graph: Graph, *activations: Activation) -> Graph:
+    """The graph with ``activations``, over and over, in the places of its own."""
+    turns, nodes = cycle(activations), []
+    for node in graph.nodes:
+        if not isinstance(node, Pool) and node.activation is not Activation.NONE:
+            node = replace(node, activation=next(turns))
+        nodes.append(node)
+    return replace(graph, nodes=tuple(nodes))
+
+
+def widened(model: SparseModel) -> SparseModel:
+    """The model with larger batch-norm scales: many values lie beyond every activation's bends."""
+    for name, values in model.dense.items():
+        if name.endswith("bn.weight"):
+            values *= 4
+    return model
 
 
 def batch_of(graph: Graph, samples: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:

@@ -25,7 +25,7 @@ from fedtiny.methods import METHODS, Method, PruningSettings
 from fedtiny.models.config import ModelConfig
 from fedtiny.models.graph import Graph
 from fedtiny.models.ops import Shape
-from fedtiny.settings import ConfigError, Section
+from fedtiny.settings import ConfigError, Section, import_own
 from fedtiny.training.config import PretrainingConfig, TrainingConfig
 
 
@@ -74,7 +74,9 @@ class RunConfig(Section):
         """Keys of every method are known, whichever is chosen."""
         if isinstance(value, PruningSettings):
             return value
-        return PruningConfig.model_validate(value)
+        settings = PruningConfig.model_validate(value)
+        import_own("pruning.module", settings.module)
+        return settings
 
     @model_validator(mode="after")
     def _check(self) -> Self:

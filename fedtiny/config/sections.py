@@ -35,10 +35,13 @@ class DevicesConfig(Section):
         fleet: catalogue names; partition k is held by ``fleet[k % len(fleet)]``. Empty: no
             budgets.
         budget_bytes: by partition, a training budget that replaces the board's own.
+        catalog: a file with boards of your own, of the form of ``fedtiny/devices/catalog.toml``;
+            it must be readable wherever clients run.
     """
 
     fleet: tuple[str, ...] = ()
     budget_bytes: Mapping[int, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
+    catalog: str = ""
 
     def board(self, partition: int) -> str:
         """Catalogue name of the board that holds ``partition``; empty without a fleet."""

@@ -56,7 +56,7 @@ def memory_plan(
     """
     if not board:
         return None
-    profile, engine = get(board), engine_of(config)
+    profile, engine = get(board, config.devices.catalog), engine_of(config)
     budget = config.devices.budget_bytes.get(partition, profile.training_budget_bytes)
     batch = config.training.batch_size
     held = masks if masks is not None else nominal_masks(config, graph)

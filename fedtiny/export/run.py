@@ -57,7 +57,8 @@ def fit_run(folder: RunFolder, device: str | None = None) -> Fit:
     Raises:
         FedTinyError: no such run or board, or a model that cannot be quantized.
     """
-    target = ANY_CORTEX_M4 if device is None else target_of(get(device))
+    own = folder.load_config().devices.catalog
+    target = ANY_CORTEX_M4 if device is None else target_of(get(device, own))
     return fit(integer_model(TrainedModel.load(folder.model)), target)
 
 

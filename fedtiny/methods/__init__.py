@@ -4,9 +4,9 @@ A method's file holds its settings, what the server does, what devices do, what 
 words for it. To add one, write the file and add its line to :data:`METHODS`.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
+from fedtiny.errors import FedTinyError
 from fedtiny.methods.dense import Dense, Narrow
 from fedtiny.methods.feddst import FedDst
 from fedtiny.methods.fedmef import FedMef
@@ -20,7 +20,7 @@ from fedtiny.methods.snip import Snip
 from fedtiny.methods.ssfl import Ssfl
 from fedtiny.methods.synflow import SynFlow
 
-METHODS: Mapping[str, type[Method[Any]]] = {
+METHODS: dict[str, type[Method[Any]]] = {
     one.name: one
     for one in (
         FedTiny,
@@ -41,6 +41,19 @@ METHODS: Mapping[str, type[Method[Any]]] = {
 """By ``pruning.method``, in the order of tables."""
 
 
+def register(kind: type[Method[Any]]) -> None:
+    """Make a method of one's own available as ``pruning.method``, by its ``name``.
+
+    Its settings are those that the methods here declare: one with settings of its own belongs
+    among them.
+
+    Raises:
+        FedTinyError: the name is taken by another method.
+    """
+    if METHODS.setdefault(kind.name, kind) is not kind:
+        raise FedTinyError(f"method {kind.name!r} is already registered; choose another name")
+
+
 def build(pruning: PruningSettings, rounds: int, seed: int) -> Method[Any]:
     """The method that a run's ``[pruning]`` section names.
 
@@ -54,4 +67,4 @@ def build(pruning: PruningSettings, rounds: int, seed: int) -> Method[Any]:
     return kind(known.model_validate(values), rounds, seed)
 
 
-__all__ = ["METHODS", "Method", "PruningSettings", "build"]
+__all__ = ["METHODS", "Method", "PruningSettings", "build", "register"]

@@ -17,6 +17,8 @@ class PruningSettings(Section):
     Attributes:
         method: name of the method, e.g. ``fedtiny``; each is described in its file in
             ``fedtiny/methods/``.
+        module: Python module to import first, for one that registers a method of your own; it
+            must be importable wherever clients run.
         density: nnz / prunable weights.
         bn_pooling: how devices' batch-norm statistics are merged.
         interval: rounds between adjustments (ΔR).
@@ -25,6 +27,7 @@ class PruningSettings(Section):
     """
 
     method: str = "fedtiny"
+    module: str = ""
     density: Fraction = 0.05
     bn_pooling: BnPooling = BnPooling.POOLED
     interval: Annotated[int, Field(ge=1)] = 2

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-
 from fedtiny import models
 from fedtiny.models.graph import Graph
 from fedtiny.models.ops import Shape
-from fedtiny.settings import ConfigError, Section
+from fedtiny.settings import Section, import_own
 
 
 class ModelConfig(Section):
@@ -30,14 +28,5 @@ class ModelConfig(Section):
             ConfigError: the module cannot be imported.
             FedTinyError: no such model; the message lists those there are.
         """
-        self.register()
+        import_own("model.module", self.module)
         return models.build(self.name, input_shape, classes)
-
-    def register(self) -> None:
-        """Import ``module``, if there is one; raises ConfigError if that fails."""
-        if not self.module:
-            return
-        try:
-            importlib.import_module(self.module)
-        except ImportError as error:
-            raise ConfigError(f"model.module = {self.module!r}: {error}") from error
