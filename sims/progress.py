@@ -13,18 +13,6 @@ from fedtiny.runs.events import Evaluated, Event, Exchanged, ModelState, RoundFi
 from fedtiny.wire.phase import Phase
 from strategies.observer import Observer, RunInfo
 
-_DOING = {
-    Phase.JOIN: "waiting for devices",
-    Phase.DESCRIBE: "devices introduce themselves",
-    Phase.PRETRAIN: "pre-training on the server",
-    Phase.CANDIDATE_STATISTICS: "candidates: batch norm",
-    Phase.CANDIDATE_LOSSES: "candidates: losses",
-    Phase.SALIENCY: "devices score weights",
-    Phase.TRAIN: "devices train",
-    Phase.EVALUATE: "devices evaluate",
-    Phase.CALIBRATE: "devices calibrate",
-}
-
 
 class ProgressObserver(Observer):
     """A live line on a terminal; on anything else, one plain line every few rounds.
@@ -65,7 +53,7 @@ class ProgressObserver(Observer):
     def on_phase(self, phase: Phase, round: int) -> None:
         if phase is Phase.TRAIN and not self._started:
             self._started = time.monotonic()
-        self._progress.update(self._task, description=_DOING[phase])
+        self._progress.update(self._task, description=phase.doing)
 
     @override
     def on_event(self, event: Event) -> None:

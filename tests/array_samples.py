@@ -10,16 +10,16 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class ArraySamples:
-    """The interface of :class:`fedtiny.data.samples.Samples` on arrays x and labels y."""
+    """The interface of :class:`fedtiny.data.samples.Samples` on arrays."""
 
     x: np.ndarray
-    labels: np.ndarray
+    y: np.ndarray
 
     def __len__(self) -> int:
         return len(self.x)
 
     def batch(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self.x[rows], self.labels[rows]
+        return self.x[rows], self.y[rows]
 
     def rows(self, size: int) -> Iterator[np.ndarray]:
         for first in range(0, len(self), size):

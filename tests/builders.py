@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import cycle
 from math import prod
 
 import numpy as np
@@ -9,7 +11,7 @@ import numpy as np
 from fedtiny.data.statistics import Normalization
 from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
-from fedtiny.models.ops import INPUT, Conv, Linear, Pool
+from fedtiny.models.ops import INPUT, Activation, Conv, Linear, Pool
 from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.seeding import rng
@@ -86,6 +88,24 @@ def random_model(graph: Graph, density: float, seed: int = 0) -> SparseModel:
     """A model with nothing at its initial value, under random masks."""
     state = trained_state(graph, seed, density)
     return from_state(graph, state, random_masks(graph, density, seed))
+
+
+def activated(graph: Graph, *activations: Activation) -> Graph:
+    """The graph with ``activations``, over and over, in the places of its own."""
+    turns, nodes = cycle(activations), []
+    for node in graph.nodes:
+        if not isinstance(node, Pool) and node.activation is not Activation.NONE:
+            node = replace(node, activation=next(turns))
+        nodes.append(node)
+    return replace(graph, nodes=tuple(nodes))
+
+
+def widened(model: SparseModel) -> SparseModel:
+    """The model with larger batch-norm scales: many values lie beyond every activation's bends."""
+    for name, values in model.dense.items():
+        if name.endswith("bn.weight"):
+            values *= 4
+    return model
 
 
 def batch_of(graph: Graph, samples: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:

@@ -107,8 +107,8 @@ def write_messages(folder: Path, config: RunConfig, node: dict[str, object]) -> 
     }
     run = {"config": str(RunFolder(folder).config), "overrides": "[]"}
     for action, packet in asked.items():
-        facts = {"type": action, "scalars": dict(packet.scalars), "node_config": node}
-        text = np.array(json.dumps({**facts, "run_config": run}))
+        facts = {"type": action, "scalars": dict(packet.scalars), "graph": graph.to_json()}
+        text = np.array(json.dumps({**facts, "node_config": node, "run_config": run}))
         np.savez(folder / f"{action}.npz", facts=text, **packet.arrays)
     return [folder / f"{action}.npz" for action in asked]
 

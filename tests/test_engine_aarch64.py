@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import sparse_model
+from builders import activated, sparse_model
 
 from fedtiny.engine import EngineOptions, Executor, abi, available
 from fedtiny.engine.build import build as compile_engine
 from fedtiny.engine.library import Library
 from fedtiny.models import build
+from fedtiny.models.ops import Activation
 from fedtiny.seeding import rng
 
 COMPILER = "aarch64-linux-gnu-g++"
@@ -144,18 +145,24 @@ def emulated(library: Path) -> Path:
 
 @pytest.mark.skipif(not available(), reason="the engine is not compiled here")
 @pytest.mark.parametrize(
-    ("name", "shape", "density"),
+    ("name", "shape", "density", "activation"),
     [
-        ("resnet8", (1, 12, 12), 0.1),
-        ("ds_cnn", (1, 24, 8), 0.1),
-        ("smartwatch_cnn", (6, 1, 64), 0.1),
-        ("smartwatch_cnn", (6, 1, 64), 0.8),
+        ("resnet8", (1, 12, 12), 0.1, Activation.RELU),
+        ("resnet8", (1, 12, 12), 0.1, Activation.RELU6),
+        ("resnet8", (1, 12, 12), 0.1, Activation.HARD_SWISH),
+        ("ds_cnn", (1, 24, 8), 0.1, Activation.RELU),
+        ("smartwatch_cnn", (6, 1, 64), 0.1, Activation.RELU),
+        ("smartwatch_cnn", (6, 1, 64), 0.8, Activation.HARD_SWISH),
     ],
 )
 def test_neon_takes_the_same_steps_as_this_machine(
-    emulated: Path, name: str, shape: tuple[int, int, int], density: float
+    emulated: Path,
+    name: str,
+    shape: tuple[int, int, int],
+    density: float,
+    activation: Activation,
 ) -> None:
-    graph = build(name, shape, 5)
+    graph = activated(build(name, shape, 5), activation)
     model = sparse_model(graph, density)
     x = rng(0, "x").standard_normal((11, *shape)).astype(np.float32)
     y = np.arange(11) % 5

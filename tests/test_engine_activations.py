@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from math import ceil
-
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F  # noqa: N812
-from builders import batch_of, masks_by_parameter, random_model
+from builders import activated, batch_of, masks_by_parameter, random_model, widened
+from engine_oracle import Pruned
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedtiny.devices.budget import engine_of
 from fedtiny.engine import EngineOptions, Executor, available, plan
 from fedtiny.engine.activations import pruned_layers
-from fedtiny.engine.layout import Layout, lanes_for
+from fedtiny.engine.layout import Layout
 from fedtiny.engine.library import EngineError, load
 from fedtiny.models import build
 from fedtiny.models.graph import Graph
 from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool
-from fedtiny.models.ops.conv import BATCH_NORM_EPSILON
-from fedtiny.models.sparse_model import SparseModel
 from fedtiny.training.masked.engine import MaskedDense
 from fedtiny.training.sparse.engine import Sparse
 from fedtiny.training.trainer import SgdConfig
@@ -29,125 +24,12 @@ from fedtiny.training.trainer import SgdConfig
 pytestmark = pytest.mark.skipif(not available(), reason="the engine is not compiled here")
 
 
-Pair = tuple[torch.Tensor, torch.Tensor]
-
 MODELS = {
     "resnet8": ((1, 11, 13), 10, 21),
     "smartwatch_cnn": ((6, 1, 50), 7, 40),
     "ds_cnn": ((1, 49, 10), 12, 5),
     "vgg11": ((3, 32, 32), 10, 5),
 }
-
-
-def pruned_copy(z: torch.Tensor, mean: torch.Tensor, density: float) -> torch.Tensor:
-    """``z`` (N, C, H, W) with the smallest |z − mean| of each channel of each block at the mean."""
-    lanes, copies = lanes_for(len(z)), []
-    for block in z.split(lanes):
-        kept = min(ceil(density * (lanes * z[0, 0].numel()) - 1e-9), block[:, 0].numel())
-        values = (block - mean).permute(1, 2, 3, 0)  # of equal ones the first position, then sample
-        order = values.flatten(1).abs().argsort(dim=1, descending=True, stable=True)[:, :kept]
-        chosen = torch.zeros(values.flatten(1).shape, dtype=torch.bool).scatter(1, order, True)
-        chosen = chosen.view(values.shape).permute(3, 0, 1, 2)
-        copies.append(torch.where(chosen, block, mean))
-    return torch.cat(copies)
-
-
-class Layer(torch.autograd.Function):
-    """f(x, w) whose weight gradient sees ``saved`` in place of x."""
-
-    @staticmethod
-    def forward(ctx, f, x, saved, weight):
-        ctx.f = f
-        ctx.save_for_backward(x, saved, weight)
-        return f(x, weight)
-
-    @staticmethod
-    def backward(ctx, grad):
-        x, saved, weight = ctx.saved_tensors
-        with torch.enable_grad():
-            x, weight = x.detach().requires_grad_(), weight.detach().requires_grad_()
-            (to_x,) = torch.autograd.grad(ctx.f(x, weight), x, grad)
-            (to_weight,) = torch.autograd.grad(ctx.f(saved, weight), weight, grad)
-        return None, to_x, None, to_weight
-
-
-class Norm(torch.autograd.Function):
-    """Batch norm whose backward pass sees ``saved`` in place of its input."""
-
-    @staticmethod
-    def forward(ctx, z, saved, mean, deviation, gamma, beta):
-        ctx.save_for_backward((saved - mean) / deviation, deviation, gamma)
-        return (z - mean) / deviation * gamma + beta
-
-    @staticmethod
-    def backward(ctx, grad):
-        normal, deviation, gamma = ctx.saved_tensors
-        over = {"dim": (0, 2, 3), "keepdim": True}
-        correction = grad.mean(**over) + normal * (grad * normal).mean(**over)
-        to_gamma, to_beta = (grad * normal).sum(**over), grad.sum(**over)
-        return gamma / deviation * (grad - correction), None, None, None, to_gamma, to_beta
-
-
-class Pruned:
-    """The masked-dense network; every saved value that a gradient is multiplied with is pruned."""
-
-    def __init__(self, graph: Graph, model: SparseModel, density: float) -> None:
-        self.graph, self.density = graph, density
-        layout = Layout(graph, model.masks, EngineOptions(1, activation_density=density))
-        self.pruned = pruned_layers(layout)
-        self.tensors = {
-            name: torch.tensor(values, dtype=torch.float64, requires_grad="running" not in name)
-            for name, values in model.to_dense().items()
-        }
-
-    def gradients(self, x: np.ndarray, y: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
-        """(loss, dense gradients by parameter name)."""
-        exact = torch.tensor(x, dtype=torch.float64)
-        pairs = {INPUT: (exact, exact)}  # what flows on, and what the backward pass sees of it
-        for node in self.graph.nodes:
-            pairs[node.name] = self._node(node, *(pairs[name] for name in node.inputs))
-        logits = pairs[self.graph.logits][0].flatten(1)
-        loss = F.cross_entropy(logits, torch.tensor(y))
-        names = [name for name, tensor in self.tensors.items() if tensor.requires_grad]
-        grads = torch.autograd.grad(loss, [self.tensors[name] for name in names])
-        return loss.item(), {n: grad.numpy() for n, grad in zip(names, grads, strict=True)}
-
-    def _node(self, node: Node, pair: Pair, other: Pair | None = None) -> Pair:
-        x, seen = pair
-        match node:
-            case Conv():
-                x, seen = self._conv(node, x, seen)
-            case Linear():
-                weight, bias = (self.tensors[f"{node.name}.{p}"] for p in ("weight", "bias"))
-                x = Layer.apply(lambda x, w: F.linear(x.flatten(1), w), x, seen, weight) + bias
-                x = seen = x[:, :, None, None]
-            case Add():
-                assert other is not None
-                x, seen = x + other[0], seen + other[1]
-            case Pool():
-                pool = F.avg_pool2d if node.kind == "avg" else F.max_pool2d
-                x = pool(x, *node.window(tuple(x.shape[1:])))
-                return x, x.detach()
-        if node.activation is Activation.NONE:
-            return x, seen.detach()
-        return F.relu(x), F.relu(seen.detach())
-
-    def _conv(self, node: Conv, x: torch.Tensor, seen: torch.Tensor) -> Pair:
-        def f(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-            return F.conv2d(x, weight, None, node.stride, node.padding, 1, node.groups)
-
-        z = Layer.apply(f, x, seen, self.tensors[f"{node.name}.weight"])
-        if not node.batch_norm:
-            z = z + self.tensors[f"{node.name}.bias"][:, None, None]
-            return z, z
-        names = (f"{node.name}.bn.weight", f"{node.name}.bn.bias")
-        gamma, beta = (self.tensors[name][:, None, None] for name in names)
-        old = z.detach()
-        variance, mean = torch.var_mean(old, (0, 2, 3), correction=0, keepdim=True)
-        deviation = (variance + BATCH_NORM_EPSILON).sqrt()
-        saved = pruned_copy(old, mean, self.density) if node.name in self.pruned else old
-        out = Norm.apply(z, saved, mean, deviation, gamma, beta)
-        return out, (saved - mean) / deviation * gamma + beta
 
 
 def assert_agrees(trainer: Executor, oracle: Pruned, x, y, tolerance: float) -> None:
@@ -176,7 +58,31 @@ def test_gradients_are_those_of_autograd_with_pruned_copies(name, density, lib64
     assert_agrees(trainer, Pruned(graph, model, density), x, y, 1e-9)
 
 
-ACTIVATIONS = st.sampled_from([Activation.NONE, Activation.RELU])
+@pytest.mark.parametrize("name", ["resnet8", "smartwatch_cnn"])
+@pytest.mark.parametrize("activation", [Activation.RELU6, Activation.HARD_SWISH])
+def test_other_activations_agree_with_pruned_copies(name, activation, lib64):
+    shape, classes, samples = MODELS[name]
+    graph = activated(build(name, shape, classes), activation, Activation.RELU)
+    model = widened(random_model(graph, 0.4))
+    x, y = batch_of(graph, samples)
+    options = EngineOptions(samples, activation_density=0.5)
+    trainer = Executor(graph, model, options, lib=lib64)
+    assert pruned_layers(trainer.layout)
+    assert_agrees(trainer, Pruned(graph, model, 0.5), x, y, 1e-9)
+
+
+def test_the_argument_of_a_hard_swish_is_kept_whole():
+    graph = build("resnet8", (1, 9, 9), 4)
+    masks = random_model(graph, 0.1).masks
+    half = EngineOptions(4, activation_density=0.5)
+    swish = activated(graph, Activation.HARD_SWISH, *[Activation.RELU6] * 100)
+    pruned = pruned_layers(Layout(swish, masks, half))
+    assert {conv.name for conv in graph.batch_norms} - set(pruned) == {graph.nodes[0].name}
+    everywhere = activated(graph, Activation.HARD_SWISH)
+    assert pruned_layers(Layout(everywhere, masks, half)) == ()
+
+
+ACTIVATIONS = st.sampled_from(Activation)
 
 
 @st.composite

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
 import sys
+from enum import IntEnum
 from pathlib import Path
 
 import pytest
 
+from fedtiny.engine import abi, available, library
 from fedtiny.engine import build as builder
-from fedtiny.engine import library
 from fedtiny.engine.build import BuildError, compiler, instruction_sets
 from fedtiny.engine.library import EngineError, Library
 
@@ -23,15 +25,22 @@ from pathlib import Path
 import numpy as np
 from fedtiny.engine import EngineOptions, Executor
 from fedtiny.engine.library import load
+from builders import activated
 from fedtiny.models import build
+from fedtiny.models.ops import Activation
 from fedtiny.models.sparse_model import from_state
 from fedtiny.sparse.tensor import Mask
 lib, rng = load(Path(sys.argv[1])), np.random.default_rng(0)
 NEVER = 2
-cases = (("resnet8", (1, 11, 9), 11, 2, NEVER), ("resnet8", (1, 11, 9), 11, 2, 0),
-         ("ds_cnn", (1, 49, 10), 3, 1, 0), ("vgg11", (2, 32, 32), 2, 1, NEVER))
-for name, shape, samples, threads, crossover in cases:
-    graph = build(name, shape, 4)
+relu, others = Activation.RELU, (Activation.RELU6, Activation.HARD_SWISH)
+cases = (("resnet8", (1, 11, 9), 11, 2, NEVER, 1, relu),
+         ("resnet8", (1, 11, 9), 11, 2, 0, 1, relu),
+         ("resnet8", (1, 11, 9), 11, 1, NEVER, 1, *others),
+         ("resnet8", (1, 11, 9), 3, 1, NEVER, 0.4, Activation.RELU6),
+         ("ds_cnn", (1, 49, 10), 3, 1, 0, 1, *others),
+         ("vgg11", (2, 32, 32), 2, 1, NEVER, 1, relu))
+for name, shape, samples, threads, crossover, density, *activations in cases:
+    graph = activated(build(name, shape, 4), *activations)
     state = {r.name: rng.random(r.shape, np.float32) for r in graph.parameter_table}
     masks = {l.name: Mask(l.weight_shape, np.flatnonzero(
         rng.random(l.weight_shape) < 0.1).astype(np.int32)) for l in graph.prunable_layers}
@@ -39,7 +48,8 @@ for name, shape, samples, threads, crossover in cases:
     for instruction_set in lib.instruction_sets:
         trainer = Executor(
             graph, from_state(graph, state, masks),
-            EngineOptions(samples, threads, tile_bytes=4096, crossover=crossover),
+            EngineOptions(samples, threads, activation_density=density, tile_bytes=4096,
+                          crossover=crossover),
             lib=lib, instruction_set=instruction_set)
         trainer.step(x, y)
         trainer.evaluate(x, y)
@@ -67,7 +77,8 @@ def test_kernels_are_clean_under_sanitizers(tmp_path):
         for name in ("libasan.so", "libubsan.so")
     ]
     preload = " ".join(result.stdout.strip() for result in found)
-    environment = {**os.environ, "LD_PRELOAD": preload, "ASAN_OPTIONS": "detect_leaks=0"}
+    tests = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    environment = {**os.environ, **tests, "LD_PRELOAD": preload, "ASAN_OPTIONS": "detect_leaks=0"}
     result = subprocess.run(
         [sys.executable, "-c", SANITIZED, str(path)],
         env=environment, cwd=ROOT, capture_output=True, text=True,
@@ -94,6 +105,49 @@ def test_a_file_that_is_no_library_is_refused(tmp_path):
     path.write_bytes(b"not a library")
     with pytest.raises(EngineError, match=r"cannot load broken.so"):
         Library(path)
+
+
+class Swapped(ctypes.Structure):
+    _fields_ = [(name, kind) for name, kind in abi.Sgd._fields_ if name != "learning_rate"]
+    _fields_.insert(5, ("learning_rate", ctypes.c_double))
+
+
+class Shorter(ctypes.Structure):
+    _fields_ = abi.Sgd._fields_[:-1]
+
+
+class Narrow(ctypes.Structure):
+    _fields_ = [*abi.Sgd._fields_[:-1], ("weight_decay", ctypes.c_float)]
+
+
+Misnumbered = IntEnum("Misnumbered", {"LOAD": 0, "CONV": 2})
+
+
+@pytest.mark.skipif(not available(), reason="the engine is not compiled here")
+@pytest.mark.parametrize(
+    ("position", "wrong", "complaint"),
+    [
+        (4, Swapped, "engine.h has learning_rate:32:8 where abi.py has momentum_factor:32:8"),
+        (4, Shorter, "engine.h has weight_decay:48:8 where abi.py has no more"),
+        (4, Narrow, "engine.h has weight_decay:48:8 where abi.py has weight_decay:48:4"),
+        (5, Misnumbered, "engine.h has kConv:1 where abi.py has kConv:2"),
+    ],
+)
+def test_a_mirror_that_differs_is_refused_by_name(monkeypatch, position, wrong, complaint):
+    right = abi.MIRRORED[position]
+    wrong.__name__ = right.__name__
+    mirrored = [*abi.MIRRORED]
+    mirrored[position] = wrong
+    monkeypatch.setattr(abi, "MIRRORED", tuple(mirrored))
+    with pytest.raises(EngineError, match=f"in {right.__name__}, {complaint}"):
+        Library(Path(library.__file__).with_name(builder.LIBRARY))
+
+
+@pytest.mark.skipif(not available(), reason="the engine is not compiled here")
+def test_every_structure_the_library_describes_is_compared():
+    dll = library.load()._dll
+    assert dll.fedtiny_mirror(len(abi.MIRRORED) - 1)
+    assert dll.fedtiny_mirror(len(abi.MIRRORED)) is None
 
 
 def test_other_machines_get_one_portable_set():

@@ -35,7 +35,7 @@ def model_of(graph: Graph, density: float) -> SparseModel:
     return from_state(graph, fresh_state(graph), masks_of(graph, density))
 
 
-ACTIVATIONS = st.sampled_from([Activation.NONE, Activation.RELU])
+ACTIVATIONS = st.sampled_from(Activation)
 
 
 @st.composite

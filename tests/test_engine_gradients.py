@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812
-from builders import batch_of, masks_by_parameter, random_model
+from builders import activated, batch_of, masks_by_parameter, random_model, widened
+from engine_oracle import Oracle, assert_agrees
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -15,84 +15,9 @@ from fedtiny.engine.library import load
 from fedtiny.models import build
 from fedtiny.models.graph import Graph
 from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool
-from fedtiny.models.ops.conv import BATCH_NORM_EPSILON
-from fedtiny.models.sparse_model import SparseModel
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.skipif(not available(), reason="the engine is not compiled here")
-
-
-class Oracle:
-    """A graph in torch's own operators, weights outside the masks being zero."""
-
-    def __init__(self, graph: Graph, model: SparseModel) -> None:
-        self.graph, self.model = graph, model
-        self.tensors = {
-            name: torch.tensor(values, dtype=torch.float64, requires_grad="running" not in name)
-            for name, values in model.to_dense().items()
-        }
-
-    def logits(self, x: np.ndarray, training: bool = True) -> torch.Tensor:
-        values = {INPUT: torch.tensor(x, dtype=torch.float64)}
-        for node in self.graph.nodes:
-            values[node.name] = self._node(node, values, training)
-        return values[self.graph.logits].flatten(1)
-
-    def _node(self, node: Node, values: dict[str, torch.Tensor], training: bool) -> torch.Tensor:
-        x = values[node.inputs[0]]
-        match node:
-            case Conv():
-                x = self._conv(node, x, training)
-            case Linear():
-                weight, bias = (self.tensors[f"{node.name}.{p}"] for p in ("weight", "bias"))
-                x = F.linear(x.flatten(1), weight, bias)[:, :, None, None]
-            case Add():
-                x = x + values[node.right]
-            case Pool():
-                pool = F.avg_pool2d if node.kind == "avg" else F.max_pool2d
-                return pool(x, *node.window(tuple(x.shape[1:])))
-        return F.relu(x) if node.activation is Activation.RELU else x
-
-    def _conv(self, node: Conv, x: torch.Tensor, training: bool) -> torch.Tensor:
-        t, bias = self.tensors, self.tensors.get(f"{node.name}.bias")
-        weight = t[f"{node.name}.weight"]
-        x = F.conv2d(x, weight, bias, node.stride, node.padding, 1, node.groups)
-        if not node.batch_norm:
-            return x
-        norm = ("running_mean", "running_var", "weight", "bias")
-        parameters = [t[f"{node.name}.bn.{name}"] for name in norm]
-        return F.batch_norm(x, *parameters, training, 0.1, BATCH_NORM_EPSILON)
-
-    def loss(self, x: np.ndarray, y: np.ndarray, training: bool = True) -> torch.Tensor:
-        return F.cross_entropy(self.logits(x, training), torch.tensor(y))
-
-    def gradients(self, x: np.ndarray, y: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
-        """(loss, dense gradients by parameter name); updates the running statistics."""
-        loss = self.loss(x, y)
-        names = [name for name, tensor in self.tensors.items() if tensor.requires_grad]
-        grads = torch.autograd.grad(loss, [self.tensors[n] for n in names], allow_unused=True)
-        found = {
-            name: np.zeros(self.tensors[name].shape) if grad is None else grad.numpy()
-            for name, grad in zip(names, grads, strict=True)
-        }
-        return loss.item(), found
-
-
-def assert_agrees(trainer: Executor, oracle: Oracle, x, y, tolerance: float) -> None:
-    """Loss, every gradient and every running statistic, errors relative to the largest entry."""
-    loss = trainer.backward(x, y)
-    expected_loss, expected = oracle.gradients(x, y)
-    assert loss == pytest.approx(expected_loss, rel=tolerance)
-    masks, found = masks_by_parameter(oracle.model), trainer.gradients()
-    scale = max(np.abs(grad).max() for grad in expected.values())
-    for name, grad in expected.items():
-        mask = masks.get(name)
-        held = grad.reshape(-1) if mask is None else grad.reshape(-1)[mask.indices]
-        np.testing.assert_allclose(found[name], held, rtol=0, atol=tolerance * scale, err_msg=name)
-    for name in [row.name for row in oracle.graph.statistics]:
-        statistic = trainer.state.arrays[name]
-        expected_statistic = oracle.tensors[name].numpy()
-        np.testing.assert_allclose(statistic, expected_statistic, rtol=tolerance, atol=tolerance)
 
 
 MODELS = {
@@ -146,7 +71,7 @@ def test_float32_gradients_hold_at_high_density_where_no_relu_flips(name):
         assert_agrees(trainer, Oracle(graph, model), x, y, 1e-4)
 
 
-ACTIVATIONS = st.sampled_from([Activation.NONE, Activation.RELU])
+ACTIVATIONS = st.sampled_from(Activation)
 
 
 @st.composite
@@ -200,11 +125,15 @@ def graphs(draw: st.DrawFn) -> Graph:
     recompute=st.booleans(),
     choice=st.integers(0, 2),
     tile_bytes=st.sampled_from([1, 4096, 2**20]),
+    wide=st.booleans(),
 )
-def test_any_layer_matches_autograd(lib64, graph, density, samples, recompute, choice, tile_bytes):
+def test_any_layer_matches_autograd(
+    lib64, graph, density, samples, recompute, choice, tile_bytes, wide
+):
     positions = graph.shapes["body"][1] * graph.shapes["body"][2]
     assume(samples * positions >= 8)  # fewer values per channel: the variance itself is noise
     model = random_model(graph, density)
+    model = widened(model) if wide else model
     x, y = batch_of(graph, samples)
     sets = lib64.instruction_sets
     trainer = Executor(
@@ -221,21 +150,18 @@ def test_any_layer_matches_autograd(lib64, graph, density, samples, recompute, c
     assert_agrees(trainer, Oracle(graph, model), x, y, 1e-10)
 
 
-ACTIVATED = (Activation.NONE, Activation.RELU)
-
-
-def residual_tangle(depth: int) -> Graph:
+def residual_tangle(depth: int, activation: Activation) -> Graph:
     """Identity sums in a chain, then a sum of two sums and a tensor added to itself."""
     nodes: list[Node] = [Conv("c0", INPUT, 2, 4, (3, 3), padding=(1, 1), prunable=False)]
-    last = "c0"
+    last, kinds = "c0", (Activation.NONE, activation)
     for i in range(1, depth + 1):
         nodes.append(
-            Conv(f"c{i}", last, 4, 4, (3, 3), padding=(1, 1), activation=ACTIVATED[i % 3 == 0])
+            Conv(f"c{i}", last, 4, 4, (3, 3), padding=(1, 1), activation=kinds[i % 3 == 0])
         )
-        nodes.append(Add(f"a{i}", f"c{i}", last, activation=ACTIVATED[i % 2 == 0]))
+        nodes.append(Add(f"a{i}", f"c{i}", last, activation=kinds[i % 2 == 0]))
         last = f"a{i}"
     nodes += [
-        Add("sums", last, f"a{max(1, depth - 1)}"),
+        Add("sums", last, f"a{max(1, depth - 1)}", activation),
         Add("twice", "sums", "sums", activation=Activation.NONE),
         Pool("pool", "twice"),
         Linear("classifier", "pool", 4, 3, prunable=False),
@@ -244,10 +170,11 @@ def residual_tangle(depth: int) -> Graph:
 
 
 @pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("activation", [a for a in Activation if a is not Activation.NONE])
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 7])
-def test_tangled_residual_sums_match_autograd(lib64, depth, recompute):
-    graph = residual_tangle(depth)
-    model = random_model(graph, 0.4)
+def test_tangled_residual_sums_match_autograd(lib64, depth, activation, recompute):
+    graph = residual_tangle(depth, activation)
+    model = widened(random_model(graph, 0.4))
     x, y = batch_of(graph, 6)
     dropped = tuple(layer.name for layer in graph.layers) if recompute else ()
     trainer = Executor(graph, model, EngineOptions(6, recompute=dropped), lib=lib64)
@@ -275,9 +202,12 @@ def test_accumulated_micro_batches_match_their_mean(lib64):
         np.testing.assert_allclose(found[f"{layer}.weight"], held, atol=1e-10)
 
 
+@pytest.mark.parametrize(
+    "activations", [(Activation.RELU,), (Activation.HARD_SWISH, Activation.RELU6)]
+)
 @pytest.mark.parametrize("micro_batch", [12, 5])
-def test_growth_finds_the_largest_absent_gradients(lib64, micro_batch):
-    graph = build("resnet8", (1, 9, 9), 4)
+def test_growth_finds_the_largest_absent_gradients(lib64, micro_batch, activations):
+    graph = activated(build("resnet8", (1, 9, 9), 4), *activations)
     model = random_model(graph, 0.2)
     x, y = batch_of(graph, 12)
     trainer = Executor(graph, model, EngineOptions(micro_batch), lib=lib64)

@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from builders import batch_of, random_model
+from builders import activated, batch_of, random_model
 
 from fedtiny.engine import EngineOptions, Executor, available, plan
 from fedtiny.engine.abi import ALIGNMENT_BYTES, Op
@@ -16,17 +16,25 @@ from fedtiny.engine.state import address, aligned_bytes
 from fedtiny.memory.arena import aligned
 from fedtiny.memory.ledger import LedgerLine
 from fedtiny.models import build
+from fedtiny.models.ops import Activation
 
 needs_engine = pytest.mark.skipif(not available(), reason="the engine is not compiled here")
 
 
 @needs_engine
 @pytest.mark.parametrize("saving", ["nothing", "recompute", "prune"])
-@pytest.mark.parametrize("name", ["resnet8", "resnet18", "vgg11", "ds_cnn"])
-def test_programs_touch_only_their_buffers_while_they_live(name, saving):
+@pytest.mark.parametrize(
+    ("name", "activation"),
+    [
+        *((name, Activation.RELU) for name in ("resnet8", "resnet18", "vgg11", "ds_cnn")),
+        ("resnet8", Activation.RELU6),
+        ("resnet8", Activation.HARD_SWISH),
+    ],
+)
+def test_programs_touch_only_their_buffers_while_they_live(name, activation, saving):
     """Run op by op in separate, guarded buffers filled with NaN: same gradients, guards whole."""
     shape = (1, 49, 10) if name == "ds_cnn" else (1, 32, 32)
-    graph = build(name, shape, 4)
+    graph = activated(build(name, shape, 4), activation)
     model = random_model(graph, 0.1)
     options = {
         "nothing": {},

@@ -1,5 +1,6 @@
 """Predicted memory of the PyTorch path against the allocator's measured peak."""
 
+from dataclasses import replace
 from math import prod
 
 import pytest
@@ -9,7 +10,7 @@ from fedtiny.doctor.boards import layer_nnz
 from fedtiny.memory.ledger import LedgerLine
 from fedtiny.models import build
 from fedtiny.models.graph import Graph
-from fedtiny.models.ops import INPUT, Conv, Linear, Pool
+from fedtiny.models.ops import INPUT, Activation, Conv, Linear, Pool
 from fedtiny.training.masked.memory import predict
 
 torch = pytest.importorskip("torch", reason="needs the [train] extra")
@@ -19,6 +20,15 @@ from fedtiny.training.trainer import SgdConfig  # noqa: E402
 
 WATCH = build("smartwatch_cnn", (6, 1, 128), 7)
 RESNET8 = build("resnet8", (1, 28, 28), 10)
+
+
+def activated(graph: Graph, activation: Activation) -> Graph:
+    """The graph with another activation wherever it has ReLU."""
+    nodes = tuple(
+        replace(node, activation=activation) if node.activation is Activation.RELU else node
+        for node in graph.nodes
+    )
+    return replace(graph, name=f"{graph.name}.{activation}", nodes=nodes)
 
 
 def measured(graph: Graph, batch: int, micro_batch: int, density: float) -> int:
@@ -38,6 +48,11 @@ def measured(graph: Graph, batch: int, micro_batch: int, density: float) -> int:
         (build("resnet8", (3, 32, 32), 10), 32, 16, 0.05),
         *((build("ds_cnn", (1, 49, 10), 12), 16, n, 0.1) for n in (16, 8)),
         (build("mobilenet_v1", (3, 96, 96), 2), 8, 8, 0.1),
+        *(
+            (activated(graph, activation), 32, 32, 0.05)
+            for graph in (WATCH, RESNET8)
+            for activation in (Activation.RELU6, Activation.HARD_SWISH)
+        ),
     ],
     ids=lambda value: value.name if isinstance(value, Graph) else str(value),
 )

@@ -55,6 +55,31 @@ def test_nodes_that_do_not_fit_are_named(nodes: tuple, words: str) -> None:
         Graph("bad", (3, 8, 8), nodes)
 
 
+@pytest.mark.parametrize(
+    ("nodes", "words"),
+    [
+        ((Linear("a.bn", "a", 8, 2), Linear("fc", "a.bn", 2, 2)), "two arrays .* 'a.bn.weight'"),
+        ((Add("swish", "a", "a", Activation.HARD_SWISH), Pool("swish.linear", "a")), "two arrays"),
+        ((Linear("fc", "a", 8, 2, trainable=False),), "'fc' is not trained.*prunable=False"),
+    ],
+)
+def test_facts_that_contradict_each_other_are_named(nodes: tuple, words: str) -> None:
+    with pytest.raises(GraphError, match=words):
+        Graph("bad", (3, 1, 1), (Conv("a", INPUT, 3, 8, (1, 1)), *nodes))
+
+
+def test_the_loss_reads_the_first_output_wherever_it_stands() -> None:
+    nodes = (
+        Conv("stem", INPUT, 2, 4, (3, 3), prunable=False),
+        Linear("classifier", "stem", 16, 3, prunable=False),
+        Pool("features", "stem"),
+    )
+    graph = Graph("two", (2, 4, 4), nodes, ("classifier", "features"))
+    assert (graph.logits, graph.classes) == ("classifier", 3)
+    assert GraphModule(graph)(torch.randn(5, 2, 4, 4)).shape == (5, 3)
+    assert Graph("one", (2, 4, 4), nodes).logits == "features"
+
+
 def test_registry_names_what_it_knows() -> None:
     with pytest.raises(FedTinyError, match="known: ds_cnn"):
         build("resnet9", (3, 32, 32), 10)

@@ -306,7 +306,7 @@ def test_relu6_is_the_same_clamp(case):
 def test_hard_swish_is_within_a_code_for_every_code(spread, zero_point):
     """TFLM computes it in 16-bit fixed point; our table is the exact function, rounded."""
     source = Int8Tensor((1, 1, 256), float(np.float32(2 * spread / 255)), zero_point)
-    high = functions.hard_swish(np.array(source.scale * (127 - zero_point)))
+    high = Activation.HARD_SWISH(np.array(source.scale * (127 - zero_point)))
     output = Int8Tensor.covering((1, 1, 256), -0.375, float(high))
     node = IntegerLookup("layer", "input", functions.table(Activation.HARD_SWISH, source, output))
     x = np.arange(-128, 128, dtype=np.int8).reshape(1, 1, 256, 1)

@@ -21,6 +21,7 @@ from fedtiny.report.plots.style import colors, style
 from fedtiny.report.plots.traffic import bytes_by_phase
 from fedtiny.runs.events import Pretrained, RunStarted
 from fedtiny.runs.folder import RunFolder
+from fedtiny.wire.phase import Phase
 
 LAYERS = [f"stage{k // 3}_block{k}_convolution" for k in range(9)]
 LABELS = ["ankle boot", "trapezius extension", "internal rotation", "a class of a rather long name"]
@@ -80,6 +81,12 @@ def make_run(rounds=20):
 
 RUN = make_run()
 WITH_DENSE = replace(RUN, dense=replace(RUN, story={"method": "dense"}))
+TWO_CLASSES = replace(
+    RUN,
+    config=run_config.parse({"data": {"source": "cifar10", "path": "cifar", "partitioner": "iid"}}),
+    labels=["no", "yes"],
+    confusion={group: [[50, 3], [7, 40]] for group in ("same_people", "unseen_people")},
+)
 EXPORT = {"flash_bytes": 123_456, "arena_bytes": 65_432}
 FOUR = {f"a run with a name, seed {k}": RUN for k in range(4)}
 CHARTS = {
@@ -88,6 +95,7 @@ CHARTS = {
     "accuracy_uplink": lambda: accuracy_by_uplink({"some": WITH_DENSE}),
     "people": lambda: accuracy_per_person(WITH_DENSE),
     "confusion": lambda: confusion_matrices(RUN),
+    "confusion of two": lambda: confusion_matrices(TWO_CLASSES),
     "density": lambda: layer_densities({"some": RUN}),
     "density of four": lambda: layer_densities(FOUR),
     "bytes": lambda: bytes_by_phase(WITH_DENSE),
@@ -127,6 +135,17 @@ def test_tick_labels_do_not_cover_each_other(drawn):
                 assert not a.overlaps(b) or a.x0 == b.x0 == a.x1
 
 
+def test_titles_do_not_cover_each_other(drawn):
+    figure, renderer = drawn
+    boxes = [
+        title.get_window_extent(renderer)
+        for axes in figure.axes
+        for title in (axes.title, axes._left_title)
+        if title.get_text()
+    ]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
 def test_notes_stay_inside_their_axes(drawn):
     figure, renderer = drawn
     for axes in figure.axes:
@@ -154,6 +173,17 @@ def test_the_same_numbers_give_the_same_picture(tmp_path):
         with style():
             files.append(memory_ledger(RUN).save(tmp_path / name).read_bytes())
     assert files[0] == files[1]
+
+
+def test_bytes_of_every_phase_that_sends_are_drawn():
+    one = RUN.traffic.iloc[:2]
+    sending = [phase for phase in Phase if phase is not Phase.PRETRAIN]
+    traffic = pd.concat([one.assign(phase=phase.value) for phase in sending])
+    with style():
+        data = bytes_by_phase(replace(RUN, traffic=traffic)).data
+    sent = data[(data["direction"] == "up") & (data["what"] == "this run")]
+    assert sent["bytes"].sum() == len(sending) * one["wire"].iloc[0]
+    assert "score weights" in set(sent["phase"])
 
 
 def test_many_clients_are_cut_and_the_caption_says_so():

@@ -19,6 +19,7 @@ from fedtiny.models import smartwatch_cnn
 from fedtiny.pruning.bn_selection import Moments
 from fedtiny.report import headline, overlay, results_markdown, write
 from fedtiny.report.aggregate import aggregate
+from fedtiny.report.markdown import achieved
 from fedtiny.report.metrics import read_run
 from fedtiny.report.sections import departures
 from fedtiny.report.summary import summarize
@@ -281,6 +282,14 @@ def test_headline_is_short_and_complete(report):
     )
     assert len(lines) == 6
     assert max(map(len, lines)) < 100
+
+
+def test_more_bytes_than_the_dense_model_are_not_called_fewer(report):
+    up = report["bytes"]["up"] | {"wire": 40000, "dense_equivalent": 10000, "ratio": 0.25}
+    more = report | {"bytes": report["bytes"] | {"up": up}}
+    assert "uplink 39.1 KiB on the wire, 4.0× above 9.77 KiB for the dense model" in headline(more)
+    said = achieved(more, run_config.parse(report["config"]))
+    assert "4.0 times as much as sending the dense model every round (9.77 KiB)" in said
 
 
 def sent_kinds():

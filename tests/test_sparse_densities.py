@@ -2,17 +2,21 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from fedtiny.doctor.boards import layer_nnz
+from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool
 from fedtiny.models.zoo.resnet8 import resnet8
 from fedtiny.models.zoo.smartwatch_cnn import smartwatch_cnn
 from fedtiny.sparse.densities import (
     TOLERANCE,
+    budgeted_counts,
     erdos_renyi_kernel,
     layer_counts,
     noisy,
     uniform,
+    weight_budget,
 )
 from fedtiny.sparse.tensor import SparseError
 
@@ -137,3 +141,31 @@ def test_layer_counts_floor_and_keep_one():
 def test_binary_fractions_do_not_cost_a_weight():
     assert 0.29 * 100 < 29  # 28.999999999999996
     assert layer_counts({"a": 0.29}, {"a": 100}) == {"a": 29}
+
+
+def one_layer(size):
+    """A graph whose only prunable layer has ``size`` weights, a multiple of 4."""
+    nodes = (
+        Conv("first", INPUT, 1, 4, (1, 1)),
+        Conv("layer", "first", 4, size // 4, (1, 1)),
+        Pool("pool", "layer"),
+        Linear("last", "pool", size // 4, 2),
+    )
+    return Graph("one", (1, 4, 4), nodes)
+
+
+@given(st.integers(1, 1000), st.sampled_from([1, 10, 100, 1000]), st.integers(1, 60))
+@example(7, 1000, 25)  # 0.07 · 100 = 7.000000000000001
+@example(29, 100, 1)  # 0.29 · 100 = 28.999999999999996
+def test_everybody_keeps_the_same_number_of_weights(part, of, hundreds):
+    """A density written as a decimal keeps exactly that part, in doctor, budgets and masks."""
+    assume(part <= of)
+    size, density = 100 * hundreds, part / of
+    exact = max(1, size * part // of)
+    assert layer_nnz(one_layer(size), density) == {"layer": exact}
+    sizes = {"layer": size}
+    assert layer_counts(uniform(sizes, density), sizes) == {"layer": exact}
+    budget = weight_budget(sizes, density)
+    assert max(1, budget) == exact
+    if budget:
+        assert budgeted_counts(uniform(sizes, density), sizes, budget) == {"layer": exact}

@@ -21,6 +21,7 @@ from fedtiny.boards.layer_bench import PROGRAM
 from fedtiny.errors import FedTinyError
 from fedtiny.models.graph import Graph
 from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node
+from fedtiny.models.parameters import Parameter
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.seeding import rng
 
@@ -78,8 +79,10 @@ class _PlainModule(nn.Module):
                     self.layers[f"{_key(node)}_bn"] = nn.BatchNorm2d(node.out_channels)
             elif isinstance(node, Linear):
                 self.layers[_key(node)] = nn.Linear(node.in_features, node.out_features)
-        names = {name: _parameter(name) for name in state}
-        tensors = {names[name]: torch.from_numpy(np.array(state[name])) for name in state}
+        tensors = {
+            _parameter(row): torch.from_numpy(np.array(state[row.name]))
+            for row in graph.parameter_table
+        }
         self.load_state_dict(tensors, strict=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -183,9 +186,7 @@ def _key(node: Node) -> str:
     return node.name.replace(".", "_")
 
 
-def _parameter(name: str) -> str:
-    """The module's name of a parameter of the graph."""
-    head, _, last = name.rpartition(".")
-    if head.endswith(".bn"):
-        return f"layers.{head.removesuffix('.bn').replace('.', '_')}_bn.{last}"
-    return f"layers.{head.replace('.', '_')}.{last}"
+def _parameter(row: Parameter) -> str:
+    """The module's name of a row of the parameter table."""
+    norm, dot, attribute = row.kind.rpartition(".")
+    return f"layers.{row.layer.replace('.', '_')}{'_' * len(dot)}{norm}.{attribute}"

@@ -24,6 +24,14 @@ from fedtiny.sparse.tensor import Mask
 
 _MEAN, _STD = 100, 500
 
+_RANGES = {
+    Activation.NONE: (-4.0, 4.0),
+    Activation.RELU: (0.0, 4.0),
+    Activation.RELU6: (0.0, 8.0),
+    Activation.HARD_SWISH: (-0.375, 4.0),
+}
+"""Of a node's output; ReLU6's is wider than its clamp, so that the clamp is seen."""
+
 
 def float_model(graph: Graph, density: float, seed: int = 0) -> SparseModel:
     """Random weights for ``graph``, scaled so that activations stay of the order of 1.
@@ -53,16 +61,17 @@ def float_model(graph: Graph, density: float, seed: int = 0) -> SparseModel:
 
 def integer_model(graph: Graph, density: float, seed: int = 0) -> IntegerGraph:
     """:func:`float_model` in int8, with ranges that every tensor makes use of."""
-    channels = graph.input_shape[0]
-    normalization = Normalization(
-        np.full(channels, _MEAN, np.float32), np.full(channels, _STD, np.float32)
-    )
-    ranges = {INPUT: (-3.0, 3.0)}
+    entry = normalization(graph.input_shape[0])
+    ranges = dict.fromkeys(graph.observed, (-4.0, 4.0)) | {INPUT: (-3.0, 3.0)}
     for node in graph.nodes:
-        rectified = node.activation is Activation.RELU
-        ranges[node.name] = (0.0 if rectified else -4.0, 4.0)
+        ranges[node.name] = _RANGES[node.activation]
     ranges[graph.logits] = (-12.0, 12.0)
-    return quantize(graph, float_model(graph, density, seed), normalization, ranges)
+    return quantize(graph, float_model(graph, density, seed), entry, ranges)
+
+
+def normalization(channels: int) -> Normalization:
+    """That of :func:`counts`."""
+    return Normalization(np.full(channels, _MEAN, np.float32), np.full(channels, _STD, np.float32))
 
 
 def counts(model: IntegerGraph, vectors: int, seed: int = 0) -> Int16s:

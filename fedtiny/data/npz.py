@@ -56,7 +56,7 @@ def read_arrays(path: Path, required: tuple[str, ...]) -> Arrays:
         DataError: missing, not an npz, truncated or corrupt, pickled, or without a required array.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: np.asarray(archive[name]) for name in archive.files}
     except FileNotFoundError as error:
         raise bad_file(path, "no such file") from error

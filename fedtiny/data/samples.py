@@ -49,11 +49,6 @@ class Samples:
         x /= self.normalization.std[:, None, None]
         return x, self.dataset.y[rows]
 
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """y of all samples, a view."""
-        return self.dataset.y
-
     def rows(self, size: int) -> Iterator[NDArray[np.int64]]:
         """All rows in order, ``size`` at a time, the last part perhaps fewer."""
         for first in range(0, len(self), size):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import floor, prod
+from math import prod
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from fedtiny.memory.ledger import MemoryPrediction, format_bytes
 from fedtiny.memory.step import StepPlan
 from fedtiny.models.graph import Graph
 from fedtiny.models.ops import INPUT, Layer
+from fedtiny.sparse.densities import layer_counts
 from fedtiny.sparse.tensor import Mask
 from fedtiny.training.sparse import memory as engine_memory
 
@@ -152,7 +153,7 @@ def _examine_run(profile: DeviceProfile, graph: Graph, density: float) -> RunVer
 def layer_nnz(graph: Graph, density: float) -> dict[str, int]:
     """Weights present per prunable layer when every one has ``density``; at least one each."""
     sizes = {layer.name: prod(layer.weight_shape) for layer in graph.prunable_layers}
-    return {name: max(1, floor(density * size)) for name, size in sizes.items()}
+    return layer_counts(dict.fromkeys(sizes, density), sizes)
 
 
 def estimate_flash_bytes(graph: Graph, density: float) -> int:

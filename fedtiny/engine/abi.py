@@ -1,4 +1,4 @@
-"""ctypes mirror of ``src/engine.h``: every field 8 bytes wide, in the same order."""
+"""ctypes mirror of ``src/engine.h``: the same fields in the same order, each 8 bytes wide."""
 
 from __future__ import annotations
 
@@ -39,6 +39,15 @@ class Kind(IntEnum):
     GATE_GRAD = 16
 
 
+class Activation(IntEnum):
+    """What is applied to a value; the values are those of ``enum Activation``."""
+
+    NONE = 0
+    RELU = 1
+    RELU6 = 2
+    HARD_SWISH = 3
+
+
 class _Words(ctypes.Structure):
     """A structure of 8-byte fields: integers, pointers as addresses, doubles where said."""
 
@@ -48,9 +57,9 @@ def _words(names: str) -> list[tuple[str, type]]:
 
 
 class Term(_Words):
-    """One summand: scale[c]·(data − mean[c]) + beta[c], ReLU'd before or after adding."""
+    """One summand: scale[c]·(data − mean[c]) + beta[c], activated before or after adding."""
 
-    _fields_ = _words("data mean scale beta relu_term relu_sum packed capacity")
+    _fields_ = _words("data mean scale beta activation sum_activation packed capacity")
 
 
 class Layer(_Words):
@@ -59,7 +68,7 @@ class Layer(_Words):
     _fields_ = _words(
         "in_channels in_height in_width out_channels out_height out_width "
         "kernel_h kernel_w stride_h stride_w pad_h pad_w group_inputs group_outputs "
-        "batch_norm relu tile_rows grad_rows dense flat "
+        "batch_norm activation tile_rows grad_rows dense flat "
         "start offset grad_start grad_offset grad_weight values value_grads "
         "gamma beta gamma_grad beta_grad running_mean running_var "
         "center mean inverse_std scale"
@@ -76,8 +85,9 @@ class Op(_Words):
         ),
         ("term", Term * MAX_TERMS),
         *_words(
-            "input out scratch sums weights accumulate gated first_channel last_channel "
-            "top_k top_index top_count top_value capacity absent_offset absent_grad finish"
+            "input out scratch sums weights accumulate activation gated "
+            "first_channel last_channel top_k top_index top_count top_value capacity "
+            "absent_offset absent_grad finish"
         ),
     ]
 
@@ -102,6 +112,24 @@ class Sgd(ctypes.Structure):
         ("momentum_factor", ctypes.c_double),
         ("weight_decay", ctypes.c_double),
     ]
+
+
+MIRRORED: tuple[type[ctypes.Structure | IntEnum], ...] = (
+    Term, Layer, Op, Run, Sgd, Kind, Activation,
+)  # fmt: skip
+"""What the library describes field by field, and :func:`mirror` has to match."""
+
+
+def mirror(kind: type[ctypes.Structure | IntEnum]) -> list[str]:
+    """A structure's fields or an enum's constants in the library's words (``src/mirror.h``).
+
+    >>> mirror(Sgd)[:2], mirror(Kind)[2]
+    (['values:0:8', 'grads:8:8'], 'kConvAgain:2')
+    """
+    if issubclass(kind, IntEnum):
+        return [f"k{each.name.title().replace('_', '')}:{each.value}" for each in kind]
+    fields = ((field[0], getattr(kind, field[0])) for field in kind._fields_)
+    return [f"{name}:{field.offset}:{field.size}" for name, field in fields]
 
 
 def zeroed(kind: type[CType]) -> CType:

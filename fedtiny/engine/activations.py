@@ -5,14 +5,14 @@ batch norm kept. A batch-normed convolution's output is all that a step saves he
 input is computed from it where it is read, and the batch norm's backward pass needs it. From its
 last reader in the forward pass to the first in the backward pass only the ``activation_density``
 part of it is kept that lies furthest from the mean, per channel and block of samples; the rest
-reads as the mean. Exact are therefore the forward pass, the batch statistics, ReLU's gates (a bit
-each) and a gradient's way through the weights; approximate is what multiplies it with a saved
-value: weight gradients, γ's, and the terms of batch norm's backward pass that hold its input. The
-paper prunes the inputs of convolutions whose weights are normalized instead, without batch norm:
-another network than the other methods train.
+reads as the mean. Exact are therefore the forward pass, the batch statistics, the gates of ReLU
+and ReLU6 (a bit each) and a gradient's way through the weights; approximate is what multiplies it
+with a saved value: weight gradients, γ's, and the terms of batch norm's backward pass that hold
+its input. The paper prunes the inputs of convolutions whose weights are normalized instead, without
+batch norm: another network than the other methods train.
 
-Kept whole: outputs without batch norm, and outputs a max pool reads, whose largest value would
-otherwise be a guess.
+Kept whole: outputs without batch norm, outputs a max pool reads, whose largest value would
+otherwise be a guess, and the argument of a hard-swish, whose gradient no bit could give.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 from math import ceil
 
 from fedtiny.engine.layout import Layout
-from fedtiny.models.ops import Add, Pool, Shape
+from fedtiny.models.ops import Add, Conv, Pool, Shape
 
 
 def pruned_layers(layout: Layout) -> tuple[str, ...]:
@@ -31,8 +31,10 @@ def pruned_layers(layout: Layout) -> tuple[str, ...]:
     for node in reversed(layout.graph.nodes):
         if isinstance(node, Pool) and node.kind == "max":
             whole.add(node.input)
-        elif isinstance(node, Add) and node.name in whole:
+        elif isinstance(node, Add) and (node.name in whole or not node.activation.clamps):
             whole.update(node.inputs)
+        elif isinstance(node, Conv) and not node.activation.clamps:
+            whole.add(node.name)
     return tuple(conv.name for conv in layout.graph.batch_norms if conv.name not in whole)
 
 
@@ -50,7 +52,7 @@ def packed_bytes(layout: Layout, shape: Shape) -> int:
 
 
 def gate_bytes(layout: Layout, shape: Shape) -> int:
-    """Bytes of the gates of a tensor behind a ReLU."""
+    """Bytes of the gates of a tensor behind a clamp."""
     return layout.blocks * shape[0] * _bit_bytes(layout, shape)
 
 

@@ -3,20 +3,21 @@
 Every tensor's gradient is one buffer. A layer's step order is: the norm gradient replaces the
 layer's stored output in place; the weight gradient reads it with the recomputed input; the input
 gradient is written to, or added onto, the gradient of the tensor it read. A sum hands its gradient
-buffer to both sides; its ReLU mask is fused into the norm gradient of the convolution that reads
-the buffer first.
+buffer to both sides; the way back through its activation is fused into the norm gradient of the
+convolution that reads the buffer first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from typing import Any
 
 from fedtiny.engine.abi import Kind
 from fedtiny.engine.forward import Forward, pooling, scattered
-from fedtiny.engine.program import Step, Terms
+from fedtiny.engine.program import Step, Terms, before_activation
 from fedtiny.memory.arena import Buffer
-from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Pool
+from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool
 
 
 class Backward:
@@ -34,13 +35,13 @@ class Backward:
         self.grow = frozenset(grow)
         self.growth_steps: dict[str, Step] = {}
         self._grads: dict[str, Buffer] = {}
-        self._masks: dict[str, Terms] = {}
+        self._passed: dict[str, Add] = {}
         self._again: dict[int, Buffer] = {}
         self._add_loss()
         self._needed = _needing_gradients(self)
         for node in reversed(self.graph.nodes):
             if node.name in self._grads and node.name in self._needed:
-                self._add(node)
+                BUILDERS[type(node)](self, node)
 
     def _add_loss(self) -> None:
         name = self.graph.logits
@@ -50,24 +51,16 @@ class Backward:
         self.steps.append(Step(Kind.LOSS, name, shape=shape, input=logits, out=grad))
         self._grads[name] = grad
 
-    def _add(self, node: Conv | Linear | Add | Pool) -> None:
-        match node:
-            case Conv() | Linear():
-                self._add_layer(node)
-            case Add():
-                self._add_sum(node)
-            case Pool():
-                self._add_pool(node)
-
     def _add_layer(self, node: Conv | Linear) -> None:
         name, shape = node.name, self.graph.shapes[node.input]
         stored = self._stored(node)
-        mask = self._ready(self._masks.pop(name, ()))
+        passed = self._passed.pop(name, None)
+        terms = self._argument(passed) if passed else ()
         gated = {"gated": int(self._gate(node))}
         grad = self._grads.pop(name)
-        self.steps.append(
-            Step(Kind.NORM_GRAD, name, name, shape, mask, grad, stored, numbers=gated)
-        )
+        step = Step(Kind.NORM_GRAD, name, name, shape, terms, grad, stored, numbers=gated)
+        step.activation = passed.activation if passed else Activation.NONE
+        self.steps.append(step)
         if name in self.grow:
             self.growth_steps[name] = self._growth_step(node, stored)
             self.steps.append(self.growth_steps[name])
@@ -98,16 +91,15 @@ class Backward:
 
     def _add_sum(self, node: Add) -> None:
         shape = self.graph.shapes[node.name]
-        if node.activation is Activation.RELU and not self._gate(node):
-            terms = self.forward.saved[node.name]
-            fused = self._fusing(node)
+        if node.activation is not Activation.NONE and not self._gate(node):
+            fused, grad = self._fusing(node), self._own(node.name)
             if fused is None:
-                grad = self._own(node.name)
-                ready = self._ready(terms)
-                self.steps.append(Step(Kind.MASK_GRAD, node.name, None, shape, ready, grad, grad))
+                terms = self._argument(node)
+                step = Step(Kind.MASK_GRAD, node.name, None, shape, terms, grad, grad)
+                step.activation = node.activation
+                self.steps.append(step)
             else:
-                self._own(node.name)
-                self._masks[fused.name] = terms
+                self._passed[fused.name] = node
         grad = self._grads.pop(node.name)
         for side in (node.left, node.right):
             if side not in self._needed:
@@ -122,7 +114,7 @@ class Backward:
                 self._grads[side] = grad
 
     def _gate(self, node: Conv | Linear | Add) -> bool:
-        """Apply the gates kept of the node's ReLU to its gradient; False if there are none."""
+        """Apply the gates kept of the node's clamp to its gradient; False if there are none."""
         gates = self.forward.gates.get(node.name)
         if gates is None:
             return False
@@ -131,7 +123,7 @@ class Backward:
         return True
 
     def _fusing(self, node: Add) -> Conv | None:
-        """The convolution that reads the sum's gradient first, if it can apply the ReLU mask."""
+        """The convolution that reads the sum's gradient first, if it can pass the activation."""
         order = {other.name: i for i, other in enumerate(self.graph.nodes)}
         sides = [side for side in (node.left, node.right) if side != INPUT]
         if any(side in self._grads for side in sides) or node.left == node.right:
@@ -188,6 +180,10 @@ class Backward:
             self._again[id(original)] = again
         return self._again[id(original)]
 
+    def _argument(self, node: Add) -> Terms:
+        """What the sum's activation was applied to."""
+        return self._ready(before_activation(self.forward.saved[node.name]))
+
     def _ready(self, terms: Terms) -> Terms:
         """``terms`` with dropped outputs computed again, pruned ones read from their copies."""
         layers = {id(buffer): name for name, buffer in self.forward.stored.items()}
@@ -203,6 +199,15 @@ class Backward:
             else:
                 ready.append(term)
         return tuple(ready)
+
+
+BUILDERS: Mapping[type[Node], Callable[[Backward, Any], None]] = {
+    Conv: Backward._add_layer,
+    Linear: Backward._add_layer,
+    Add: Backward._add_sum,
+    Pool: Backward._add_pool,
+}
+"""What appends the steps of each op's gradients."""
 
 
 def _needing_gradients(pass_: Backward) -> frozenset[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from fedtiny.engine import activations
 from fedtiny.engine.abi import Kind
 from fedtiny.engine.layout import Layout
-from fedtiny.engine.program import Step, Term, Terms, join
+from fedtiny.engine.program import Step, Term, Terms, before_activation, join
 from fedtiny.memory.arena import Buffer
 from fedtiny.memory.ledger import LedgerLine
 from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool
@@ -24,7 +26,8 @@ class Forward:
         saved: how to read it again in the backward pass, from what is stored anyway.
         stored: every layer's stored output.
         packed: the pruned copy that replaces it until the backward pass reads it, by layer.
-        gates: where the ReLU of a tensor of pruned outputs let through, by node.
+        gates: where the clamp of a tensor of pruned outputs let through, by node.
+        ranges: where the extremes of each observed tensor are found, by its name.
     """
 
     def __init__(self, layout: Layout, *, ranges: bool = False, prune: bool = False) -> None:
@@ -48,23 +51,17 @@ class Forward:
         self.saved: dict[str, Terms] = dict(self.values)
         self.ranges: dict[str, Buffer] = {}
         if ranges:
-            self._add_range(INPUT)
+            self._add_range(INPUT, INPUT, self.values[INPUT])
         for node in graph.nodes:
             self._add(node)
             self._add_gate(node)
             if ranges:
-                self._add_range(node.name)
+                self._add_ranges(node)
         for name in self._pruned:
             self._add_packed(name)
 
     def _add(self, node: Node) -> None:
-        match node:
-            case Conv() | Linear():
-                self._add_layer(node)
-            case Add():
-                self._add_sum(node)
-            case Pool():
-                self._add_pool(node)
+        BUILDERS[type(node)](self, node)
 
     def _add_layer(self, node: Conv | Linear) -> None:
         shape = self.layout.graph.shapes[node.name]
@@ -72,9 +69,7 @@ class Forward:
         self.steps.append(self.convolution(Kind.CONV, node, self.values[node.input], out))
         norm = node.name if isinstance(node, Conv) and node.batch_norm else None
         self.stored[node.name] = out
-        self.values[node.name] = self.saved[node.name] = (
-            Term(out, norm, node.activation is Activation.RELU),
-        )
+        self.values[node.name] = self.saved[node.name] = (Term(out, norm, node.activation),)
 
     def convolution(self, kind: Kind, node: Conv | Linear, terms: Terms, out: Buffer) -> Step:
         """The step that computes a layer's stored output from ``terms``."""
@@ -91,16 +86,17 @@ class Forward:
     def _add_sum(self, node: Add) -> None:
         # Read by several nodes, a sum is stored while the forward pass needs it; the backward pass
         # recomputes it from the convolutions' outputs unless the chain of summands is too long.
-        relu = node.activation is Activation.RELU
-        terms = join(self.values[node.left], self.values[node.right], relu)
-        again = join(self.saved[node.left], self.saved[node.right], relu)
+        # What is stored is the argument of the activation: not all gradients follow from results.
+        terms = join(self.values[node.left], self.values[node.right], node.activation)
+        again = join(self.saved[node.left], self.saved[node.right], node.activation)
         several = len(self.layout.graph.consumers[node.name]) > 1
         if terms is not None and again is not None and not several:
             self.values[node.name], self.saved[node.name] = terms, again
             return
-        out = self._store(node.name, terms or self._stored_sides(node), _SAVED)
-        self.values[node.name] = (Term(out),)
-        self.saved[node.name] = again or (Term(out),)
+        linear = before_activation(terms or self._stored_sides(node))
+        out = Term(self._store(node.name, linear, _SAVED), activation=node.activation)
+        self.values[node.name] = (out,)
+        self.saved[node.name] = again or (out,)
 
     def _stored_sides(self, node: Add) -> Terms:
         """The two summands after storing each side that is itself a sum."""
@@ -110,7 +106,7 @@ class Forward:
             if len(terms) > 1:
                 terms = (Term(self._store(name, terms, LedgerLine.TEMPORARIES)),)
             sides.append(terms)
-        joined = join(sides[0], sides[1], node.activation is Activation.RELU)
+        joined = join(sides[0], sides[1], node.activation)
         assert joined is not None  # two single summands always join
         return joined
 
@@ -127,7 +123,7 @@ class Forward:
         self.values[node.name] = self.saved[node.name] = (Term(out),)
 
     def _add_gate(self, node: Node) -> None:
-        if node.activation is not Activation.RELU:
+        if node.activation is Activation.NONE:
             return
         pruned = [self.stored[name] for name in self._pruned if name in self.stored]
         if not any(term.data is data for term in self.saved[node.name] for data in pruned):
@@ -135,8 +131,10 @@ class Forward:
         shape = self.layout.graph.shapes[node.name]
         nbytes = activations.gate_bytes(self.layout, shape)
         out = self.gates[node.name] = Buffer(f"{node.name} gates", nbytes, _SAVED)
-        terms = self.values[node.name]
-        self.steps.append(Step(Kind.GATE, node.name, shape=shape, terms=terms, out=out))
+        terms = before_activation(self.values[node.name])
+        step = Step(Kind.GATE, node.name, shape=shape, terms=terms, out=out)
+        step.activation = node.activation
+        self.steps.append(step)
 
     def _add_packed(self, name: str) -> None:
         """Prune a layer's output as soon as the forward pass has done with it."""
@@ -159,11 +157,26 @@ class Forward:
         kept = activations.capacity(self.layout, shape)
         return replace(term, data=block, packed=self.packed[name], capacity=kept)
 
-    def _add_range(self, name: str) -> None:
-        shape, terms = self.layout.graph.shapes[name], self.values[name]
-        out = Buffer(f"{name} range", self.layout.reals(2))
-        self.ranges[name] = out
-        self.steps.append(Step(Kind.RANGE, name, shape=shape, terms=terms, out=out))
+    def _add_ranges(self, node: Node) -> None:
+        terms = self.values[node.name]
+        if (linear := f"{node.name}.linear") in self.layout.graph.observed:
+            self._add_range(node.name, linear, before_activation(terms))
+        self._add_range(node.name, node.name, terms)
+
+    def _add_range(self, node: str, tensor: str, terms: Terms) -> None:
+        out = Buffer(f"{tensor} range", self.layout.reals(2))
+        self.ranges[tensor] = out
+        shape = self.layout.graph.shapes[node]
+        self.steps.append(Step(Kind.RANGE, node, shape=shape, terms=terms, out=out))
+
+
+BUILDERS: Mapping[type[Node], Callable[[Forward, Any], None]] = {
+    Conv: Forward._add_layer,
+    Linear: Forward._add_layer,
+    Add: Forward._add_sum,
+    Pool: Forward._add_pool,
+}
+"""What appends each op's steps."""
 
 
 def scattered(layout: Layout, layer: str) -> Buffer | None:

@@ -6,12 +6,14 @@ A linear layer is a 1×1 convolution over a 1×1 map of ``in_features`` channels
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fedtiny.models.ops import Activation, Conv, Layer, Shape
+from fedtiny.models.ops import Activation, Conv, Layer, Linear, Shape
 
 Ints = npt.NDArray[np.int32]
 
@@ -29,22 +31,12 @@ class Geometry:
     padding: tuple[int, int]
     groups: int
     batch_norm: bool
-    relu: bool
+    activation: Activation
 
     @classmethod
     def of(cls, layer: Layer, input_shape: Shape) -> Geometry:
         """The geometry of ``layer`` reading a tensor of ``input_shape``."""
-        relu = layer.activation is Activation.RELU
-        if isinstance(layer, Conv):
-            channels, height, width = layer.output_shape(input_shape)
-            return cls(
-                layer.in_channels, input_shape[1:], channels, (height, width), layer.kernel,
-                layer.stride, layer.padding, layer.groups, layer.batch_norm, relu,
-            )  # fmt: skip
-        return cls(
-            layer.in_features, (1, 1), layer.out_features, (1, 1), (1, 1), (1, 1), (0, 0), 1,
-            False, relu,
-        )  # fmt: skip
+        return GEOMETRIES[type(layer)](layer, input_shape)
 
     @property
     def reach(self) -> tuple[int, int]:
@@ -136,6 +128,29 @@ class Geometry:
         within = (self.reach[0] - i // step_h) * columns + self.reach[1] - j // step_w
         offset = ((out * self.grad_tile(rows, lanes) + within) * lanes).astype(np.int32)
         return _starts(key[order], self.in_channels * phases), offset[order], order
+
+
+def _of_conv(conv: Conv, input_shape: Shape) -> Geometry:
+    channels, height, width = conv.output_shape(input_shape)
+    return Geometry(
+        conv.in_channels, input_shape[1:], channels, (height, width), conv.kernel, conv.stride,
+        conv.padding, conv.groups, conv.batch_norm, conv.activation,
+    )  # fmt: skip
+
+
+def _of_linear(linear: Linear, input_shape: Shape) -> Geometry:
+    del input_shape  # flattened, it is a 1×1 map
+    return Geometry(
+        linear.in_features, (1, 1), linear.out_features, (1, 1), (1, 1), (1, 1), (0, 0), 1, False,
+        linear.activation,
+    )  # fmt: skip
+
+
+GEOMETRIES: Mapping[type[Layer], Callable[[Any, Shape], Geometry]] = {
+    Conv: _of_conv,
+    Linear: _of_linear,
+}
+"""How each op with weights is a convolution; the others have no geometry."""
 
 
 def _starts(sorted_keys: Ints, count: int) -> Ints:

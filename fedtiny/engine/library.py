@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +35,14 @@ class Library:
         self._declare()
         if self._dll.fedtiny_source_hash().decode() != source_hash():
             raise EngineError(f"{path.name} is older than its sources; {REBUILD}")
-        for which, struct in enumerate((abi.Layer, abi.Op, abi.Run, abi.Sgd)):
-            if self._dll.fedtiny_struct_bytes(which) != ctypes.sizeof(struct):
-                raise EngineError(f"{path.name}: {struct.__name__} differs from abi.py; {REBUILD}")
+        self._check_mirror(path.name)
         self.real_bytes = int(self._dll.fedtiny_real_bytes())
         self._sets = self._present_sets()
         self.instruction_sets = tuple(self._sets)
 
     def _declare(self) -> None:
         dll, integer, address = self._dll, ctypes.c_int64, ctypes.c_void_p
-        dll.fedtiny_struct_bytes.argtypes, dll.fedtiny_struct_bytes.restype = [integer], integer
+        dll.fedtiny_mirror.argtypes, dll.fedtiny_mirror.restype = [integer], ctypes.c_char_p
         dll.fedtiny_real_bytes.restype = integer
         dll.fedtiny_source_hash.restype = ctypes.c_char_p
         dll.fedtiny_set.argtypes = [integer, ctypes.POINTER(integer)]
@@ -52,6 +51,17 @@ class Library:
         dll.fedtiny_pool_free.argtypes, dll.fedtiny_pool_free.restype = [address], None
         dll.fedtiny_run.argtypes, dll.fedtiny_run.restype = [integer, address], None
         dll.fedtiny_sgd.argtypes, dll.fedtiny_sgd.restype = [integer, address], None
+
+    def _check_mirror(self, file: str) -> None:
+        """Structures and enums must be those of abi.py, field by field."""
+        for index, kind in enumerate(abi.MIRRORED):
+            name, *theirs = (self._dll.fedtiny_mirror(index) or b"nothing").decode().split()
+            for their, our in zip_longest([name, *theirs], [kind.__name__, *abi.mirror(kind)]):
+                if their != our:
+                    raise EngineError(
+                        f"{file}: in {kind.__name__}, engine.h has {their or 'no more'} where "
+                        f"abi.py has {our or 'no more'}; make them agree, then {REBUILD}"
+                    )
 
     def _present_sets(self) -> dict[str, int]:
         sets: dict[str, int] = {}

@@ -205,11 +205,6 @@ def _check_node(graph: Graph, node: Node) -> None:
                 f"{graph.name}: the engine wants logits from a linear layer without activation "
                 f"that no other node reads, not from {node.name!r}"
             )
-    if node.activation not in (Activation.NONE, Activation.RELU):
-        raise EngineError(
-            f"node {node.name!r}: the engine has no {node.activation}; set training.engine = "
-            '"torch"'
-        )
     if isinstance(node, Conv | Linear) and not node.trainable:
         raise EngineError(
             f"layer {node.name!r} is not to be trained, which the engine cannot do; set "

@@ -10,7 +10,7 @@ from fedtiny.engine import abi
 from fedtiny.engine.abi import Kind
 from fedtiny.memory.arena import Buffer, peak, place
 from fedtiny.memory.ledger import LedgerLine
-from fedtiny.models.ops import Shape
+from fedtiny.models.ops import Activation, Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +20,16 @@ class Term:
     Attributes:
         data: what is stored: a convolution's output, a pooled map, the batch.
         norm: layer whose batch-norm coefficients apply, or None.
-        relu_term: clamp the summand before it is added.
-        relu_sum: clamp the sum after it was added.
+        activation: of the summand, before it is added.
+        sum_activation: of the sum, after it was added.
         packed: what ``data``, of one block of samples, is expanded from; None if it is whole.
         capacity: values kept per map of ``packed``.
     """
 
     data: Buffer
     norm: str | None = None
-    relu_term: bool = False
-    relu_sum: bool = False
+    activation: Activation = Activation.NONE
+    sum_activation: Activation = Activation.NONE
     packed: Buffer | None = None
     capacity: int = 0
 
@@ -53,6 +53,7 @@ class Step:
         shape: (C, H, W) of the tensor it reads.
         terms: the tensor it reads, as summands.
         input, out, scratch, sums, weights: see ``Op`` in engine.h.
+        activation: that the gradient passes, or whose gates are kept; ``terms`` are its argument.
         numbers: further integer fields of ``Op`` by name.
     """
 
@@ -66,6 +67,7 @@ class Step:
     scratch: Buffer | None = None
     sums: Buffer | None = None
     weights: Buffer | None = None
+    activation: Activation = Activation.NONE
     numbers: dict[str, int] = field(default_factory=dict)
     extra: dict[str, Buffer] = field(default_factory=dict)
 
@@ -117,12 +119,14 @@ def _lower(op: abi.Op, step: Step, workspace: int, layers: Mapping[str, abi.Laye
     op.layer = ctypes.addressof(layers[step.layer]) if step.layer else 0
     op.channels, op.height, op.width = step.shape
     op.terms = len(step.terms)
+    op.activation = abi.Activation[step.activation.name]
     for target, term in zip(op.term, step.terms, strict=False):
         target.data = workspace + term.data.offset
         if term.norm:
             layer = layers[term.norm]
             target.mean, target.scale, target.beta = layer.mean, layer.scale, layer.beta
-        target.relu_term, target.relu_sum = term.relu_term, term.relu_sum
+        target.activation = abi.Activation[term.activation.name]
+        target.sum_activation = abi.Activation[term.sum_activation.name]
         if term.packed:
             target.packed, target.capacity = workspace + term.packed.offset, term.capacity
     for name in ("input", "out", "scratch", "sums", "weights"):
@@ -134,14 +138,22 @@ def _lower(op: abi.Op, step: Step, workspace: int, layers: Mapping[str, abi.Laye
         setattr(op, name, value)
 
 
-def join(left: Terms, right: Terms, relu: bool) -> Terms | None:
+def join(left: Terms, right: Terms, activation: Activation) -> Terms | None:
     """The summands of ``left + right``, or None if they cannot be one flat sum.
 
-    A ReLU over a sum applies to everything before it, so only one side may have several terms.
+    A sum's activation applies to everything before it, so only one side may have several terms.
     """
     if len(left) > 1 and len(right) > 1:
         return None
     several, single = (right, left) if len(right) > 1 else (left, right)
     if len(several) + 1 > abi.MAX_TERMS:
         return None
-    return (*several, replace(single[0], relu_sum=relu))
+    return (*several, replace(single[0], sum_activation=activation))
+
+
+def before_activation(terms: Terms) -> Terms:
+    """What a node's activation is applied to, given how its result is read."""
+    *earlier, last = terms
+    if earlier:
+        return (*earlier, replace(last, sum_activation=Activation.NONE))
+    return (replace(last, activation=Activation.NONE),)

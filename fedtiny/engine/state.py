@@ -175,7 +175,8 @@ class State:
         layer.pad_h, layer.pad_w = g.padding
         layer.group_inputs = g.in_channels // g.groups
         layer.group_outputs = g.out_channels // g.groups
-        layer.batch_norm, layer.relu = g.batch_norm, g.relu
+        layer.batch_norm = g.batch_norm
+        layer.activation = abi.Activation[g.activation.name]
         layer.tile_rows = self.layout.tile_rows(name)
         layer.grad_rows = self.layout.grad_rows(name)
         layer.dense = name in self.layout.dense

@@ -83,19 +83,20 @@ class CheckpointStore:
         if not files:
             return None
         arrays, manifest = checkpoint.read(files[-1])
+        graph = read_graph(files[-1], manifest)
         if manifest["config"] != self._digest():
             raise CheckpointError(
                 f"{files[-1]}: was made with another config; resume with the run's own "
                 "config.toml, or start a new run under another name"
             )
-        if read_graph(files[-1], manifest) != self.graph:
+        if graph != self.graph:
             raise CheckpointError(
                 f"{files[-1]}: holds another model than {self.graph.name!r} is now; resume with "
                 "the code the run was begun with, or start a new run under another name"
             )
         return ServerState(
             manifest["round"],
-            read_model(self.graph, arrays),
+            read_model(files[-1], graph, arrays),
             Normalization(arrays["input.mean"], arrays["input.std"]),
             manifest["story"],
             {k.removeprefix(_MEMORY): v for k, v in arrays.items() if k.startswith(_MEMORY)},

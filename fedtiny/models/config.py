@@ -28,9 +28,5 @@ class ModelConfig(Section):
             ConfigError: the module cannot be imported.
             FedTinyError: no such model; the message lists those there are.
         """
-        self.register()
-        return models.build(self.name, input_shape, classes)
-
-    def register(self) -> None:
-        """Import ``module``, if there is one; raises ConfigError if that fails."""
         import_own("model.module", self.module)
+        return models.build(self.name, input_shape, classes)

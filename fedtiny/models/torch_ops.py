@@ -75,11 +75,10 @@ def _pool(node: Pool, inputs: Sequence[Tensor], context: Context) -> Tensor:
     return pool(inputs[0], kernel, stride)
 
 
-# In place where the gradient only needs the result, as for the engine: a value less to keep.
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     Activation.NONE: lambda x: x,
     Activation.RELU: functional.relu_,
-    Activation.RELU6: lambda x: functional.relu6(x, inplace=True),
+    Activation.RELU6: functional.relu6,
     Activation.HARD_SWISH: functional.hardswish,
 }
-"""Every activation on tensors."""
+"""Every activation on tensors. Only ReLU's gradient can do without the input: it is in place."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from fedtiny.models.graph import Graph
 from fedtiny.models.ops import Add, Layer
+from fedtiny.models.ops.activation import linear_name
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.quant.ranges import Ranges
 from fedtiny.quant.tensors import Int8Tensor
@@ -34,7 +35,7 @@ class Building:
             node: of the graph.
             min_scale: least scale its rescaling factors allow.
         """
-        name = node.name if node.activation.clamps else f"{node.name}.linear"
+        name = node.name if node.activation.clamps else linear_name(node.name)
         return name, self.output(name, node.name, min_scale)
 
     def output(self, name: str, node: str, min_scale: float = 0.0) -> Int8Tensor:

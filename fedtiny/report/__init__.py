@@ -55,7 +55,11 @@ def overlay(folders: Sequence[RunFolder], out: Path) -> list[Path]:
 
 
 def results_markdown(groups: Sequence[Sequence[RunFolder]]) -> str:
-    """See :func:`fedtiny.report.aggregate.results_markdown`."""
+    """The results table of a README: one row per group of runs that differ only in their seed.
+
+    Raises:
+        FedTinyError: a folder is no run, or the runs of one group differ in more than the seed.
+    """
     from fedtiny.report import aggregate
 
     return aggregate.results_markdown(groups)

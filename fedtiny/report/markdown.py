@@ -29,7 +29,7 @@ def render(report: Report, captions: Mapping[str, str], location: str) -> str:
         return f"![{name.replace('_', ' ')}](plots/{name}.png)\n\n*{captions[name]}*"
 
     parts = [
-        f"# {report['name']}, seed {report['seed']}",
+        f"# {' '.join(report['name'].split())}, seed {report['seed']}",
         achieved(report, config),
         _left_out(report),
         "## Accuracy",
@@ -115,10 +115,11 @@ def _how_cheap(report: Report) -> list[str]:
     up = report["bytes"]["up"]
     text = f"The devices sent {size(up['wire'])} in all"
     if not METHODS[report["method"]].dense_model:
-        text += (
-            f", {up['ratio']:.1f} times less than sending the dense model every round "
-            f"({size(up['dense_equivalent'])})"
-        )
+        sending = f"sending the dense model every round ({size(up['dense_equivalent'])})"
+        if up["ratio"] >= 1:
+            text += f", {up['ratio']:.1f} times less than {sending}"
+        else:
+            text += f", {1 / up['ratio']:.1f} times as much as {sending}"
     sentences = [text + "."]
     smaller = [row for row in report["ledger"] if row["micro_batch"] < row["batch"]]
     if smaller:

@@ -10,11 +10,11 @@ from fedtiny.report.tables import NOT_RUN, markdown_table, percent, points, size
 from fedtiny.report.words import (
     DEPARTURES,
     GROUPS,
-    PHASES,
     board_title,
     group_title,
     person_title,
 )
+from fedtiny.wire.phase import Phase
 
 Report = Mapping[str, Any]
 
@@ -75,7 +75,7 @@ def _phases(report: Report) -> str:
     for phase in dict.fromkeys(row["phase"] for row in report["phases"]):
         up, down = found[phase, "up"], found[phase, "down"]
         sizes = [size(one[key]) for one in (up, down) for key in ("payload", "wire")]
-        rows.append([PHASES.get(phase, phase), f"{up['messages']:,}", *sizes])
+        rows.append([Phase(phase).label, f"{up['messages']:,}", *sizes])
     headers = ["phase", "replies", "up, payload", "up, wire", "down, payload", "down, wire"]
     return markdown_table(headers, rows)
 
@@ -86,8 +86,8 @@ def departures(report: Report) -> str:
     for one in report["departures"]:
         meaning = DEPARTURES.get(one["kind"])
         raw = "never" if meaning else "**not known**"
-        phase = PHASES.get(one["phase"], one["phase"])
-        what = f"{phase}: {meaning or 'a kind this report does not know'} (`{one['kind']}`)"
+        phase = Phase(one["phase"])
+        what = f"{phase.label}: {meaning or 'a kind this report does not know'} (`{one['kind']}`)"
         rows.append([what, size(one["bytes_per_device"]), raw])
     return (
         "Every kind of array and number that devices sent to the server, in every phase. No "

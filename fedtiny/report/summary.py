@@ -14,6 +14,7 @@ import fedtiny
 from fedtiny.memory.ledger import LedgerEntry, MemoryPrediction
 from fedtiny.report.metrics import Run
 from fedtiny.report.words import GROUPS
+from fedtiny.wire.phase import Phase
 
 FLOAT_BYTES = 4
 _LIBRARIES = ("numpy", "torch", "flwr", "ray")
@@ -70,7 +71,7 @@ def summarize(run: Run) -> dict[str, Any]:
 
 def dense_equivalent_bytes(run: Run) -> int:
     """Participants × rounds × 4 B × (parameters + batch-norm running statistics)."""
-    train = run.traffic[(run.traffic["phase"] == "train") & (run.traffic["direction"] == "up")]
+    train = run.traffic[(run.traffic["phase"] == Phase.TRAIN) & (run.traffic["direction"] == "up")]
     values = run.start.parameters + run.start.statistics
     return int(train["asked"].sum()) * FLOAT_BYTES * values
 
@@ -189,7 +190,7 @@ def _timings(run: Run) -> dict[str, float | None]:
 def _federation_seconds(run: Run) -> float:
     """Pre-training, rounds (their exchanges included), and the exchanges before and after them."""
     exchanges = _direction(run, "up")
-    outside = exchanges[(exchanges["round"] == 0) | (exchanges["phase"] == "calibrate")]
+    outside = exchanges[(exchanges["round"] == 0) | (exchanges["phase"] == Phase.CALIBRATE)]
     return float(run.pretrained.seconds + run.rounds["seconds"].sum() + outside["seconds"].sum())
 
 

@@ -11,19 +11,37 @@ NOT_RUN = "–"
 """Shown where a step did not run."""
 
 _LATEX = str.maketrans(
-    {"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "±": r"$\pm$", "×": r"$\times$", "–": "--"}
+    {
+        **{sign: f"\\{sign}" for sign in "%_&#${}"},
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "±": r"$\pm$",
+        "×": r"$\times$",
+        "–": "--",
+    }
 )
+
+
+def _one_line(cell: str) -> str:
+    return " ".join(cell.splitlines())
 
 
 def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A GitHub table: the first column is text, the others are numbers, right-aligned.
 
+    What would end a cell or a row in the middle of a text is escaped.
+
     >>> print(markdown_table(["who", "right"], [["client 0", "91.8 %"]]))
     | who      |  right |
     |:---------|-------:|
     | client 0 | 91.8 % |
+    >>> print(markdown_table(["a|b"], [["two\\nlines"]]))
+    | a\\|b      |
+    |:----------|
+    | two lines |
     """
-    cells = [list(headers), *(list(row) for row in rows)]
+    cells = [[_one_line(cell).replace("|", r"\|") for cell in row] for row in (headers, *rows)]
     widths = [max(len(row[k]) for row in cells) for k in range(len(headers))]
     lines = [
         "| "
@@ -55,7 +73,7 @@ def latex_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """
 
     def line(cells: Sequence[str]) -> str:
-        return " & ".join(cell.translate(_LATEX) for cell in cells) + r" \\"
+        return " & ".join(_one_line(cell).translate(_LATEX) for cell in cells) + r" \\"
 
     head = [f"\\begin{{tabular}}{{l{'r' * (len(headers) - 1)}}}", r"\toprule", line(headers)]
     tail = [r"\bottomrule", r"\end{tabular}"]
@@ -75,6 +93,17 @@ def html_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return (
         f"<table>{chr(10).join([line(headers, 'th'), *(line(row, 'td') for row in rows)])}</table>"
     )
+
+
+def against(bytes: int, reference: int) -> str:
+    """How far a number of bytes, > 0, lies from another one.
+
+    >>> against(1024, 3072), against(3072, 2048), against(1024, 1024)
+    ('3.0× below 3.00 KiB', '1.5× above 2.00 KiB', '1.0× above 1.00 KiB')
+    """
+    if bytes < reference:
+        return f"{reference / bytes:.1f}× below {size(reference)}"
+    return f"{bytes / reference:.1f}× above {size(reference)}"
 
 
 def percent(fraction: float | None) -> str:

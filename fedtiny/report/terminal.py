@@ -7,7 +7,7 @@ from typing import Any
 
 from fedtiny.config import RunConfig
 from fedtiny.methods import METHODS
-from fedtiny.report.tables import percent, size
+from fedtiny.report.tables import against, percent, size
 from fedtiny.report.words import GROUPS, group_title
 
 
@@ -44,7 +44,7 @@ def _uplink(report: Mapping[str, Any]) -> str:
     text = f"uplink {size(up['wire'])} on the wire"
     if METHODS[report["method"]].dense_model:
         return text
-    return f"{text}, {up['ratio']:.1f}× below {size(up['dense_equivalent'])} for the dense model"
+    return f"{text}, {against(up['wire'], up['dense_equivalent'])} for the dense model"
 
 
 def _memory(report: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What things are called in reports: groups of people, phases, and what left a device."""
+"""What things are called in reports: groups of people, boards, and what left a device."""
 
 from __future__ import annotations
 
@@ -11,18 +11,6 @@ from fedtiny.wire import calibrate, candidates, describe, evaluate, join, salien
 
 GROUPS = ("same_people", "unseen_people")
 """Whose samples an accuracy is about: the participants' own, and those of nobody who took part."""
-
-PHASES = {
-    "join": "join",
-    "describe": "describe data and memory",
-    "candidate_statistics": "selection, first trip",
-    "candidate_losses": "selection, second trip",
-    "saliency": "score weights",
-    "train": "train",
-    "evaluate": "evaluate",
-    "calibrate": "calibrate int8",
-}
-"""Phases of a run by name, in order."""
 
 DEPARTURES: Mapping[str, str] = {
     **join.FIELDS,

@@ -10,8 +10,10 @@ import numpy as np
 
 from fedtiny.data.dataset import SensorSpec
 from fedtiny.data.statistics import Normalization
+from fedtiny.errors import FedTinyError
 from fedtiny.models.graph import Graph
 from fedtiny.models.ops import GraphError
+from fedtiny.models.parameters import Parameter, ParameterKind
 from fedtiny.models.sparse_model import SparseModel, sparse_names
 from fedtiny.runs import checkpoint
 from fedtiny.runs.checkpoint import Array, CheckpointError
@@ -74,18 +76,24 @@ class TrainedModel:
         graph = read_graph(path, manifest)
         try:
             labels = tuple(manifest["labels"])
-            ranges = {
-                name: (float(low), float(high))
-                for name, (low, high) in zip(graph.observed, arrays.get("ranges", ()), strict=False)
-            }
+            ranges = _ranges(path, graph, arrays)
             sensor = SensorSpec(*(tuple(manifest[key]) for key in ("channels", "units", "scale")))
             normalization = Normalization(arrays["input.mean"], arrays["input.std"])
-            model = read_model(graph, arrays)
+            model = read_model(path, graph, arrays)
         except KeyError as error:
             raise CheckpointError(f"{path}: lacks {error}; it is no trained model") from error
         if len(labels) != graph.classes:
             raise CheckpointError(f"{path}: {len(labels)} labels for {graph.classes} logits")
         return cls(graph, model, normalization, ranges, labels, sensor)
+
+
+def _ranges(path: Path, graph: Graph, arrays: Mapping[str, Array]) -> Ranges:
+    if "ranges" not in arrays:
+        return {}
+    table = arrays["ranges"]
+    if table.shape != (len(graph.observed), 2):
+        raise CheckpointError(f"{path}: ranges do not fit its graph: {table.shape}")
+    return dict(zip(graph.observed, map(tuple, table.tolist()), strict=True))
 
 
 def read_graph(path: Path, manifest: Mapping[str, object]) -> Graph:
@@ -106,30 +114,40 @@ def model_arrays(model: SparseModel) -> dict[str, Array]:
     """A sparse model as arrays by checkpoint name."""
     arrays: dict[str, Array] = dict(model.dense)
     for name, weight in model.weights.items():
-        arrays[f"{name}.weight.indices"] = weight.mask.indices
-        arrays[f"{name}.weight.values"] = weight.values
+        key = ParameterKind.WEIGHT.of(name)
+        arrays[f"{key}.indices"], arrays[f"{key}.values"] = weight.mask.indices, weight.values
     return arrays
 
 
-def read_model(graph: Graph, arrays: dict[str, Array]) -> SparseModel:
+def read_model(path: Path, graph: Graph, arrays: Mapping[str, Array]) -> SparseModel:
     """The inverse of :func:`model_arrays`.
 
     Raises:
-        KeyError: an array is missing; CheckpointError: one has another shape than in the graph.
+        CheckpointError: an array is missing or does not fit the graph; the message names ``path``.
     """
-    weights = {
-        name: SparseTensor(
-            Mask(graph.layer(name).weight_shape, arrays[f"{name}.weight.indices"]),
-            arrays[f"{name}.weight.values"],
-        )
-        for name in sparse_names(graph)
-    }
-    dense = {}
-    for row in graph.parameter_table:
-        if not row.prunable:
-            dense[row.name] = arrays[row.name]
-            if dense[row.name].shape != row.shape:
-                raise CheckpointError(
-                    f"{row.name} has shape {dense[row.name].shape}, the graph says {row.shape}"
-                )
+    try:
+        weights = {name: _weight(graph, arrays, name) for name in sparse_names(graph)}
+        dense = {
+            row.name: _dense(row, arrays[row.name])
+            for row in graph.parameter_table
+            if not row.prunable
+        }
+    except KeyError as error:
+        raise CheckpointError(f"{path}: lacks {error}") from error
+    except FedTinyError as error:
+        raise CheckpointError(f"{path}: does not fit its graph: {error}") from error
     return SparseModel(weights, dense)
+
+
+def _weight(graph: Graph, arrays: Mapping[str, Array], layer: str) -> SparseTensor:
+    name = ParameterKind.WEIGHT.of(layer)
+    mask = Mask(graph.layer(layer).weight_shape, arrays[f"{name}.indices"])
+    return SparseTensor(mask, arrays[f"{name}.values"])
+
+
+def _dense(row: Parameter, array: Array) -> Array:
+    if array.dtype != np.float32 or array.shape != row.shape:
+        raise CheckpointError(
+            f"{row.name} is {array.dtype} {array.shape}, the graph says float32 {row.shape}"
+        )
+    return array

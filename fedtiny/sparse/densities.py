@@ -76,19 +76,28 @@ def noisy(
             for (name, layer_density), u in zip(base.items(), noise, strict=True)
         }
         kept = sum(layer_counts(drawn, sizes).values())
-        if budget * (1 - TOLERANCE) < kept <= budget:
+        if budget * (1 - TOLERANCE) < kept <= weight_budget(sizes, density):
             return drawn
     return _scaled(drawn, sizes, density)
 
 
+def weights_kept(density: float, size: int) -> int:
+    """⌊density · size⌋, the only rule for how many weights a density leaves.
+
+    >>> weights_kept(0.29, 100), int(0.29 * 100)
+    (29, 28)
+    """
+    # 0.29 · 100 is 28.999… in binary: the product is rounded before the floor.
+    return floor(round(density * size, 6))
+
+
 def layer_counts(densities: Mapping[str, float], sizes: Mapping[str, int]) -> dict[str, int]:
-    """Weights kept per layer: max(1, ⌊d_l · n_l⌋).
+    """:func:`weights_kept` of every layer, at least one each.
 
     >>> layer_counts({"a": 0.29, "b": 0.001}, {"a": 100, "b": 50})
     {'a': 29, 'b': 1}
     """
-    # 0.29 · 100 is 28.999… in binary: the product is rounded before the floor.
-    return {name: max(1, floor(round(densities[name] * size, 6))) for name, size in sizes.items()}
+    return {name: max(1, weights_kept(densities[name], size)) for name, size in sizes.items()}
 
 
 def budgeted_counts(
@@ -117,12 +126,12 @@ def budgeted_counts(
 
 
 def weight_budget(sizes: Mapping[str, int], density: float) -> int:
-    """⌊density · n⌋ of all n prunable weights.
+    """:func:`weights_kept` of all prunable weights together.
 
     >>> weight_budget({"a": 100, "b": 101}, 0.29)
     58
     """
-    return floor(round(density * sum(sizes.values()), 6))
+    return weights_kept(density, sum(sizes.values()))
 
 
 def _scaled(

@@ -1,5 +1,8 @@
 """The phases of a run, in the order in which they happen."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -26,6 +29,16 @@ class Phase(StrEnum):
     """Activation ranges for quantization."""
 
     @property
+    def label(self) -> str:
+        """In a table. (``title`` is a method of every string.)"""
+        return _WORDS[self][0]
+
+    @property
+    def doing(self) -> str:
+        """What a person reads while it goes on."""
+        return _WORDS[self][1]
+
+    @property
     def action(self) -> str:
         """Flower message type that asks devices for it.
 
@@ -35,3 +48,17 @@ class Phase(StrEnum):
         if self in (Phase.TRAIN, Phase.EVALUATE):
             return self.value
         return f"query.{self.value}"
+
+
+_WORDS: Mapping[Phase, tuple[str, str]] = {
+    Phase.JOIN: ("join", "waiting for devices"),
+    Phase.DESCRIBE: ("describe data and memory", "devices introduce themselves"),
+    Phase.PRETRAIN: ("pre-train", "pre-training on the server"),
+    Phase.CANDIDATE_STATISTICS: ("selection, first trip", "candidates: batch norm"),
+    Phase.CANDIDATE_LOSSES: ("selection, second trip", "candidates: losses"),
+    Phase.SALIENCY: ("score weights", "devices score weights"),
+    Phase.TRAIN: ("train", "devices train"),
+    Phase.EVALUATE: ("evaluate", "devices evaluate"),
+    Phase.CALIBRATE: ("calibrate int8", "devices calibrate"),
+}
+"""Label and doing of each."""

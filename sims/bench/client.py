@@ -27,10 +27,12 @@ import typer
 
 from fedtiny.config import RunConfig
 from fedtiny.config import load as load_config
+from fedtiny.data.dataset import Dataset
 from fedtiny.data.simulated import deal, deal_into
 from fedtiny.data.statistics import InputStatistics
 from fedtiny.devices.budget import largest_request, nominal_masks
 from fedtiny.errors import FedTinyError
+from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
 from fedtiny.models.sparse_model import from_state
 from fedtiny.seeding import rng
@@ -57,10 +59,13 @@ def write_message(path: Path, kind: str, engine: str) -> Path:
     overrides = [f"training.engine={engine}"]
     config = load_config(APP / _CONFIG, overrides)
     deal_into(path.parent, config.data, config.seed)
-    packet = _train_packet(config) if kind == "train" else Packet()
+    train = deal(config.data, config.seed).clients[_PARTITION].train
+    graph = config.model.build(train.input_shape, len(train.labels))
+    packet = _train_packet(config, graph, train) if kind == "train" else Packet()
     facts = {
         "type": kind if kind == "train" else f"query.{kind}",
         "scalars": dict(packet.scalars),
+        "graph": graph.to_json(),
         "node_config": {"partition-id": _PARTITION, "num-partitions": config.data.partitions},
         "run_config": {
             "config": _CONFIG,
@@ -73,9 +78,7 @@ def write_message(path: Path, kind: str, engine: str) -> Path:
     return path
 
 
-def _train_packet(config: RunConfig) -> Packet:
-    train = deal(config.data, config.seed).clients[_PARTITION].train
-    graph = config.model.build(train.input_shape, len(train.labels))
+def _train_packet(config: RunConfig, graph: Graph, train: Dataset) -> Packet:
     state = initial_state(graph, rng(config.seed, "weights"))
     model = from_state(graph, state, nominal_masks(config, graph))
     normalization = InputStatistics.of(train).normalization()

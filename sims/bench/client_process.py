@@ -28,10 +28,14 @@ def load() -> ClientApp:
 
 
 def answer(app: ClientApp, path: Path) -> None:
-    """Reply to the message in ``path``, down to the bytes that Flower would send."""
+    """Reply to the message in ``path``, down to the bytes that Flower would send.
+
+    The node's state holds the model, as it does after the first message of a run.
+    """
     import numpy as np
     from flwr.app import Context, Message, RecordDict
 
+    from clients.device import receive_model
     from clients.records import to_record, wire_bytes
     from fedtiny.wire.packet import Packet
     from sims.grids.identity import assume_identity
@@ -41,6 +45,7 @@ def answer(app: ClientApp, path: Path) -> None:
         arrays = {name: stored[name] for name in stored.files}
     facts = json.loads(str(arrays.pop("facts")))
     context = Context(1, 1, facts["node_config"], RecordDict(), facts["run_config"])
+    receive_model(context, Packet(scalars={"graph": facts["graph"]}))
     message = Message(to_record(Packet(arrays, facts["scalars"])), 1, facts["type"])
     message.metadata.__dict__["_message_id"] = "1"
     reply = app(message=message, context=context)

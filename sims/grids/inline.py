@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from flwr.app import Message
 from flwr.clientapp import ClientApp
+from typing_extensions import override
 
 from sims.grids.local import LocalGrid, RunConfig, call, stamp
 
@@ -23,17 +24,18 @@ class InlineGrid(LocalGrid):
         self._app = app
         self._waiting: dict[str, Message] = {}
 
+    @override
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """See :class:`flwr.serverapp.Grid`."""
         pushed = {stamp(message): message for message in messages}
         self._waiting.update(pushed)
         return list(pushed)
 
+    @override
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """See :class:`flwr.serverapp.Grid`."""
         for message_id in message_ids:
             message = self._waiting.pop(message_id)
             yield call(self._app, message, self._contexts[message.metadata.dst_node_id])
 
+    @override
     def close(self) -> None:
-        """See :meth:`sims.grids.local.LocalGrid.close`: nothing to free."""
+        """Nothing to free."""

@@ -10,6 +10,7 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
+from typing_extensions import override
 
 from sims.grids.identity import assume_identity
 
@@ -40,14 +41,17 @@ class LocalGrid(Grid):
             for partition in range(partitions)
         }
 
+    @override
     def set_run(self, run: Run) -> None:
         """Not needed: a local grid serves one run."""
 
     @property
+    @override
     def run(self) -> Run:
         """Not known: a local grid has no SuperLink to register a run with."""
         raise NotImplementedError("a local grid has no Flower run")
 
+    @override
     def create_message(
         self,
         content: RecordDict,
@@ -56,17 +60,16 @@ class LocalGrid(Grid):
         group_id: str,
         ttl: float | None = None,
     ) -> Message:
-        """See :class:`flwr.serverapp.Grid`."""
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
+    @override
     def get_node_ids(self) -> Iterable[int]:
-        """See :class:`flwr.serverapp.Grid`."""
         return list(self._contexts)
 
+    @override
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
-        """See :class:`flwr.serverapp.Grid`."""
         return self.pull_messages(self.push_messages(messages))
 
     @abstractmethod

@@ -21,6 +21,7 @@ from flwr.app import Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 from ray.exceptions import RayActorError, RayError
+from typing_extensions import override
 
 from sims.grids.identity import assume_identity
 from sims.grids.local import LocalGrid, RunConfig, call, stamp
@@ -96,14 +97,15 @@ class RayGrid(LocalGrid):
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="ray-start")
         self._lanes: Future[list[_Lane]] = self._starter.submit(self._start)
 
+    @override
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """See :class:`flwr.serverapp.Grid`."""
         pushed = []
         for message in messages:
             pushed.append(stamp(message))
             self._waiting.append(message)
         return pushed
 
+    @override
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """The replies that are there; returns at once with all, after 0.1 s with some or none."""
         wanted = list(message_ids)
@@ -112,6 +114,7 @@ class RayGrid(LocalGrid):
             self._work(deadline)
         return [self._replies.pop(one) for one in wanted if one in self._replies]
 
+    @override
     def close(self) -> None:
         """End the actors, and Ray if this grid started it."""
         wait([self._lanes])

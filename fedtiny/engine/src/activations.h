@@ -1,6 +1,6 @@
 // Pruned copies of convolution outputs: what lies between the forward and the backward pass. Every
 // channel of a block keeps its `capacity` values furthest from the channel's mean and a bit per
-// value that says which; a value left out reads as the mean. The signs that ReLU needs are kept
+// value that says which; a value left out reads as the mean. What a clamp lets through is kept
 // apart, a bit each, so that the gradient passes where the forward pass did.
 #pragma once
 #include <limits>
@@ -144,24 +144,24 @@ FT_INLINE void each_channel(const Op& op, const Run& run, const F& f) {
   });
 }
 
-// op.out = the pruned copy of the layer's output op.in.
+// op.out = the pruned copy of the layer's output op.input.
 template <int L>
 void run_prune(const Op& op, const Run& run) {
   const int64_t positions = op.height * op.width;
   const int64_t packed = packed_reals<L>(op.capacity, positions);
   each_channel<L>(op, run, [&](int64_t c, int64_t index, unsigned present) {
-    const Map<L> map{op.in + index * positions * L, op.layer->mean[c], positions, present};
+    const Map<L> map{op.input + index * positions * L, op.layer->mean[c], positions, present};
     prune_map<L>(map, op.capacity, op.out + index * packed);
   });
 }
 
-// op.out = the layer's output as its pruned copy op.in has it.
+// op.out = the layer's output as its pruned copy op.input has it.
 template <int L>
 void run_expand(const Op& op, const Run& run) {
   const int64_t positions = op.height * op.width;
   const int64_t packed = packed_reals<L>(op.capacity, positions);
   each_channel<L>(op, run, [&](int64_t c, int64_t index, unsigned) {
-    expand_map<L>(op.in + index * packed, op.capacity, positions, op.layer->mean[c],
+    expand_map<L>(op.input + index * packed, op.capacity, positions, op.layer->mean[c],
                   op.out + index * positions * L);
   });
 }
@@ -188,7 +188,7 @@ Op block_of(const Op& op, const Run& run, int64_t block) {
   return one;
 }
 
-// op.out = a bit for every value of the tensor that is positive.
+// op.out = a bit for every value that its clamp, op.activation, lets through; terms: before it.
 template <int L>
 void run_gate(const Op& op, const Run& run) {
   const int64_t positions = op.height * op.width;
@@ -198,18 +198,22 @@ void run_gate(const Op& op, const Run& run) {
     for (int64_t p = 0; p < positions; p += kPiece / L) {
       const int64_t part = smaller(kPiece / L, positions - p);
       read_row(op, c, (index * positions + p) * L, row, part * L);
-      for (int64_t k = 0; k < part; ++k)
-        bits[p + k] = LaneBits<L>(bits_of<L>(load<L>(row + k * L) > Vec<L>{}));
+      with_activation(op.activation, [&](auto code) {
+        for (int64_t k = 0; k < part; ++k) {
+          const Mask<L> open = passes<decltype(code)::value>(load<L>(row + k * L));
+          bits[p + k] = LaneBits<L>(bits_of<L>(open));
+        }
+      });
     }
   });
 }
 
-// The gradient op.out becomes 0 where the bit in op.in is 0.
+// The gradient op.out becomes 0 where the bit in op.input is 0.
 template <int L>
 void run_gate_grad(const Op& op, const Run& run) {
   const int64_t positions = op.height * op.width;
   each_channel<L>(op, run, [&](int64_t, int64_t index, unsigned) {
-    const auto* bits = reinterpret_cast<const LaneBits<L>*>(op.in) + index * positions;
+    const auto* bits = reinterpret_cast<const LaneBits<L>*>(op.input) + index * positions;
     real* grad = op.out + index * positions * L;
     for (int64_t p = 0; p < positions; ++p)
       store<L>(grad + p * L, mask_of<L>(bits[p]) ? load<L>(grad + p * L) : Vec<L>{});

@@ -78,7 +78,7 @@ void run_conv(const Op& op, const Run& run) {
   }
 }
 
-// Adds one block's weight gradients, op.in being the gradient of the layer's output.
+// Adds one block's weight gradients, op.input being the gradient of the layer's output.
 template <int L>
 void add_weight_grad(const Op& op, const Run& run, int64_t block, real* grads) {
   const Layer& l = *op.layer;
@@ -94,7 +94,7 @@ void add_weight_grad(const Op& op, const Run& run, int64_t block, real* grads) {
       Dot d{};
       d.in = op.scratch;
       d.in_row = tile.columns * L;
-      d.grad = op.in + block * l.out_channels * map + row * l.out_width * L;
+      d.grad = op.input + block * l.out_channels * map + row * l.out_width * L;
       d.grad_channel = map;
       d.grad_row = l.out_width * L;
       d.start = l.start;

@@ -4,7 +4,7 @@
 #include <thread>
 #include <vector>
 
-#include "engine.h"
+#include "mirror.h"
 
 using fedtiny::Body;
 using fedtiny::Run;
@@ -124,15 +124,8 @@ int64_t fedtiny_real_bytes() { return int64_t(sizeof(fedtiny::real)); }
 
 const char* fedtiny_source_hash() { return FT_SOURCE_HASH; }
 
-// Sizes of the shared structures: Python checks them against its own.
-int64_t fedtiny_struct_bytes(int64_t which) {
-  switch (which) {
-    case 0: return int64_t(sizeof(fedtiny::Layer));
-    case 1: return int64_t(sizeof(fedtiny::Op));
-    case 2: return int64_t(sizeof(Run));
-    default: return int64_t(sizeof(Sgd));
-  }
-}
+// See mirror.h: Python compares them with its own.
+const char* fedtiny_mirror(int64_t i) { return fedtiny::mirror(i); }
 
 void* fedtiny_pool(int64_t threads) { return new Pool(threads); }
 void fedtiny_pool_free(void* pool) { delete static_cast<Pool*>(pool); }

@@ -1,5 +1,5 @@
 // Shared structures of the sparse training engine. Python fills them (engine/abi.py mirrors every
-// field); all fields are 8 bytes wide, so there is no padding on any 64-bit machine.
+// field, mirror.h lists them); all are 8 bytes wide: no padding on any 64-bit machine.
 //
 // Activation layout: [block][channel][row][column][lane]. A block is `lanes` samples (16, 8 or 4),
 // so every weight multiplies a contiguous vector wherever it sits in the kernel.
@@ -16,14 +16,19 @@ using real = FT_REAL;
 
 constexpr int kMaxTerms = 4;
 
+enum Activation : int64_t {
+  kNone, kRelu, kRelu6, kHardSwish,
+  kActivations,  // how many there are
+};
+
 // One summand of a tensor that is recomputed where it is read: scale[c] (data - mean[c]) + beta[c].
 struct Term {
   const real* data;
   const real* mean;  // null: plain data
   const real* scale;
   const real* beta;
-  int64_t relu_term;  // clamp the summand at 0 before adding it
-  int64_t relu_sum;   // clamp the sum at 0 after adding it
+  int64_t activation;      // of the summand, before it is added
+  int64_t sum_activation;  // of the sum, after it was added
   const real* packed;  // null, or what `data` is expanded from, a block at a time (activations.h)
   int64_t capacity;    // values kept per map of `packed`
 };
@@ -34,7 +39,7 @@ struct Layer {
   int64_t out_channels, out_height, out_width;
   int64_t kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
   int64_t group_inputs, group_outputs;  // channels of one group
-  int64_t batch_norm, relu;
+  int64_t batch_norm, activation;
   int64_t tile_rows;  // output rows computed from one padded tile of the input
   int64_t grad_rows;  // the same for the input gradient, from a padded tile of the gradient
   int64_t dense;      // dense kernels: all weights are computed with, absent ones as zeros
@@ -68,6 +73,7 @@ enum Kind : int64_t {
   kNormGrad, kConvGrad, kMaskGrad, kAddGrad, kPoolGrad,
   kRange, kGrow,
   kPrune, kExpand, kGate, kGateGrad,
+  kKinds,  // how many there are
 };
 
 struct Op {
@@ -78,13 +84,14 @@ struct Op {
   int64_t kernel_h, kernel_w, stride_h, stride_w, is_max;
   int64_t terms;
   Term term[kMaxTerms];
-  real* in;       // a gradient, or the conv output a norm gradient replaces
+  real* input;    // a gradient, or the conv output a norm gradient replaces
   real* out;
   real* scratch;  // padded tile, or a row per thread
   real* sums;     // per-channel partial statistics, or transposed values
   real* weights;  // dense layer with absent weights: all values, or all gradients
   int64_t accumulate;  // add to `out` instead of writing it
-  int64_t gated;  // the ReLU's gates were applied to the gradient before
+  int64_t activation;  // that the gradient passes, or whose gates are kept; terms: before it
+  int64_t gated;  // the gates of the layer's activation were applied to the gradient before
   int64_t first_channel, last_channel;  // growth: output channels of this tile
   int64_t top_k;
   int32_t* top_index;

@@ -4,7 +4,12 @@
 #include <ctime>
 
 #include "growth.h"
-#include "other.h"
+#include "load.h"
+#include "loss.h"
+#include "pool.h"
+#include "range.h"
+#include "sgd.h"
+#include "sums.h"
 
 namespace fedtiny {
 namespace {
@@ -18,7 +23,7 @@ void run_op(const Op& op, const Run& run) {
     case kSum: return run_sum<L>(op, run);
     case kPool: return run_pool<L>(op, run);
     case kLoss: return run_loss<L>(op, run);
-    case kNormGrad: return run_norm_grad<L>(op, run);
+    case kNormGrad: return run_norm_grad(op, run);
     case kConvGrad: return run_conv_grad<L>(op, run);
     case kMaskGrad: return run_mask_grad<L>(op, run);
     case kAddGrad: return run_add_grad<L>(op, run);

@@ -85,13 +85,16 @@ void set_batch_statistics(const Op& op, const Run& run, bool fused) {
 
 constexpr int64_t kPiece = 2048;  // reals recomputed at a time
 
-// dy masked in place by the sign of the recomputed output, n <= kPiece reals of channel c at `at`.
-FT_INLINE void mask_gradient(const Op& op, int64_t c, int64_t at, real* dy, int64_t n) {
-  real y[kPiece];
-  read_row(op, c, at, y, n);
-  for_vectors(n, [&](auto width, int64_t i) {
-    constexpr int N = decltype(width)::value;
-    store<N>(dy + i, load<N>(y + i) > Vec<N>{} ? load<N>(dy + i) : Vec<N>{});
+// dy, the gradient of an activation's result, becomes that of the value it was applied to, which the
+// op's terms give: n <= kPiece reals of channel c at `at`. Out of line, as it reads rows.
+__attribute__((noinline)) void pull_back_rows(const Op& op, int64_t c, int64_t at, real* dy, int64_t n) {
+  real v[kPiece];
+  read_row(op, c, at, v, n);
+  with_activation(op.activation, [&](auto code) {
+    for_vectors(n, [&](auto width, int64_t i) {
+      constexpr int N = decltype(width)::value;
+      store<N>(dy + i, pull_back<decltype(code)::value>(load<N>(v + i), load<N>(dy + i)));
+    });
   });
 }
 
@@ -99,8 +102,8 @@ struct GradSums {
   double gradient, weighted;  // sum g, sum g * (z - mean)
 };
 
-// One channel's sums over n reals; with kOwnRelu, g is dy where scale (z - mean) + beta > 0.
-template <bool kOwnRelu>
+// One channel's sums over n reals; g is dy behind the activation of scale (z - mean) + beta.
+template <Activation kOwn>
 FT_INLINE GradSums grad_sums(const real* dy, const real* z, int64_t n, real mean, real scale,
                              real beta) {
   GradSums total{};
@@ -109,8 +112,7 @@ FT_INLINE GradSums grad_sums(const real* dy, const real* z, int64_t n, real mean
   int64_t k = 0;
   auto one = [&](int64_t at, int i) {
     const Vec<kNative> v = load<kNative>(z + at) - m;
-    Vec<kNative> g = load<kNative>(dy + at);
-    if constexpr (kOwnRelu) g = v * a + b > Vec<kNative>{} ? g : Vec<kNative>{};
+    const Vec<kNative> g = pull_back<kOwn>(v * a + b, load<kNative>(dy + at));
     s1[i] += g;
     s2[i] += g * v;
   };
@@ -122,7 +124,7 @@ FT_INLINE GradSums grad_sums(const real* dy, const real* z, int64_t n, real mean
   total.gradient = sum<kNative>(s1[0] + s1[1]);
   total.weighted = sum<kNative>(s2[0] + s2[1]);
   for (; k < n; ++k) {
-    const real g = !kOwnRelu || (z[k] - mean) * scale + beta > 0 ? dy[k] : real(0);
+    const real g = pull_back<kOwn>((z[k] - mean) * scale + beta, dy[k]);
     total.gradient += double(g);
     total.weighted += double(g) * double(z[k] - mean);
   }
@@ -131,28 +133,26 @@ FT_INLINE GradSums grad_sums(const real* dy, const real* z, int64_t n, real mean
 
 // z <- scale * (g - mean(g) - normalised * mean(g * normalised))
 //    = scale * g + slope * (z - mean) + constant
-template <bool kOwnRelu>
+template <Activation kOwn>
 FT_INLINE void replace_by_gradient(const real* dy, real* z, int64_t n, real mean, real scale,
                                    real beta, real slope, real constant) {
   for_vectors(n, [=](auto width, int64_t k) {
     constexpr int N = decltype(width)::value;
     const Vec<N> v = load<N>(z + k) - splat<N>(mean);
-    Vec<N> g = load<N>(dy + k);
-    if constexpr (kOwnRelu) g = v * splat<N>(scale) + splat<N>(beta) > Vec<N>{} ? g : Vec<N>{};
+    const Vec<N> g = pull_back<kOwn>(v * splat<N>(scale) + splat<N>(beta), load<N>(dy + k));
     store<N>(z + k, g * splat<N>(scale) + (v * splat<N>(slope) + splat<N>(constant)));
   });
 }
 
-template <int L>
-void clear_padded_lanes(real* map, int64_t n, int64_t valid_lanes) {
-  for (int64_t k = 0; k < n; k += L)
-    for (int64_t lane = valid_lanes; lane < L; ++lane) map[k + lane] = 0;
+inline void clear_padded_lanes(real* map, int64_t n, int64_t lanes, int64_t valid_lanes) {
+  for (int64_t k = 0; k < n; k += lanes)
+    for (int64_t lane = valid_lanes; lane < lanes; ++lane) map[k + lane] = 0;
 }
 
-template <int L, bool kOwnRelu>
+template <Activation kOwn>
 void norm_grad_channel(const Op& op, const Run& run, int64_t o) {
   const Layer& l = *op.layer;
-  const int64_t map = l.out_height * l.out_width * L;
+  const int64_t map = l.out_height * l.out_width * run.lanes;
   const real mean = l.batch_norm ? l.mean[o] : real(0);
   const real scale = l.batch_norm ? l.scale[o] : real(1);
   const real beta = l.batch_norm ? l.beta[o] : real(0);
@@ -161,8 +161,9 @@ void norm_grad_channel(const Op& op, const Run& run, int64_t o) {
     const int64_t at = (block * l.out_channels + o) * map;
     for (int64_t k = at; k < at + map; k += kPiece) {
       const int64_t part = smaller(kPiece, at + map - k);
-      if (op.terms) mask_gradient(op, o, k, op.in + k, part);
-      const GradSums s = grad_sums<kOwnRelu>(op.in + k, op.out + k, part, mean, scale, beta);
+      real* dy = op.input + k;
+      if (op.terms) pull_back_rows(op, o, k, dy, part);
+      const GradSums s = grad_sums<kOwn>(dy, op.out + k, part, mean, scale, beta);
       sums.gradient += s.gradient;
       sums.weighted += s.weighted;
     }
@@ -178,21 +179,23 @@ void norm_grad_channel(const Op& op, const Run& run, int64_t o) {
   }
   for (int64_t block = 0; block < run.blocks; ++block) {
     const int64_t at = (block * l.out_channels + o) * map;
-    replace_by_gradient<kOwnRelu>(op.in + at, op.out + at, map, mean, scale, beta, slope, constant);
-    const int64_t valid = run.valid - block * L;
-    if (valid < L) clear_padded_lanes<L>(op.out + at, map, valid);
+    replace_by_gradient<kOwn>(op.input + at, op.out + at, map, mean, scale, beta, slope,
+                                  constant);
+    const int64_t valid = run.valid - block * run.lanes;
+    if (valid < run.lanes) clear_padded_lanes(op.out + at, map, run.lanes, valid);
   }
 }
 
 // Replaces the stored output (op.out) by the gradient with respect to it, given the gradient of the
-// node's result (op.in). Terms, if any, describe the sum whose ReLU masks op.in first, in place.
-template <int L>
-void run_norm_grad(const Op& op, const Run& run) {
+// node's result (op.input). Terms, if any, describe the sum behind whose activation op.input lies:
+// it passes that first, in place.
+inline void run_norm_grad(const Op& op, const Run& run) {
+  const int64_t own = op.gated ? int64_t(kNone) : op.layer->activation;
   parallel(run, op.layer->out_channels, [&](int64_t begin, int64_t end, int64_t) {
-    for (int64_t o = begin; o < end; ++o) {
-      if (op.layer->relu && !op.gated) norm_grad_channel<L, true>(op, run, o);
-      else norm_grad_channel<L, false>(op, run, o);
-    }
+    for (int64_t o = begin; o < end; ++o)
+      with_activation(own, [&](auto code) {
+        norm_grad_channel<decltype(code)::value>(op, run, o);
+      });
   });
 }
 

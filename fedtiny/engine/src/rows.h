@@ -1,11 +1,12 @@
-// Recomputing a tensor where it is read (sum of scaled terms, ReLU), and padded tiles of it.
+// Recomputing a tensor where it is read (a sum of scaled terms, each and all of them activated), and
+// padded tiles of it.
 #pragma once
-#include "vec.h"
+#include "nonlinear.h"
 
 namespace fedtiny {
 namespace {
 
-template <bool kScaled, bool kRelu, bool kAdd, bool kReluSum>
+template <bool kScaled, Activation kTerm, bool kAdd, Activation kSum>
 FT_INLINE void add_term(const Term& t, int64_t c, const real* from, real* to, int64_t n) {
   const real m = kScaled ? t.mean[c] : real(0), a = kScaled ? t.scale[c] : real(1);
   const real b = kScaled ? t.beta[c] : real(0);
@@ -13,31 +14,47 @@ FT_INLINE void add_term(const Term& t, int64_t c, const real* from, real* to, in
     constexpr int N = decltype(width)::value;
     Vec<N> v = load<N>(from + k);
     if constexpr (kScaled) v = (v - splat<N>(m)) * splat<N>(a) + splat<N>(b);
-    if constexpr (kRelu) v = relu<N>(v);
+    v = activate<kTerm, N>(v);
     if constexpr (kAdd) v = v + load<N>(to + k);
-    if constexpr (kReluSum) v = relu<N>(v);
+    v = activate<kSum, N>(v);
     store<N>(to + k, v);
+  });
+}
+
+// apply_term() of any two activations, out of line: one copy for all who read rows.
+template <bool kAdd>
+__attribute__((noinline)) void apply_other_term(const Term& t, int64_t c, const real* from, real* to,
+                                                int64_t n) {
+  with_activation(t.activation, [&](auto term) {
+    with_activation(kAdd ? t.sum_activation : int64_t(kNone), [&](auto sum) {
+      constexpr Activation kTerm = decltype(term)::value;
+      constexpr Activation kSum = kAdd ? decltype(sum)::value : kNone;
+      if (t.mean) add_term<true, kTerm, kAdd, kSum>(t, c, from, to, n);
+      else add_term<false, kTerm, kAdd, kSum>(t, c, from, to, n);
+    });
   });
 }
 
 // to[0..n) (+)= the term's values at from[0..n), all of channel c.
 template <bool kAdd>
 FT_INLINE void apply_term(const Term& t, int64_t c, const real* from, real* to, int64_t n) {
-  const bool relu_sum = kAdd && t.relu_sum;
+  const int64_t sum = kAdd ? t.sum_activation : int64_t(kNone);
+  if (t.activation > kRelu || sum > kRelu) return apply_other_term<kAdd>(t, c, from, to, n);
+  const bool relu = t.activation == kRelu, relu_sum = sum == kRelu;
   if (t.mean) {
-    if (t.relu_term) {
-      if (relu_sum) add_term<true, true, kAdd, true>(t, c, from, to, n);
-      else add_term<true, true, kAdd, false>(t, c, from, to, n);
+    if (relu) {
+      if (relu_sum) add_term<true, kRelu, kAdd, kRelu>(t, c, from, to, n);
+      else add_term<true, kRelu, kAdd, kNone>(t, c, from, to, n);
     } else {
-      if (relu_sum) add_term<true, false, kAdd, true>(t, c, from, to, n);
-      else add_term<true, false, kAdd, false>(t, c, from, to, n);
+      if (relu_sum) add_term<true, kNone, kAdd, kRelu>(t, c, from, to, n);
+      else add_term<true, kNone, kAdd, kNone>(t, c, from, to, n);
     }
-  } else if (t.relu_term || relu_sum) {
-    if (t.relu_term && relu_sum) add_term<false, true, kAdd, true>(t, c, from, to, n);
-    else if (t.relu_term) add_term<false, true, kAdd, false>(t, c, from, to, n);
-    else add_term<false, false, kAdd, true>(t, c, from, to, n);
+  } else if (relu || relu_sum) {
+    if (relu && relu_sum) add_term<false, kRelu, kAdd, kRelu>(t, c, from, to, n);
+    else if (relu) add_term<false, kRelu, kAdd, kNone>(t, c, from, to, n);
+    else add_term<false, kNone, kAdd, kRelu>(t, c, from, to, n);
   } else {
-    add_term<false, false, kAdd, false>(t, c, from, to, n);
+    add_term<false, kNone, kAdd, kNone>(t, c, from, to, n);
   }
 }
 
@@ -49,13 +66,6 @@ FT_INLINE void read_row(const Op& op, int64_t c, int64_t at, real* to, int64_t n
 }
 
 constexpr int64_t kPieceColumns = 64;  // of a strided row, recomputed at a time
-
-FT_INLINE void zero(real* to, int64_t n) {
-  for_vectors(n, [=](auto width, int64_t k) {
-    constexpr int N = decltype(width)::value;
-    store<N>(to + k, Vec<N>{});
-  });
-}
 
 // Positions rounded up to an odd number of cache lines: planes then start in different cache sets.
 inline int64_t spread(int64_t positions, int64_t lanes) {
@@ -158,7 +168,7 @@ template <int L>
 FT_INLINE void fill_gradient(const Op& op, const GradTile& tile, int64_t block, int64_t row,
                              int64_t count, int64_t o) {
   const Layer& l = *op.layer;
-  const real* map = op.in + (block * l.out_channels + o) * l.out_height * l.out_width * L;
+  const real* map = op.input + (block * l.out_channels + o) * l.out_height * l.out_width * L;
   real* to = op.scratch + o * tile.plane * L;
   const int64_t first = tile.first_v - tile.reach_w;
   const int64_t begin = smaller(tile.columns, larger(0, -first));

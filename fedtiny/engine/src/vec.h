@@ -42,11 +42,6 @@ FT_INLINE void store(real* p, Vec<N> v) { *reinterpret_cast<Vec<N>*>(p) = v; }
 template <int N>
 FT_INLINE Vec<N> splat(real x) { return x - Vec<N>{}; }
 
-// max(v, 0) that lets NaN through, as PyTorch's ReLU does.
-template <int N>
-FT_INLINE Vec<N> relu(Vec<N> v) { return Vec<N>{} > v ? Vec<N>{} : v; }
-FT_INLINE real relu1(real v) { return real(0) > v ? real(0) : v; }
-
 template <int N>
 FT_INLINE double sum(Vec<N> v) {
   double total = 0;
@@ -67,6 +62,13 @@ FT_INLINE void for_vectors(int64_t n, const F& f) {
   if constexpr (kNative >= 8) for (; k + 8 <= n; k += 8) f(Width<8>{}, k);
   if constexpr (kNative >= 4) for (; k + 4 <= n; k += 4) f(Width<4>{}, k);
   if constexpr (kNative < 4) for (; k < n; k += 2) f(Width<2>{}, k);
+}
+
+FT_INLINE void zero(real* to, int64_t n) {
+  for_vectors(n, [=](auto width, int64_t k) {
+    constexpr int N = decltype(width)::value;
+    store<N>(to + k, Vec<N>{});
+  });
 }
 
 // sum(a) in the first half of the lanes, sum(b) in the second, each over half as many lanes.

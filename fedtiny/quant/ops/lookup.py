@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from fedtiny.models.ops import Add, Layer
+from fedtiny.models.ops.activation import linear_name
 from fedtiny.quant.building import Building
 from fedtiny.quant.functions import table
 from fedtiny.quant.tensors import Int8s, Int8Tensor
@@ -38,7 +39,7 @@ def after(node: Layer | Add, build: Building) -> tuple[IntegerLookup, ...]:
     """The table that follows the sums of ``node``; none if its activation is their clamp."""
     if node.activation.clamps:
         return ()
-    source = f"{node.name}.linear"
+    source = linear_name(node.name)
     output = build.output(node.name, node.name)
     codes = table(node.activation, build.tensors[source], output)
     return (IntegerLookup(node.name, source, codes),)

@@ -68,13 +68,15 @@ def _people(run: Run) -> pd.DataFrame:
 def confusion_matrices(run: Run) -> Chart:
     """One matrix per group; colour is the share of the true class."""
     groups = [group for group in GROUPS if group in run.confusion]
+    titles = [group_title(run.config, group) for group in groups]
     side, slanted = 0.6 + 0.4 * len(run.labels), 0.06 * max(map(len, run.labels))
-    width = 2.0 + slanted + (side + 0.4) * len(groups)
+    wide = max(side, 0.075 * max(map(len, titles)))  # few classes are narrower than the title
+    width = 2.0 + slanted + (wide + 0.4) * len(groups)
     figure, axes = panels(1, len(groups), width, side + slanted + 0.8, sharey=True)
     tables = []
-    for one, group in zip(axes, groups, strict=True):
+    for one, group, title in zip(axes, groups, titles, strict=True):
         table = pd.DataFrame(run.confusion[group], index=run.labels, columns=run.labels)
-        _matrix(one, table, group_title(run.config, group))
+        _matrix(one, table, title)
         tables.append(_long(table, group))
     axes[0].set_ylabel("true class")
     figure.colorbar(axes[-1].images[0], ax=axes, label="share of the true class (%)", shrink=0.8)

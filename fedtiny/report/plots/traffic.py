@@ -9,16 +9,24 @@ from fedtiny.memory.ledger import format_bytes
 from fedtiny.report.metrics import Run
 from fedtiny.report.plots.style import PALETTE, REFERENCE, Chart, legend_below, panels
 from fedtiny.report.summary import dense_equivalent_bytes
+from fedtiny.wire.phase import Phase
 
 MEBI = 2**20
 
+_REST = "join, describe, calibrate"
 _STACK = {
-    "train": "train",
-    "evaluate": "evaluate",
-    "candidate_statistics": "candidate selection",
-    "candidate_losses": "candidate selection",
+    Phase.TRAIN: "train",
+    Phase.EVALUATE: "evaluate",
+    Phase.CANDIDATE_STATISTICS: "candidate selection",
+    Phase.CANDIDATE_LOSSES: "candidate selection",
+    Phase.JOIN: _REST,
+    Phase.DESCRIBE: _REST,
+    Phase.CALIBRATE: _REST,
+    Phase.SALIENCY: "score weights",
 }
-_OTHER = "join, describe, calibrate"
+"""Parts of a bar, in order, by phase."""
+
+_PARTS = tuple(dict.fromkeys(_STACK.values()))
 _DENSE = "dense equivalent"
 
 
@@ -44,8 +52,7 @@ def bytes_by_phase(run: Run) -> Chart:
 
 
 def _bar(axes: Axes, position: int, parts: pd.DataFrame, dense: int) -> None:
-    names = [*dict.fromkeys(_STACK.values()), _OTHER]
-    color = {**dict(zip(names, PALETTE, strict=False)), _DENSE: REFERENCE}
+    color = {**dict(zip(_PARTS, PALETTE, strict=False)), _DENSE: REFERENCE}
     left = 0.0
     for part in parts.itertuples():
         width = part.bytes / MEBI
@@ -67,9 +74,9 @@ def _data(run: Run) -> pd.DataFrame:
     for direction in ("up", "down"):
         for what, one in methods.items():
             traffic = one.traffic[one.traffic["direction"] == direction]
-            phases = traffic["phase"].map(lambda phase: _STACK.get(phase, _OTHER))
+            phases = traffic["phase"].map(_STACK)
             sums = traffic.groupby(phases)["wire"].sum()
-            for phase in [*dict.fromkeys(_STACK.values()), _OTHER]:
+            for phase in _PARTS:
                 if phase in sums.index:
                     rows.append((direction, what, phase, int(sums[phase])))
         rows.append((direction, _DENSE, _DENSE, dense_equivalent_bytes(run)))

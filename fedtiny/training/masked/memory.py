@@ -86,6 +86,10 @@ def _mask_bytes(graph: Graph, nnz: Mapping[str, int]) -> int:
     return total
 
 
+_IN_PLACE = (Activation.NONE, Activation.RELU)
+"""The others are kept with the input that their gradient needs."""
+
+
 class _Live:
     """Bytes live per line, and what they were when their sum was largest."""
 
@@ -148,6 +152,8 @@ class _Step:
             if isinstance(node, Conv):
                 self._convolve(node)
             self.live.grow(LedgerLine.SAVED_ACTIVATIONS, self.size(node.name))
+            if node.activation not in _IN_PLACE:
+                self.live.grow(LedgerLine.SAVED_ACTIVATIONS, self.size(node.name))
             for name in node.inputs:
                 if name != INPUT and last_use[name] is node and not self._is_saved(name):
                     self.live.shrink(LedgerLine.SAVED_ACTIVATIONS, self.size(name))
@@ -168,7 +174,7 @@ class _Step:
     def _is_saved(self, tensor: str) -> bool:
         """Whether the backward pass reads the tensor."""
         node = next(node for node in self.graph.nodes if node.name == tensor)
-        if node.activation is not Activation.NONE:
+        if node.activation is Activation.RELU:
             return True
         consumers = self.graph.consumers[tensor]
         return any(n.name in consumers and not isinstance(n, Add) for n in self.graph.nodes)
@@ -182,11 +188,14 @@ class _Step:
         self.live.spike(LedgerLine.TEMPORARIES, self.size(logits))
         self.live.shrink(LedgerLine.SAVED_ACTIVATIONS, self.size(logits))
         for node in reversed(self.graph.nodes):
-            self._backward(node, self.gradients.pop(node.name))
+            if node.name in self.gradients:  # the loss depends on it
+                self._backward(node, self.gradients.pop(node.name))
 
     def _backward(self, node: Node, gradient: _Gradient) -> None:
         if node.activation is not Activation.NONE:
             gradient = self._replace(gradient, self.size(node.name))
+        if node.activation not in _IN_PLACE:
+            self.live.shrink(LedgerLine.SAVED_ACTIVATIONS, self.size(node.name))
         if self._is_saved(node.name) or node.name == self.graph.logits:
             self.live.shrink(LedgerLine.SAVED_ACTIVATIONS, self.size(node.name))
         match node:

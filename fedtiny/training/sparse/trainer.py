@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from fedtiny.data.samples import Samples
 from fedtiny.engine import EngineOptions, Executor
@@ -87,16 +88,23 @@ class EngineTrainer:
 
     def evaluate(self, samples: Samples) -> Evaluation:
         """Loss and confusion with running statistics."""
-        classes = self._graph.classes
-        parts = [self._executor.logits(x) for x in self._drawn(samples)]
-        logits = np.concatenate([np.zeros((0, classes), np.float32), *parts]).astype(np.float64)
-        y = samples.labels
+        confusion = np.zeros((self._graph.classes,) * 2, np.int64)
+        losses = [
+            self._losses(*samples.batch(rows), confusion)
+            for rows in samples.rows(self._micro_batch)
+        ]
+        return Evaluation(float(np.concatenate([np.zeros(0), *losses]).sum()), confusion)
+
+    def _losses(
+        self, x: Floats, y: Labels, confusion: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float64]:
+        """Cross-entropy of each sample, nats; predictions are added to ``confusion``."""
+        logits = self._executor.logits(x).astype(np.float64)
+        np.add.at(confusion, (y, logits.argmax(axis=1)), 1)
         shifted = logits - logits.max(axis=1, keepdims=True)
         log_sums = np.log(np.exp(shifted).sum(axis=1))
-        losses = log_sums - shifted[np.arange(len(y)), y]
-        confusion = np.zeros((classes, classes), np.int64)
-        np.add.at(confusion, (y, logits.argmax(axis=1)), 1)
-        return Evaluation(float(losses.sum()), confusion)
+        losses: npt.NDArray[np.float64] = log_sums - shifted[np.arange(len(y)), y]
+        return losses
 
     def batch_norm_moments(self, samples: Samples) -> dict[str, Moments]:
         """Batch statistics of all samples; the model is left as it was."""

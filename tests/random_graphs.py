@@ -1,0 +1,75 @@
+"""Graphs of every op, drawn at random: whatever fits together."""
+
+from __future__ import annotations
+
+from math import prod
+
+from hypothesis import strategies as st
+
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool, Shape
+
+ACTIVATIONS = st.sampled_from(list(Activation))
+
+
+@st.composite
+def any_graphs(draw: st.DrawFn) -> Graph:
+    """Up to seven nodes of any kind over a small input; each reads any earlier tensor it can."""
+    shapes: dict[str, Shape] = {INPUT: draw(st.tuples(*[st.integers(1, 7)] * 3))}
+    nodes: list[Node] = []
+    for i in range(draw(st.integers(1, 7))):
+        source = draw(st.sampled_from(list(shapes)))
+        make = draw(st.sampled_from([_conv, _linear, _add, _pool]))
+        node = make(
+            draw, f"{make.__name__[1:]}{draw(st.sampled_from(['', '.', '-']))}{i}", source, shapes
+        )
+        nodes.append(node)
+        shapes[node.name] = node.output_shape(shapes[node.inputs[0]])
+    names = [node.name for node in nodes]
+    outputs = draw(st.lists(st.sampled_from(names), max_size=2, unique=True))
+    return Graph(
+        draw(st.sampled_from(["drawn", "drawn@3"])), shapes[INPUT], tuple(nodes), tuple(outputs)
+    )
+
+
+def _layer_facts(draw: st.DrawFn) -> dict[str, object]:
+    trainable = draw(st.booleans())
+    return {
+        "block": draw(st.sampled_from(["", "early"])),
+        "prunable": trainable and draw(st.booleans()),
+        "trainable": trainable,
+    }
+
+
+def _conv(draw: st.DrawFn, name: str, source: str, shapes: dict[str, Shape]) -> Node:
+    channels, height, width = shapes[source]
+    groups = draw(st.sampled_from([n for n in range(1, channels + 1) if channels % n == 0]))
+    padding = (draw(st.integers(0, 2)), draw(st.integers(0, 2)))
+    kernel = tuple(
+        draw(st.integers(1, min(4, size + 2 * pad)))
+        for size, pad in zip((height, width), padding, strict=True)
+    )
+    stride = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    return Conv(
+        name, source, channels, groups * draw(st.integers(1, 3)), kernel, stride, padding, groups,
+        draw(st.booleans()), draw(ACTIVATIONS), **_layer_facts(draw),
+    )  # fmt: skip
+
+
+def _linear(draw: st.DrawFn, name: str, source: str, shapes: dict[str, Shape]) -> Node:
+    outputs = draw(st.integers(1, 6))
+    return Linear(
+        name, source, prod(shapes[source]), outputs, draw(ACTIVATIONS), **_layer_facts(draw)
+    )
+
+
+def _add(draw: st.DrawFn, name: str, source: str, shapes: dict[str, Shape]) -> Node:
+    alike = [other for other, shape in shapes.items() if shape == shapes[source]]
+    return Add(name, source, draw(st.sampled_from(alike)), draw(ACTIVATIONS))
+
+
+def _pool(draw: st.DrawFn, name: str, source: str, shapes: dict[str, Shape]) -> Node:
+    _, height, width = shapes[source]
+    kernel = draw(st.none() | st.tuples(st.integers(1, height), st.integers(1, width)))
+    stride = draw(st.none() | st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    return Pool(name, source, draw(st.sampled_from(["avg", "max"])), kernel, stride)
