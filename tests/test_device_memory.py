@@ -7,18 +7,20 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
-from fedtiny.firmware.synthetic import float_model
-from fedtiny.wire.tasks import ModelTask, TrainTask
 
 from clients import handlers
 from clients.device import Device
+from fedtiny.bench.synthetic import float_model
 from fedtiny.config import parse
-from fedtiny.data.dataset import ClientData, Dataset, SensorSpec
+from fedtiny.data.client import ClientData
+from fedtiny.data.dataset import Dataset, SensorSpec
 from fedtiny.data.statistics import Normalization
 from fedtiny.devices.budget import largest_request
 from fedtiny.engine import available, unavailable_reason
 from fedtiny.models.sparse_model import SparseModel
+from fedtiny.wire.model_task import ModelTask
 from fedtiny.wire.packet import Packet
+from fedtiny.wire.train import TrainTask
 
 pytestmark = pytest.mark.skipif(not available(), reason=str(unavailable_reason()))
 

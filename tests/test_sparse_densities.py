@@ -6,7 +6,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from fedtiny.doctor.boards import layer_nnz
-from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Conv, Linear, Pool
 from fedtiny.models.zoo.resnet8 import resnet8
 from fedtiny.models.zoo.smartwatch_cnn import smartwatch_cnn
 from fedtiny.sparse.densities import (
