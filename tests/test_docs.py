@@ -44,3 +44,7 @@ def test_the_readme_is_short() -> None:
 def test_the_picture_shows_the_imports(rooms: dict[str, Any]) -> None:
     drawn = rooms["draw"](rooms["read_imports"]())
     assert rooms["PICTURE"].read_text() == drawn, "make architecture"
+
+
+def test_no_room_needs_itself(rooms: dict[str, Any]) -> None:
+    assert rooms["circles"](rooms["read_imports"]()) == set()

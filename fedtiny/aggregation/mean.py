@@ -1,6 +1,6 @@
 """Sums over clients, in the given order: the same replies always give the same bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,15 @@ def weighted_mean(arrays: Sequence[Floats], weights: Sequence[float]) -> Floats:
         _check_finite(k, array)
         result += weight * array.astype(np.float64)
     return (result / total).astype(np.float32)
+
+
+def mean_scores(
+    reports: Sequence[Mapping[str, Floats]], counts: Sequence[int]
+) -> dict[str, Floats]:
+    """Σ_k (|D_k|/|D|) s_k by layer (Ohib et al. 2024, SSFL)."""
+    return {
+        name: weighted_mean([report[name] for report in reports], counts) for name in reports[0]
+    }
 
 
 def merge_growth(

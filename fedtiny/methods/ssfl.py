@@ -14,11 +14,11 @@ from typing import ClassVar
 
 from typing_extensions import override
 
+from fedtiny.aggregation.mean import mean_scores
 from fedtiny.methods.fixed_masks import FixedMask, Masks
 from fedtiny.methods.method import Start
 from fedtiny.models.sparse_model import from_state
 from fedtiny.pruning.masks import global_masks
-from fedtiny.pruning.saliency import mean_scores
 from fedtiny.sparse.tensor import Mask
 from fedtiny.wire.model_task import ModelTask
 from fedtiny.wire.phase import Phase

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from fedtiny.aggregation.mean import weighted_mean
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.sparse.tensor import Floats, SparseTensor
 
@@ -32,13 +31,4 @@ def connection_saliency(model: SparseModel, gradients: Mapping[str, Floats]) -> 
     return {
         name: SparseTensor(weight.mask, np.abs(weight.values * gradients[name])).to_dense()
         for name, weight in model.weights.items()
-    }
-
-
-def mean_scores(
-    reports: Sequence[Mapping[str, Floats]], counts: Sequence[int]
-) -> dict[str, Floats]:
-    """Σ_k (|D_k|/|D|) s_k by layer (Ohib et al. 2024, SSFL)."""
-    return {
-        name: weighted_mean([report[name] for report in reports], counts) for name in reports[0]
     }
