@@ -20,7 +20,7 @@ class EngineBuildHook(BuildHookInterface[Any]):
 
     PLUGIN_NAME = "custom"
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
         """Compile before the wheel's files are collected."""
         builder = _load(Path(self.root) / ENGINE / "build.py")
         try:
@@ -34,7 +34,7 @@ class EngineBuildHook(BuildHookInterface[Any]):
         build_data["artifacts"].append((ENGINE / library.name).as_posix())
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path) -> Any:  # noqa: ANN401 - a module loaded by its path
     # by path: importing the package would need numpy, which build isolation does not have
     spec = importlib.util.spec_from_file_location("engine_build", path)
     assert spec is not None

@@ -43,8 +43,8 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Quantize a run's model and write its C project to RUN/firmware."""
-    from fedtiny.export.run import export_run, fit_run
-    from fedtiny.export.tables import fit_dictionary, print_fit
+    from fedtiny.export.run import export_run, fit_run  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.export.tables import fit_dictionary, print_fit  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
     fitted = fit_run(RunFolder(run), device)
     if not as_json:
@@ -72,8 +72,8 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Build an exported project for this host or emulated boards and run its test vectors."""
-    from fedtiny.boards.verify import failed, verify_targets
-    from fedtiny.export.tables import print_targets
+    from fedtiny.boards.verify import failed, verify_targets  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.export.tables import print_targets  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
     results = verify_targets(firmware, target.split(","), vectors, sanitize)
     if as_json:
@@ -94,8 +94,8 @@ def deal(
     as_json: Json = False,
 ) -> None:
     """Deal a simulation's samples: OUT/share-00000.npz, … and OUT/server.npz."""
-    from fedtiny.config import load
-    from fedtiny.data.simulated import deal_into, summarize
+    from fedtiny.config import load  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.data.simulated import deal_into, summarize  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
     settings = load(config, set_ or [])
     written = deal_into(out, settings.data, settings.seed)
@@ -109,7 +109,7 @@ def deal(
 @app.command()
 def report(run: Run, as_json: Json = False) -> None:
     """Write RUN/report.json, report.md and plots anew from its metrics."""
-    from fedtiny.report import headline, write
+    from fedtiny.report import headline, write  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
     written = write(RunFolder(run))
     if as_json:
@@ -126,7 +126,7 @@ def plot(
     as_json: Json = False,
 ) -> None:
     """Overlay several runs: accuracy by round and by bytes, layer densities."""
-    from fedtiny.report import overlay
+    from fedtiny.report import overlay  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
     figures = [str(path) for path in overlay([RunFolder(run) for run in runs], out)]
     if as_json:
@@ -148,10 +148,10 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """What this machine has, and what each board can do with a model, and why not."""
-    from fedtiny.devices.catalog import catalog, get
-    from fedtiny.doctor.boards import examine_all
-    from fedtiny.doctor.environment import check_environment
-    from fedtiny.models import build
+    from fedtiny.devices.catalog import catalog, get  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.doctor.boards import examine_all  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.doctor.environment import check_environment  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.models import build  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
     profiles = [get(board, own)] if board else list(catalog(own).values())
     reports = examine_all(profiles, build(model, _shape(input_shape), classes), batch, density)
@@ -175,9 +175,9 @@ def bench_firmware(
     as_json: Json = False,
 ) -> None:
     """Count a sparse model's instructions on an emulated core, against dense kernels."""
-    from fedtiny.bench.firmware import bench_firmware as run
-    from fedtiny.bench.firmware_text import print_firmware
-    from fedtiny.models import build
+    from fedtiny.bench.firmware import bench_firmware as run  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.bench.firmware_text import print_firmware  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.models import build  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
     graph = build(model, _shape(input_shape), classes)
     result = run(graph, density, core, convs_only=convs_only)
@@ -204,9 +204,9 @@ def bench_train(
     as_json: Json = False,
 ) -> None:
     """Training steps with PyTorch dense, masked dense and the sparse engine: time and memory."""
-    from fedtiny.bench.text import print_train
-    from fedtiny.bench.train import bench_train as run
-    from fedtiny.bench.workload import workload
+    from fedtiny.bench.text import print_train  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.bench.train import bench_train as run  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.bench.workload import workload  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
     shape = _shape(input_shape) if input_shape else None
     work = workload(
@@ -224,8 +224,8 @@ def bench_crossover(
     repeats: Annotated[int, typer.Option(help="Timed steps of each.")] = 9, as_json: Json = False
 ) -> None:
     """Time layers with the sparse engine's dense and sparse kernels, by density."""
-    from fedtiny.bench.crossover import bench_crossover as run
-    from fedtiny.bench.crossover import print_crossover
+    from fedtiny.bench.crossover import bench_crossover as run  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.bench.crossover import print_crossover  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
     result = run(repeats=repeats)
     if as_json:
@@ -243,7 +243,7 @@ def _print_environment(checks: list[Any]) -> None:
 
 
 def _print_boards(reports: tuple[Any, ...]) -> None:
-    from fedtiny.memory.ledger import format_bytes
+    from fedtiny.memory.ledger import format_bytes  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
     table = Table(
         Column("board", no_wrap=True),
@@ -291,7 +291,7 @@ def _mismatches(result: dict[str, Any]) -> str:
     return f"{result['vectors']} vectors, {result['mismatches']} mismatches"
 
 
-def _print_json(value: Any) -> None:
+def _print_json(value: object) -> None:
     print(json.dumps(value, indent=1, default=str))
 
 

@@ -55,11 +55,11 @@ def run_federation(
         shares = folder.data
         deal_into(shares, config.data, config.seed)
     if backend is Backend.FLOWER:
-        from sims.flower_run import flower_run
+        from sims.flower_run import flower_run  # noqa: PLC0415 - Flower and Ray are imported after silence_flower
 
         flower_run(folder.config, [], folder.path, config.data.partitions, shares=shares)
         return
-    from strategies.app import run
+    from strategies.app import run  # noqa: PLC0415 - Flower and Ray are imported after silence_flower
 
     with _grid(config, folder, shares, backend, workers) as grid:
         run(config, grid, folder, resume, observers, shares)
@@ -77,12 +77,12 @@ def _grid(
     }
     grid: LocalGrid
     if backend is Backend.RAY:
-        from sims.grids.ray import RayGrid
+        from sims.grids.ray import RayGrid  # noqa: PLC0415 - Flower and Ray are imported after silence_flower
 
         grid = RayGrid(CLIENT_APP, config.data.partitions, settings, workers or None)
     else:
-        from clients.app import app
-        from sims.grids.inline import InlineGrid
+        from clients.app import app  # noqa: PLC0415 - Flower and Ray are imported after silence_flower
+        from sims.grids.inline import InlineGrid  # noqa: PLC0415 - Flower and Ray are imported after silence_flower
 
         grid = InlineGrid(app, config.data.partitions, settings)
     try:

@@ -146,7 +146,7 @@ def _describe(settings: RunConfig, backend: Backend, workers: int, as_json: bool
 
 
 def _conclude(report: dict[str, Any], folder: RunFolder, as_json: bool) -> None:
-    from fedtiny.report import headline
+    from fedtiny.report import headline  # noqa: PLC0415 - pandas and matplotlib are slow to import
 
     if as_json:
         print(json.dumps(report, indent=1))

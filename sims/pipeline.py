@@ -42,7 +42,7 @@ class Pipeline:
 
     def run(self, resume: bool = False) -> dict[str, Any]:
         """All steps; with ``resume``, those that are not done yet. Returns the report."""
-        from fedtiny.report import write
+        from fedtiny.report import write  # noqa: PLC0415 - only runs that get there need it
 
         if warning := notice(self.config.training, self.config.method.density):
             self.console.print(f"[yellow]note:[/yellow] {warning}", soft_wrap=True)
@@ -52,7 +52,7 @@ class Pipeline:
                 dense_config(self.config), self.folder.dense_reference, resume, self.folder.data
             )
         if self.config.export.enabled:
-            from fedtiny.export.run import export_run  # needs the extra "firmware"
+            from fedtiny.export.run import export_run  # noqa: PLC0415 - only runs that get there need it
 
             self._step(
                 "int8, C and check", lambda: export_run(self.folder, self.config.export.check)

@@ -45,10 +45,10 @@ def contenders(work: Workload, recompute: tuple[str, ...] | None = None) -> dict
 
 
 def _dense(work: Workload) -> Contender:
-    import torch
+    import torch  # noqa: PLC0415 - PyTorch is optional
 
-    from fedtiny.bench.dense import DenseTrainer
-    from fedtiny.training.masked.meter import measure_peak_bytes
+    from fedtiny.bench.dense import DenseTrainer  # noqa: PLC0415 - PyTorch is optional
+    from fedtiny.training.masked.meter import measure_peak_bytes  # noqa: PLC0415 - PyTorch is optional
 
     state = work.sparse.to_dense()
 
@@ -70,10 +70,10 @@ def _dense(work: Workload) -> Contender:
 
 
 def _masked(work: Workload) -> Contender:
-    import torch
+    import torch  # noqa: PLC0415 - PyTorch is optional
 
-    from fedtiny.training.masked import meter as torch_meter
-    from fedtiny.training.masked.trainer import TorchTrainer
+    from fedtiny.training.masked import meter as torch_meter  # noqa: PLC0415 - PyTorch is optional
+    from fedtiny.training.masked.trainer import TorchTrainer  # noqa: PLC0415 - PyTorch is optional
 
     def make() -> TorchTrainer:
         trainer = TorchTrainer(work.graph, work.sparse, work.sgd, work.micro_batch)

@@ -154,7 +154,7 @@ def _peer(graph: Graph, density: float, core: str, baseline: ExportPlan) -> Peer
     if baseline.flash_bytes > PEER_FLASH_BYTES:
         return f"{baseline.flash_bytes:,} B of dense weights exceed the emulated board's flash"
     try:
-        from fedtiny.bench.peer import measure
+        from fedtiny.bench.peer import measure  # noqa: PLC0415 - CMSIS-NN's copy comes with the extra dev
     except ImportError:
         return "needs PyTorch: pip install fedtiny[train]"
     with tempfile.TemporaryDirectory() as place:

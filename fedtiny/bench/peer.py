@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -119,7 +120,7 @@ def measure(graph: Graph, model: SparseModel, core: str, directory: Path) -> Pee
         FedTinyError: the peer is not installed or cannot compile this network.
     """
     try:
-        import bakenn
+        import bakenn  # noqa: PLC0415 - comes with the extra dev
     except ImportError:
         raise FedTinyError(f"the peer is not installed; install it with: {INSTALL}") from None
     random = rng(0, "peer samples")
@@ -148,7 +149,12 @@ def measure(graph: Graph, model: SparseModel, core: str, directory: Path) -> Pee
 
 
 def _run(
-    core: str, directory: Path, library: Path, codes: Any, expected: Any, memory: Any
+    core: str,
+    directory: Path,
+    library: Path,
+    codes: npt.ArrayLike,
+    expected: npt.ArrayLike,
+    memory: Any,  # noqa: ANN401 - bakenn's report has no types
 ) -> PeerCount:
     target = qemu.machine(f"qemu-{core}")
     third = library / "third_party"
@@ -167,8 +173,8 @@ def _run(
     )
 
 
-def _header(codes: Any, expected: Any) -> str:
-    def array(name: str, values: Any) -> str:
+def _header(codes: npt.ArrayLike, expected: npt.ArrayLike) -> str:
+    def array(name: str, values: npt.ArrayLike) -> str:
         literals = ", ".join(map(str, np.asarray(values, np.int8).reshape(-1).tolist()))
         return f"static const int8_t {name}[] = {{{literals}}};\n"
 

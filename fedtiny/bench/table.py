@@ -124,8 +124,8 @@ def table(
     ] = PAGE,
 ) -> None:
     """Measure every case, then rewrite the table, the plot and the CSV."""
-    from fedtiny.bench.plot import density_chart
-    from fedtiny.report.plots.style import style
+    from fedtiny.bench.plot import density_chart  # noqa: PLC0415 - matplotlib is optional
+    from fedtiny.report.plots.style import style  # noqa: PLC0415 - matplotlib is optional
 
     console = Console(stderr=True)
     try:

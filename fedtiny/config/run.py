@@ -148,7 +148,7 @@ def dump(config: RunConfig) -> str:
     return tomli_w.dumps(_without_none(config.model_dump(mode="json")))
 
 
-def _without_none(tree: Any) -> Any:
+def _without_none(tree: Any) -> Any:  # noqa: ANN401 - any TOML value
     if isinstance(tree, dict):
         return {str(key): _without_none(value) for key, value in tree.items() if value is not None}
     return tree
@@ -166,7 +166,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     tree[leaf] = _value(text.strip())
 
 
-def _value(text: str) -> Any:
+def _value(text: str) -> Any:  # noqa: ANN401 - any TOML value
     """A TOML value; anything that is not one is a bare string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]

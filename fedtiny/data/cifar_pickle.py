@@ -50,7 +50,7 @@ def read_batch(path: Path, row_bytes: int, label_key: str) -> tuple[Images, NDAr
     return data, np.array(labels, np.int64)
 
 
-def _unpickle(path: Path) -> Any:
+def _unpickle(path: Path) -> Any:  # noqa: ANN401 - whatever a pickle holds
     try:
         with path.open("rb") as file:
             return _ArraysOnly(file, encoding="bytes").load()
@@ -110,7 +110,7 @@ _ALLOWED: dict[tuple[str, str], Callable[..., object]] = {
 
 
 class _ArraysOnly(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - whatever a pickle holds
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no batch needs")
         return _ALLOWED[module, name]

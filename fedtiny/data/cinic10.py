@@ -1,9 +1,10 @@
 """CINIC-10 (Darlow et al. 2018): a folder per part and class, full of 32×32 PNG files."""
 
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 from rich.progress import track
 
@@ -40,9 +41,9 @@ def read_cinic10(directory: Path, label_names: tuple[str, ...]) -> tuple[Dataset
     return train, test
 
 
-def _pillow() -> Any:
+def _pillow() -> ModuleType:
     try:
-        from PIL import Image
+        from PIL import Image  # noqa: PLC0415 - Pillow is optional
     except ImportError as error:
         raise DataError("source = 'cinic10' needs Pillow: pip install 'fedtiny[data]'") from error
     return Image
@@ -61,7 +62,9 @@ def _files(part: Path) -> list[list[Path]]:
     return files
 
 
-def _read(part: Path, files: list[list[Path]], names: tuple[str, ...], pillow: Any) -> Dataset:
+def _read(
+    part: Path, files: list[list[Path]], names: tuple[str, ...], pillow: ModuleType
+) -> Dataset:
     paths = [path for of_class in files for path in of_class]
     images = np.empty((len(paths), 3, 32, 32), np.uint8)
     console = Console(stderr=True)
@@ -78,7 +81,7 @@ def _read(part: Path, files: list[list[Path]], names: tuple[str, ...], pillow: A
     return labelled(part, images, y, names, RGB)
 
 
-def _pixels(path: Path, pillow: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _pixels(path: Path, pillow: ModuleType) -> npt.NDArray[np.uint8]:
     """(32, 32, 3); a few of the images are grey, and become colour images of equal channels."""
     try:
         with pillow.open(path, formats=("PNG",)) as image:

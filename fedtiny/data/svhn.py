@@ -62,7 +62,7 @@ def _read(path: Path, names: tuple[str, ...]) -> Dataset:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        from scipy.io import loadmat
+        from scipy.io import loadmat  # noqa: PLC0415 - SciPy is optional
     except ImportError as error:
         raise DataError("source = 'svhn' needs SciPy: pip install 'fedtiny[data]'") from error
     try:

@@ -51,7 +51,8 @@ class Backward:
         self.steps.append(Step(Kind.LOSS, name, shape=shape, input=logits, out=grad))
         self._grads[name] = grad
 
-    def _add_layer(self, node: Conv | Linear) -> None:
+    def add_layer(self, node: Conv | Linear) -> None:
+        """Append a layer's gradients: of norm, weights and input."""
         name, shape = node.name, self.graph.shapes[node.input]
         stored = self._stored(node)
         passed = self._passed.pop(name, None)
@@ -89,7 +90,8 @@ class Backward:
         shape = self.graph.shapes[node.input]
         return Step(Kind.GROW, node.name, node.name, shape, terms, grad, scratch=tile)
 
-    def _add_sum(self, node: Add) -> None:
+    def add_sum(self, node: Add) -> None:
+        """Hand an addition's gradient to both sides."""
         shape = self.graph.shapes[node.name]
         if node.activation is not Activation.NONE and not self._gate(node):
             fused, grad = self._fusing(node), self._own(node.name)
@@ -135,7 +137,8 @@ class Backward:
         assert isinstance(first, Conv)
         return first if first.name in self._needed else None
 
-    def _add_pool(self, node: Pool) -> None:
+    def add_pool(self, node: Pool) -> None:
+        """Append the gradient of a pooling's input."""
         grad = self._grads.pop(node.name)
         if node.input not in self._needed:
             return
@@ -202,10 +205,10 @@ class Backward:
 
 
 BUILDERS: Mapping[type[Node], Callable[[Backward, Any], None]] = {
-    Conv: Backward._add_layer,
-    Linear: Backward._add_layer,
-    Add: Backward._add_sum,
-    Pool: Backward._add_pool,
+    Conv: Backward.add_layer,
+    Linear: Backward.add_layer,
+    Add: Backward.add_sum,
+    Pool: Backward.add_pool,
 }
 """What appends the steps of each op's gradients."""
 

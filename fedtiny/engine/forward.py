@@ -63,7 +63,8 @@ class Forward:
     def _add(self, node: Node) -> None:
         BUILDERS[type(node)](self, node)
 
-    def _add_layer(self, node: Conv | Linear) -> None:
+    def add_layer(self, node: Conv | Linear) -> None:
+        """Append a layer's steps; its output is stored as it comes from the convolution."""
         shape = self.layout.graph.shapes[node.name]
         out = Buffer(node.name, self.layout.map_bytes(shape), _SAVED)
         self.steps.append(self.convolution(Kind.CONV, node, self.values[node.input], out))
@@ -83,7 +84,8 @@ class Forward:
             weights=scattered(layout, node.name),
         )  # fmt: skip
 
-    def _add_sum(self, node: Add) -> None:
+    def add_sum(self, node: Add) -> None:
+        """Append an addition's steps, if it needs any."""
         # Read by several nodes, a sum is stored while the forward pass needs it; the backward pass
         # recomputes it from the convolutions' outputs unless the chain of summands is too long.
         # What is stored is the argument of the activation: not all gradients follow from results.
@@ -116,7 +118,8 @@ class Forward:
         self.steps.append(Step(Kind.SUM, name, shape=shape, terms=terms, out=out))
         return out
 
-    def _add_pool(self, node: Pool) -> None:
+    def add_pool(self, node: Pool) -> None:
+        """Append a pooling's step."""
         shapes = self.layout.graph.shapes
         out = Buffer(node.name, self.layout.map_bytes(shapes[node.name]), _SAVED)
         self.steps.append(pooling(Kind.POOL, self.layout, node, self.values[node.input], out=out))
@@ -171,10 +174,10 @@ class Forward:
 
 
 BUILDERS: Mapping[type[Node], Callable[[Forward, Any], None]] = {
-    Conv: Forward._add_layer,
-    Linear: Forward._add_layer,
-    Add: Forward._add_sum,
-    Pool: Forward._add_pool,
+    Conv: Forward.add_layer,
+    Linear: Forward.add_layer,
+    Add: Forward.add_sum,
+    Pool: Forward.add_pool,
 }
 """What appends each op's steps."""
 

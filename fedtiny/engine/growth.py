@@ -4,25 +4,60 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from fedtiny.engine import abi
+from fedtiny.engine.layout import Layout
 from fedtiny.engine.library import EngineError
 from fedtiny.engine.plan import Growth
-from fedtiny.engine.program import Step
+from fedtiny.engine.program import Program, Step
+from fedtiny.memory.arena import Buffer
 from fedtiny.sparse.tensor import Floats, Indices
 
-if TYPE_CHECKING:
-    from fedtiny.engine.executor import Executor
+
+class Running(Protocol):
+    """What growing needs of whoever holds the model and the workspace: an ``Executor``."""
+
+    @property
+    def layout(self) -> Layout:
+        """Sizes and choices of the plan."""
+
+    def adopt_growth(self, quotas: Mapping[str, int]) -> Growth:
+        """Make the buffers for growing ``quotas`` part of the plan."""
+
+    def bytes_of(self, buffer: Buffer) -> npt.NDArray[np.uint8]:
+        """The buffer's bytes in the workspace, a view."""
+
+    def lower(self, program: Program) -> ctypes.Array[abi.Op]:
+        """The program's C ops at the workspace's address."""
+
+    def micro_batches(
+        self, x: npt.NDArray[np.floating], y: npt.NDArray[np.int64]
+    ) -> Iterator[tuple[npt.NDArray[np.floating], npt.NDArray[np.int64]]]:
+        """The parts of at most ``micro_batch`` samples, in the kernels' dtypes."""
+
+    def execute(
+        self,
+        ops: ctypes.Array[abi.Op],
+        x: npt.NDArray[np.floating],
+        y: npt.NDArray[np.int64],
+        *,
+        training: bool = False,
+        grad_scale: float = 1.0,
+        bn_momentum: float = 0.0,
+    ) -> None:
+        """Run a lowered program on one micro-batch."""
+
 
 Passes = Iterator[dict[str, tuple[int, int]]]
 """Output channels [first, last) of each layer that one pass over the batch covers."""
 
 
 def grow(
-    executor: Executor, x: npt.NDArray[np.floating], y: npt.NDArray[np.int64],
+    executor: Running, x: npt.NDArray[np.floating], y: npt.NDArray[np.int64],
     quotas: Mapping[str, int],
 ) -> dict[str, tuple[Indices, Floats]]:  # fmt: skip
     """The absent weights with the largest gradients of the mean loss of (x, y).
@@ -45,13 +80,13 @@ def grow(
     return results
 
 
-def _absent(executor: Executor, name: str) -> int:
+def _absent(executor: Running, name: str) -> int:
     mask = executor.layout.masks[name]
     return mask.size - mask.nnz
 
 
 def _run(
-    executor: Executor, growth: Growth, x: npt.NDArray[np.floating], y: npt.NDArray[np.int64]
+    executor: Running, growth: Growth, x: npt.NDArray[np.floating], y: npt.NDArray[np.int64]
 ) -> None:
     ops = executor.lower(growth.program)
     by_layer = {name: ops[growth.program.steps.index(step)] for name, step in growth.steps.items()}
@@ -67,7 +102,7 @@ def _run(
             executor.execute(ops, part, labels, training=True, grad_scale=1 / len(x))
 
 
-def _passes(executor: Executor, growth: Growth, parts: int) -> Passes:
+def _passes(executor: Running, growth: Growth, parts: int) -> Passes:
     """One pass covers everything; with several micro-batches, only one tile per layer."""
     geometries = executor.layout.geometries
     if parts == 1:
@@ -83,7 +118,7 @@ def _passes(executor: Executor, growth: Growth, parts: int) -> Passes:
         yield covered
 
 
-def _result(executor: Executor, step: Step) -> tuple[Indices, Floats]:
+def _result(executor: Running, step: Step) -> tuple[Indices, Floats]:
     count = int(executor.bytes_of(step.extra["top_count"]).view(np.int64)[0])
     real = f"f{executor.layout.real_bytes}"
     indices = executor.bytes_of(step.extra["top_index"]).view(np.int32)[:count]

@@ -6,7 +6,6 @@ import ctypes
 from functools import cache
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 from fedtiny.engine import abi
 from fedtiny.engine.build import LIBRARY, source_hash
@@ -91,11 +90,11 @@ class Library:
         """One optimizer step."""
         self._dll.fedtiny_sgd(set_index, ctypes.addressof(step))
 
-    def pool(self, threads: int) -> Any:
+    def pool(self, threads: int) -> int:
         """A handle of ``threads`` worker threads; free it with :meth:`free_pool`."""
-        return self._dll.fedtiny_pool(threads)
+        return int(self._dll.fedtiny_pool(threads))
 
-    def free_pool(self, pool: Any) -> None:
+    def free_pool(self, pool: int) -> None:
         """Join the workers of ``pool``."""
         self._dll.fedtiny_pool_free(pool)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
+from jinja2.environment import TemplateModule
 
 import fedtiny
 from fedtiny.firmware.arena import ALIGNMENT
@@ -147,5 +148,5 @@ def _environment() -> jinja2.Environment:
 
 
 @cache
-def _macros() -> Any:
+def _macros() -> TemplateModule:
     return _environment().get_template("calls.c.jinja").module

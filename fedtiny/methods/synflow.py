@@ -24,6 +24,6 @@ class SynFlow(FixedMask):
             raise FedTinyError(
                 "pruning.method = 'synflow' needs PyTorch: pip install fedtiny[train]"
             )
-        from fedtiny.pruning.synflow import synflow_masks
+        from fedtiny.pruning.synflow import synflow_masks  # noqa: PLC0415 - PyTorch is optional
 
         return synflow_masks(start.graph, start.state, self.budget(start))

@@ -29,10 +29,10 @@ def write(folder: RunFolder) -> dict[str, Any]:
         FedTinyError: no run folder, or nothing was evaluated yet.
     """
     # pandas and matplotlib come with the [report] extra; importing this package needs neither.
-    from fedtiny.report.markdown import render
-    from fedtiny.report.metrics import read_run
-    from fedtiny.report.plots import plot_run
-    from fedtiny.report.summary import summarize
+    from fedtiny.report.markdown import render  # noqa: PLC0415 - pandas and matplotlib are slow to import, and optional
+    from fedtiny.report.metrics import read_run  # noqa: PLC0415 - pandas and matplotlib are slow to import, and optional
+    from fedtiny.report.plots import plot_run  # noqa: PLC0415 - pandas and matplotlib are slow to import, and optional
+    from fedtiny.report.summary import summarize  # noqa: PLC0415 - pandas and matplotlib are slow to import, and optional
 
     run = read_run(folder)
     report = summarize(run)
@@ -48,8 +48,8 @@ def overlay(folders: Sequence[RunFolder], out: Path) -> list[Path]:
     Raises:
         FedTinyError: a folder is no run, has nothing evaluated yet, or is given twice.
     """
-    from fedtiny.report.metrics import label_runs, read_run
-    from fedtiny.report.plots import plot_overlay
+    from fedtiny.report.metrics import label_runs, read_run  # noqa: PLC0415 - pandas and matplotlib are slow to import, and optional
+    from fedtiny.report.plots import plot_overlay  # noqa: PLC0415 - pandas and matplotlib are slow to import, and optional
 
     return plot_overlay(label_runs([read_run(folder) for folder in folders]), out)
 
@@ -60,7 +60,7 @@ def results_markdown(groups: Sequence[Sequence[RunFolder]]) -> str:
     Raises:
         FedTinyError: a folder is no run, or the runs of one group differ in more than the seed.
     """
-    from fedtiny.report import aggregate
+    from fedtiny.report import aggregate  # noqa: PLC0415 - pandas and matplotlib are slow to import, and optional
 
     return aggregate.results_markdown(groups)
 
@@ -78,8 +78,8 @@ def study_report(csv: Path, out: Path, tuning: Path | None = None) -> list[Path]
     Raises:
         FedTinyError: ``csv`` has no rows, or is malformed.
     """
-    from fedtiny.report import html, study_tables
-    from fedtiny.report.plots.study import study_charts
+    from fedtiny.report import html, study_tables  # noqa: PLC0415 - pandas and matplotlib are slow to import, and optional
+    from fedtiny.report.plots.study import study_charts  # noqa: PLC0415 - pandas and matplotlib are slow to import, and optional
 
     rows = _study_rows(csv)
     charts = study_charts(rows)
@@ -98,7 +98,7 @@ def study_report(csv: Path, out: Path, tuning: Path | None = None) -> list[Path]
 
 def study_markdown(csv: Path, tuning: Path | None = None) -> str:
     """The tables of a study in Markdown; arguments and errors as :func:`study_report`."""
-    from fedtiny.report import study_tables
+    from fedtiny.report import study_tables  # noqa: PLC0415 - pandas and matplotlib are slow to import, and optional
 
     rows = _study_rows(csv)
     return "\n\n".join([study_tables.markdown(rows), *_study_notes(rows, tuning)])

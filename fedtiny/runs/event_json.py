@@ -66,7 +66,7 @@ _EXTRA = "unexpected_keyword_argument"
 _UNKNOWN = "union_tag_invalid"
 
 
-def _inner(fields: Any, path: list[int | str]) -> Any:
+def _inner(fields: Any, path: list[int | str]) -> Any:  # noqa: ANN401 - any JSON value
     for name in path:
         fields = fields[name]
     return fields

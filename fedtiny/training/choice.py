@@ -92,6 +92,6 @@ def _has_torch() -> bool:
 def _has_cuda() -> bool:
     if not _has_torch():
         return False
-    import torch
+    import torch  # noqa: PLC0415 - PyTorch is optional
 
     return torch.cuda.is_available()

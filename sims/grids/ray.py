@@ -45,7 +45,7 @@ class Worker:
         module, _, attribute = app.partition(":")
         self._app: ClientApp = getattr(importlib.import_module(module), attribute)
 
-    def run(self, message: Message, content: RecordDict, context: Any) -> tuple[Message, Any]:
+    def run(self, message: Message, content: RecordDict, context: Any) -> tuple[Message, Any]:  # noqa: ANN401 - Ray's handles have no types
         """The reply to ``message``, whose content travels apart, and the context's new state."""
         message.content = content
         reply = call(self._app, message, context)
@@ -142,7 +142,7 @@ class RayGrid(LocalGrid):
                 )
         return [_Lane(self._actor()) for _ in range(self._count)]
 
-    def _actor(self) -> Any:
+    def _actor(self) -> Any:  # noqa: ANN401 - Ray's handles have no types
         remote = ray.remote(num_cpus=1, max_restarts=0, runtime_env=_environment())(Worker)
         return remote.remote(self._app)
 
@@ -177,7 +177,7 @@ class RayGrid(LocalGrid):
             envelope.content = RecordDict()
             lane.jobs.append(_Job(message, lane.actor.run.remote(envelope, content, context)))
 
-    def _shared(self, content: RecordDict) -> Any:
+    def _shared(self, content: RecordDict) -> Any:  # noqa: ANN401 - Ray's handles have no types
         """A reference to ``content``, which stays alive (and keeps its id) while a job needs it."""
         if id(content) not in self._contents:
             self._contents[id(content)] = ray.put(content)

@@ -31,7 +31,7 @@ def results(
     backend: Annotated[Backend, typer.Option(help="Where clients run.")] = Backend.RAY,
 ) -> None:
     """Run every config with every seed (finished runs are kept), then rewrite the table."""
-    from fedtiny.report import results_markdown
+    from fedtiny.report import results_markdown  # noqa: PLC0415 - pandas is slow to import
 
     console = Console(stderr=True)
     try:

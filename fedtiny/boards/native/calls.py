@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 from ctypes import Structure, byref, c_int8, c_int32
 from pathlib import Path
-from typing import Any
 
 from fedtiny.boards.native.types import (
     Context,
@@ -50,7 +49,7 @@ class LayerCalls:
         params: Structure,
         x: Int8s,
         dims: tuple[Dims, Dims, Dims],
-        weights: Any,
+        weights: object,
         bias: Int32s | None,
         rescale: Rescale,
         scratch_bytes: int,
@@ -66,7 +65,7 @@ class LayerCalls:
         quant: Structure,
         x: Int8s,
         dims: tuple[Dims, Dims, Dims],
-        weights: Any,
+        weights: object,
         bias: Int32s | None,
         scratch_bytes: int,
     ) -> Int8s:

@@ -160,7 +160,7 @@ def check_status(name: str, status: int) -> None:
         raise KernelError(f"{name} returned {status}")
 
 
-def pointer(array: npt.NDArray[Any], kind: Any) -> Any:
+def pointer(array: npt.NDArray[Any], kind: Any) -> Any:  # noqa: ANN401 - ctypes's own types
     """The pointer C takes for an array of the right type."""
     if not array.flags.c_contiguous or array.dtype != np.dtype(kind):
         raise KernelError(f"a contiguous {np.dtype(kind)} array is needed, not {array.dtype}")

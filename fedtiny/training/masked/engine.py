@@ -36,13 +36,13 @@ class MaskedDense:
 
     def trainer(self, graph: Graph, model: SparseModel, sgd: SgdConfig, step: StepPlan) -> Trainer:
         """A trainer that holds every weight, absent ones as zeros."""
-        from fedtiny.training.masked.trainer import TorchTrainer
+        from fedtiny.training.masked.trainer import TorchTrainer  # noqa: PLC0415 - PyTorch is optional
 
         return TorchTrainer(graph, model, sgd, step.micro_batch, self.device)
 
     def evaluator(self, graph: Graph, model: SparseModel, step: StepPlan = UNBOUND) -> Trainer:
         """A trainer without an optimizer."""
-        from fedtiny.training.masked.trainer import TorchTrainer
+        from fedtiny.training.masked.trainer import TorchTrainer  # noqa: PLC0415 - PyTorch is optional
 
         return TorchTrainer(graph, model, None, step.micro_batch, self.device)
 
@@ -64,6 +64,6 @@ class MaskedDense:
         step: StepPlan,
     ) -> int:
         """The allocator's peak, by PyTorch's profiler."""
-        from fedtiny.training.masked.meter import measure_training_step
+        from fedtiny.training.masked.meter import measure_training_step  # noqa: PLC0415 - PyTorch is optional
 
         return measure_training_step(graph, model, sgd, x, y, step.micro_batch)
