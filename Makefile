@@ -61,6 +61,10 @@ docs: $(INSTALLED)  ## API pages from the docstrings, in build/docs
 architecture: $(INSTALLED)  ## draw docs/architecture.svg anew, from the imports
 	$(BIN)/python docs/rooms.py
 
+.PHONY: ops
+ops: $(INSTALLED)  ## ask every pass about every op: rewrite docs/ops.md
+	$(BIN)/python -m fedtiny.doctor.ops docs/ops.md
+
 .PHONY: results
 results: $(INSTALLED)  ## repeat the runs of docs/results/results.md (seeds 0-2) and rewrite its table
 	$(BIN)/python -m sims.study.results $(ARGS)

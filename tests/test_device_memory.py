@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import sparse_model, unnormalized
 
 from clients import handlers
 from clients.device import Device
-from fedtiny.bench.synthetic import float_model
 from fedtiny.config import parse
 from fedtiny.data.client import ClientData
 from fedtiny.data.dataset import Dataset, SensorSpec
-from fedtiny.data.statistics import Normalization
 from fedtiny.devices.budget import largest_request
 from fedtiny.engine import available, unavailable_reason
+from fedtiny.models import build
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.wire.model_task import ModelTask
 from fedtiny.wire.packet import Packet
@@ -57,7 +58,8 @@ def device_with(case: Case, method: str, training: Mapping[str, object] | None =
             "pruning": {"method": method, "density": density, "interval": 1, "stop": 4},
         }
     )
-    device = Device(config, 0, "pi_5")
+    graph = build(name, shape, 4)
+    device = Device(config, 0, Path("unused"), "pi_5", graph.to_json())
     samples = dataset(shape, count)
     device.__dict__["data"] = ClientData(samples, samples, samples)
     return device
@@ -85,10 +87,10 @@ def peak_of(handler: Callable[[Device, Packet], Packet], device: Device, packet:
 @pytest.mark.parametrize("method", ["fedtiny", "feddst"])
 def test_a_training_round_holds_what_the_ledger_says(case: Case, method: str, mu: float) -> None:
     device = device_with(case, method, {"proximal_mu": mu})
-    model = float_model(device.graph, case[-1])
+    model = sparse_model(device.graph, case[-1])
     quotas = largest_request(device.config, device.graph)
-    one = np.ones(device.graph.input_shape[0], np.float32)
-    task = TrainTask(1, model, Normalization(one, one), quotas, meter=False)
+    normalization = unnormalized(device.graph.input_shape[0])
+    task = TrainTask(1, model, normalization, quotas, meter=False)
     plan = device.plan(model.masks, quotas)
     assert quotas
     assert plan is not None
@@ -100,9 +102,9 @@ def test_a_training_round_holds_what_the_ledger_says(case: Case, method: str, mu
 @pytest.mark.parametrize("handler", [handlers.evaluate, handlers.calibrate])
 def test_looking_at_samples_holds_one_micro_batch(handler: Callable[..., Packet]) -> None:
     device = device_with(MANY_SAMPLES, "fedtiny")
-    model = float_model(device.graph, MANY_SAMPLES[-1])
-    one = np.ones(device.graph.input_shape[0], np.float32)
-    packet = ModelTask(model, Normalization(one, one)).packet(device.graph)
+    model = sparse_model(device.graph, MANY_SAMPLES[-1])
+    normalization = unnormalized(device.graph.input_shape[0])
+    packet = ModelTask(model, normalization).packet(device.graph)
     plan = device.plan(model.masks, {})
     assert plan is not None
     peak = peak_of(handler, device, packet)

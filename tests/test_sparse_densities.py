@@ -147,10 +147,10 @@ def test_binary_fractions_do_not_cost_a_weight():
 def one_layer(size):
     """A graph whose only prunable layer has ``size`` weights, a multiple of 4."""
     nodes = (
-        Conv("first", INPUT, 1, 4, (1, 1)),
+        Conv("first", INPUT, 1, 4, (1, 1), prunable=False),
         Conv("layer", "first", 4, size // 4, (1, 1)),
         Pool("pool", "layer"),
-        Linear("last", "pool", size // 4, 2),
+        Linear("last", "pool", size // 4, 2, prunable=False),
     )
     return Graph("one", (1, 4, 4), nodes)
 

@@ -24,7 +24,7 @@ from fedtiny.boards import plan_run, qemu
 from fedtiny.boards.emulated import Emulation
 from fedtiny.boards.kernels import compile_portable, compile_with_cmsis_nn
 from fedtiny.errors import FedTinyError
-from fedtiny.firmware.cores import Core
+from fedtiny.firmware.cores import CORES, Core
 from fedtiny.firmware.lower import dense, lower
 from fedtiny.firmware.plan import ExportPlan, Step
 from fedtiny.firmware.vectors import vector_file
@@ -34,16 +34,6 @@ from fedtiny.quant.ops.linear import IntegerLinear
 
 if TYPE_CHECKING:
     from fedtiny.bench.peer import PeerCount
-
-CORES = {
-    "m0": Core.M0,
-    "m3": Core.M3,
-    "m4": Core.M4,
-    "m7": Core.M4,
-    "m33": Core.M4,
-    "m55": Core.M55,
-}
-"""Cores to measure, and whose cost model plans for them."""
 
 PEER_FLASH_BYTES = 3 * 1024 * 1024
 """Dense weights that still leave room for code in the emulated boards' 4 MB of flash."""

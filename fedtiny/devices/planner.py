@@ -91,7 +91,7 @@ def plan_device(
 
     Args:
         profile: the board.
-        steps, batch, minimum: as there.
+        steps, batch, minimum: as for :func:`plan_step`.
         budget_bytes: replaces the board's own training budget.
 
     Raises:

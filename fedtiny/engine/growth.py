@@ -25,7 +25,11 @@ def grow(
     executor: Executor, x: npt.NDArray[np.floating], y: npt.NDArray[np.int64],
     quotas: Mapping[str, int],
 ) -> dict[str, tuple[Indices, Floats]]:  # fmt: skip
-    """See :meth:`fedtiny.engine.executor.Executor.growth`."""
+    """The absent weights with the largest gradients of the mean loss of (x, y).
+
+    Returns:
+        By layer: int32 flat positions, ascending, and their float32 gradients.
+    """
     layout = executor.layout
     for name in quotas:
         if name not in layout.masks:

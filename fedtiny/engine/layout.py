@@ -121,7 +121,7 @@ class Layout:
         return self.masks[layer].nnz if layer in self.masks else self.size(layer)
 
     def indices(self, layer: str) -> Indices:
-        """Their flat positions, ascending."""
+        """Flat positions of the weights present in ``layer``, ascending."""
         if layer in self.masks:
             return self.masks[layer].indices
         return np.arange(self.size(layer), dtype=np.int32)

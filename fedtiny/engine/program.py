@@ -85,7 +85,7 @@ class Program:
     Attributes:
         steps: in execution order.
         workspace_bytes: memory they need in all.
-        lines: that, by ledger line, at the step where most is alive.
+        lines: bytes of the workspace by ledger line, at the step where most is alive.
     """
 
     steps: tuple[Step, ...]

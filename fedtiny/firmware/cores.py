@@ -29,7 +29,17 @@ class Core(StrEnum):
         return self in (Core.M4, Core.M55)
 
 
-_CORES = (
+CORES = {
+    "m0": Core.M0,
+    "m3": Core.M3,
+    "m4": Core.M4,
+    "m7": Core.M4,
+    "m33": Core.M4,
+    "m55": Core.M55,
+}
+"""The Cortex-M that are emulated, and whose costs stand for each."""
+
+_PATTERNS = (
     (r"M0|M23", Core.M0),
     (r"M4|M7|M33", Core.M4),
     (r"M55|M85|M52", Core.M55),
@@ -44,7 +54,7 @@ def core_of(description: str) -> Core:
     >>> core_of("Arm Cortex-M4F").value, core_of("Arm Cortex-M33").value, core_of("LX7").value
     ('m4', 'm4', 'm3')
     """
-    for pattern, core in _CORES:
+    for pattern, core in _PATTERNS:
         if re.search(rf"Cortex-({pattern})", description):
             return core
     return Core.M3

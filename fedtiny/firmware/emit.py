@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import jinja2
@@ -133,6 +134,7 @@ def _dims_text(shape: tuple[int, int, int]) -> str:
     return f"{shape[1]}x{shape[2]}x{shape[0]}"
 
 
+@cache
 def _environment() -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.PackageLoader("fedtiny.firmware"),
@@ -144,5 +146,6 @@ def _environment() -> jinja2.Environment:
     )
 
 
+@cache
 def _macros() -> Any:
     return _environment().get_template("calls.c.jinja").module

@@ -60,7 +60,7 @@ def train_locally(
     quotas: Mapping[str, int],
     adjustment: Adjustment,
 ) -> LocalUpdate:
-    """Train for ``epochs`` passes over (x, y); with quotas, do what ``adjustment`` says as well.
+    """Train for ``epochs`` passes; with quotas, do what ``adjustment`` says as well.
 
     It finishes on the last full batch, at the trained weights (FedTiny, Alg. 2); a client with less
     than one full batch uses its last batch. One that changes masks itself does so halfway, on the
