@@ -48,7 +48,7 @@ def random_masks(
     for layer in graph.prunable_layers:
         size, channels = prod(layer.weight_shape), layer.weight_shape[0]
         first = min(empty_channels, channels - 1) * (size // channels)
-        count = min(max(density > 0, int(density * size)), size - first)
+        count = min(max(int(density > 0), int(density * size)), size - first)
         kept = first + rng(seed, f"masks of {layer.name}").choice(size - first, count, False)
         masks[layer.name] = Mask(layer.weight_shape, np.sort(kept).astype(np.int32))
     return masks
