@@ -17,9 +17,9 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fedtiny.bench import synthetic
+from fedtiny.bench.peer_count import PeerCount
 from fedtiny.boards import plan_run, qemu
 from fedtiny.boards.emulated import Emulation
 from fedtiny.boards.kernels import compile_portable, compile_with_cmsis_nn
@@ -31,9 +31,6 @@ from fedtiny.firmware.vectors import vector_file
 from fedtiny.models.graph import Graph
 from fedtiny.quant.ops.conv import IntegerConv
 from fedtiny.quant.ops.linear import IntegerLinear
-
-if TYPE_CHECKING:
-    from fedtiny.bench.peer import PeerCount
 
 PEER_FLASH_BYTES = 3 * 1024 * 1024
 """Dense weights that still leave room for code in the emulated boards' 4 MB of flash."""

@@ -7,7 +7,6 @@ against its own integer reference.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fedtiny.bench.peer_count import PeerCount
 from fedtiny.boards import qemu
 from fedtiny.boards.layer_bench import PROGRAM
 from fedtiny.errors import FedTinyError
@@ -29,25 +29,6 @@ from fedtiny.seeding import rng
 INSTALL = "pip install --no-deps bakenn==1.0.0"
 NAME = "peer"
 CALIBRATION_SAMPLES = 4
-
-
-@dataclass(frozen=True, slots=True)
-class PeerCount:
-    """What the peer's program needs.
-
-    Attributes:
-        instructions: executed for one input.
-        mismatches: bytes that differ from the peer's own integer reference.
-        flash_bytes: weights and quantization parameters.
-        arena_bytes: RAM for tensors and scratch.
-        stack_bytes: highest use of the stack.
-    """
-
-    instructions: int
-    mismatches: int
-    flash_bytes: int
-    arena_bytes: int
-    stack_bytes: int
 
 
 def _rectifies(node: Node) -> bool:

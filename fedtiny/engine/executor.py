@@ -78,8 +78,9 @@ class Executor:
         self.seconds: npt.NDArray[np.float64] | None = None
 
     def __del__(self) -> None:
-        if getattr(self, "_pool", None):
-            self._lib.free_pool(self._pool)
+        pool = getattr(self, "_pool", None)
+        if pool is not None:
+            self._lib.free_pool(pool)
 
     @property
     def arena_lines(self) -> dict[LedgerLine, int]:
