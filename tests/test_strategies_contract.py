@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import DEMO, TINY
 
-from fedtiny.config import RunConfig
+from fedtiny.config import RunConfig, load
 from fedtiny.federation.state import CheckpointStore, ServerState
 from fedtiny.methods import METHODS
+from fedtiny.methods.device import DeviceHalf
 from fedtiny.methods.fedmef import FedMef
 from fedtiny.methods.method import Adjusted, RoundEnd
 from fedtiny.models.narrow import value_bytes
@@ -58,9 +61,8 @@ class _Stop(Observer):
             raise _StoppedError
 
 
-@pytest.fixture
-def states(monkeypatch: pytest.MonkeyPatch) -> list[ServerState]:
-    """Every state that runs of this test saved, in order."""
+def recorded_states(patch: pytest.MonkeyPatch) -> list[ServerState]:
+    """Fills up with every state that is saved while the patch holds, in order."""
     saved: list[ServerState] = []
     save = CheckpointStore.save
 
@@ -68,8 +70,14 @@ def states(monkeypatch: pytest.MonkeyPatch) -> list[ServerState]:
         saved.append(state)
         save(store, state)
 
-    monkeypatch.setattr(CheckpointStore, "save", record)
+    patch.setattr(CheckpointStore, "save", record)
     return saved
+
+
+@pytest.fixture
+def states(monkeypatch: pytest.MonkeyPatch) -> list[ServerState]:
+    """Every state that runs of this test saved, in order."""
+    return recorded_states(monkeypatch)
 
 
 def federate(config: RunConfig, path: Path, resume: bool = False, stop: bool = False) -> Recording:
@@ -78,25 +86,54 @@ def federate(config: RunConfig, path: Path, resume: bool = False, stop: bool = F
     return folder.recording()
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_keeps_the_contract(
-    method: str, tiny_config: Configure, tmp_path: Path, states: list[ServerState]
-) -> None:
-    config = tiny_config(*SMALL, f"pruning.method={method}")
-    events = federate(config, tmp_path / "whole")
-    assert [state.round for state in states] == list(range(ROUNDS + 1))
-    check_budget(config, method, states)
-    check_masks(config, states)
-    check_kinds(method, events)
+@dataclass(frozen=True)
+class Whole:
+    """One run of a method, from beginning to end.
+
+    Attributes:
+        config: of the run.
+        states: every one that was saved, in order.
+        events: what it recorded.
+        model: the bytes of its model file.
+    """
+
+    config: RunConfig
+    states: Sequence[ServerState]
+    events: Recording
+    model: bytes
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    config = load(DEMO, [*TINY, *SMALL, f"pruning.method={request.param}"])
+    path = tmp_path_factory.mktemp(request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        saved = recorded_states(patch)
+        events = federate(config, path)
+    return Whole(config, saved, events, RunFolder(path).model.read_bytes())
+
+
+def test_a_method_keeps_its_budget(whole: Whole) -> None:
+    assert [state.round for state in whole.states] == list(range(ROUNDS + 1))
+    check_budget(whole.config, whole.config.method.name, whole.states)
+
+
+def test_absent_weights_are_exactly_zero_and_masks_change_when_they_may(whole: Whole) -> None:
+    check_masks(whole.config, whole.states)
+
+
+def test_devices_send_what_the_method_says(whole: Whole) -> None:
+    check_kinds(whole.config.method.name, whole.events)
+
+
+def test_a_run_that_was_stopped_ends_with_the_same_bytes(whole: Whole, tmp_path: Path) -> None:
     with pytest.raises(_StoppedError):
-        federate(config, tmp_path / "parts", stop=True)
-    federate(config, tmp_path / "parts", resume=True)
-    assert RunFolder(tmp_path / "parts").model.read_bytes() == (
-        RunFolder(tmp_path / "whole").model.read_bytes()
-    )
+        federate(whole.config, tmp_path, stop=True)
+    federate(whole.config, tmp_path, resume=True)
+    assert RunFolder(tmp_path).model.read_bytes() == whole.model
 
 
-def check_budget(config: RunConfig, method: str, states: list[ServerState]) -> None:
+def check_budget(config: RunConfig, method: str, states: Sequence[ServerState]) -> None:
     graph = config.graph((6, 1, 128), 7)
     if method == "narrow":
         wide = config.model.build((6, 1, 128), 7)
@@ -113,7 +150,7 @@ def check_budget(config: RunConfig, method: str, states: list[ServerState]) -> N
         assert all(weight.nnz for weight in state.model.weights.values())
 
 
-def check_masks(config: RunConfig, states: list[ServerState]) -> None:
+def check_masks(config: RunConfig, states: Sequence[ServerState]) -> None:
     method = config.method
     changed = 0
     for before, after in pairwise(states):
@@ -215,3 +252,10 @@ def test_fedmef_devices_shrink_the_weights_about_to_go(
         )
         federate(tiny_config(*SMALL, "federation.rounds=3", *overrides), tmp_path / str(strength))
     assert pruned[1] < 0.5 * pruned[0]
+
+
+def test_methods_without_adjustments_declare_no_half_of_their_own() -> None:
+    for method in METHODS.values():
+        assert method.adjusts or method.device_type is DeviceHalf
+        assert not (method.adjusts and method.one_shot)
+        assert method.device_type.sends
