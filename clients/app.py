@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
-from clients import handlers
-from clients.device import Device, device_of, receive_model
+from clients.device import device_of, receive_model
+from clients.handlers import HANDLERS, Handler
 from clients.records import to_packet, to_record
-from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
-
-Handler = Callable[[Device, Packet], Packet]
-
-HANDLERS: Mapping[Phase, Handler] = {
-    Phase.JOIN: handlers.join,
-    Phase.DESCRIBE: handlers.describe,
-    Phase.CANDIDATE_STATISTICS: handlers.candidate_statistics,
-    Phase.CANDIDATE_LOSSES: handlers.candidate_losses,
-    Phase.SALIENCY: handlers.saliency,
-    Phase.TRAIN: handlers.train,
-    Phase.EVALUATE: handlers.evaluate,
-    Phase.CALIBRATE: handlers.calibrate,
-}
-"""What a device does in every phase that asks it something."""
 
 _CLIENT_APP_RAISED = 2  # Flower's error code for it
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import ceil
 
@@ -28,8 +29,11 @@ from fedtiny.wire.join import JoinResult
 from fedtiny.wire.model_task import ModelTask
 from fedtiny.wire.models import with_statistics
 from fedtiny.wire.packet import Packet
+from fedtiny.wire.phase import Phase
 from fedtiny.wire.saliency import SaliencyScores
 from fedtiny.wire.train import TrainResult, TrainTask
+
+Handler = Callable[[Device, Packet], Packet]
 
 
 def join(device: Device, packet: Packet) -> Packet:
@@ -158,3 +162,16 @@ def calibrate(device: Device, packet: Packet) -> Packet:
     samples = Samples(device.data.train, task.normalization)
     trainer = device.engine.evaluator(device.graph, task.model, device.step)
     return RangesResult(trainer.ranges(samples)).packet(device.graph)
+
+
+HANDLERS: Mapping[Phase, Handler] = {
+    Phase.JOIN: join,
+    Phase.DESCRIBE: describe,
+    Phase.CANDIDATE_STATISTICS: candidate_statistics,
+    Phase.CANDIDATE_LOSSES: candidate_losses,
+    Phase.SALIENCY: saliency,
+    Phase.TRAIN: train,
+    Phase.EVALUATE: evaluate,
+    Phase.CALIBRATE: calibrate,
+}
+"""What a device does in every phase that asks it something."""

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clients import handlers
-from clients.app import HANDLERS, Handler
 from clients.app import client_app as make_app
 from clients.device import Device
+from clients.handlers import HANDLERS, Handler
 from clients.records import to_packet, to_record
 from fedtiny.config import RunConfig
 from fedtiny.data.simulated import deal_into

@@ -7,20 +7,18 @@ from collections.abc import Mapping
 from fedtiny.config import RunConfig
 from fedtiny.devices.catalog import catalog
 from fedtiny.methods import METHODS
-from fedtiny.wire import calibrate, candidates, describe, evaluate, join, saliency, train
+from fedtiny.wire.phase import Phase
 
 GROUPS = ("same_people", "unseen_people")
 """Whose samples an accuracy is about: the participants' own, and those of nobody who took part."""
 
 DEPARTURES: Mapping[str, str] = {
-    **join.FIELDS,
-    **describe.FIELDS,
-    **candidates.FIELDS,
-    **saliency.FIELDS,
-    **train.FIELDS,
-    **dict(item for one in METHODS.values() for item in one.device_type.sends.items()),
-    **evaluate.FIELDS,
-    **calibrate.FIELDS,
+    kind: words
+    for fields in (
+        *(phase.replies for phase in Phase),
+        *(method.device_type.sends for method in METHODS.values()),
+    )
+    for kind, words in fields.items()
 }
 """What each array or number a device sends is, by kind. None of them is a raw sample."""
 

@@ -1,42 +1,78 @@
-"""The phases of a run, in the order in which they happen."""
+"""The phases of a run, in the order in which they happen; one entry says all about one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Self
+
+from fedtiny.wire import calibrate, candidates, describe, evaluate, join, saliency, train
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Phase(StrEnum):
-    """What the server is doing; every byte on the wire belongs to one phase."""
+    """What the server is doing; every byte on the wire belongs to one phase.
 
-    JOIN = "join"
-    """Every node says which partition it holds."""
-    DESCRIBE = "describe"
+    The messages of a phase are in the file whose fields its entry names; what a device does is in
+    ``clients/handlers.py``.
+
+    Attributes:
+        label: in a table. (``title`` is a method of every string.)
+        doing: what a person reads while it goes on.
+        replies: what each array or number of a device's reply is, by kind.
+
+    >>> Phase.TRAIN.label, Phase.JOIN.doing, Phase("calibrate").replies["ranges"]
+    ('train', 'waiting for devices', 'smallest and largest activation of every layer')
+    """
+
+    label: str
+    doing: str
+    replies: Mapping[str, str]
+
+    JOIN = ("join", "join", "waiting for devices", join.FIELDS)
+    """Every node gets the model and says which partition it holds."""
+    DESCRIBE = (
+        "describe",
+        "describe data and memory",
+        "devices introduce themselves",
+        describe.FIELDS,
+    )
     """Devices introduce themselves: samples, input statistics, memory plan."""
-    PRETRAIN = "pretrain"
+    PRETRAIN = ("pretrain", "pre-train", "pre-training on the server")
     """The server trains on public samples; nothing is sent."""
-    CANDIDATE_STATISTICS = "candidate_statistics"
+    CANDIDATE_STATISTICS = (
+        "candidate_statistics",
+        "selection, first trip",
+        "candidates: batch norm",
+        candidates.FIELDS,
+    )
     """First trip of adaptive batch-norm selection."""
-    CANDIDATE_LOSSES = "candidate_losses"
+    CANDIDATE_LOSSES = (
+        "candidate_losses",
+        "selection, second trip",
+        "candidates: losses",
+        candidates.FIELDS,
+    )
     """Second trip of adaptive batch-norm selection."""
-    SALIENCY = "saliency"
+    SALIENCY = ("saliency", "score weights", "devices score weights", saliency.FIELDS)
     """Devices score every weight of the dense model once (SSFL)."""
-    TRAIN = "train"
-    """A federated round."""
-    EVALUATE = "evaluate"
+    TRAIN = ("train", "train", "devices train", train.FIELDS)
+    """A federated round; a method's device half may send more (``DeviceHalf.sends``)."""
+    EVALUATE = ("evaluate", "evaluate", "devices evaluate", evaluate.FIELDS)
     """The global model on every device's test samples."""
-    CALIBRATE = "calibrate"
+    CALIBRATE = ("calibrate", "calibrate int8", "devices calibrate", calibrate.FIELDS)
     """Activation ranges for quantization."""
 
-    @property
-    def label(self) -> str:
-        """In a table. (``title`` is a method of every string.)"""
-        return _WORDS[self][0]
-
-    @property
-    def doing(self) -> str:
-        """What a person reads while it goes on."""
-        return _WORDS[self][1]
+    def __new__(
+        cls, value: str, label: str = "", doing: str = "", replies: Mapping[str, str] = _NOTHING
+    ) -> Self:
+        """A string with words of its own."""
+        phase = str.__new__(cls, value)
+        phase._value_ = value
+        phase.label, phase.doing, phase.replies = label, doing, replies
+        return phase
 
     @property
     def action(self) -> str:
@@ -48,17 +84,3 @@ class Phase(StrEnum):
         if self in (Phase.TRAIN, Phase.EVALUATE):
             return self.value
         return f"query.{self.value}"
-
-
-_WORDS: Mapping[Phase, tuple[str, str]] = {
-    Phase.JOIN: ("join", "waiting for devices"),
-    Phase.DESCRIBE: ("describe data and memory", "devices introduce themselves"),
-    Phase.PRETRAIN: ("pre-train", "pre-training on the server"),
-    Phase.CANDIDATE_STATISTICS: ("selection, first trip", "candidates: batch norm"),
-    Phase.CANDIDATE_LOSSES: ("selection, second trip", "candidates: losses"),
-    Phase.SALIENCY: ("score weights", "devices score weights"),
-    Phase.TRAIN: ("train", "devices train"),
-    Phase.EVALUATE: ("evaluate", "devices evaluate"),
-    Phase.CALIBRATE: ("calibrate int8", "devices calibrate"),
-}
-"""Label and doing of each."""
