@@ -25,9 +25,11 @@ COMPILED = {".so", ".pyc"}
 NEEDS_EXTRA = [
     "fedtiny.bench",
     "fedtiny.boards",
+    "fedtiny.doctor.ops",
     "fedtiny.export",
     "fedtiny.firmware",
     "fedtiny.models.torch_module",
+    "fedtiny.models.torch_ops",
     "fedtiny.pruning.synflow",
     "fedtiny.report",
     "fedtiny.training.masked.meter",
