@@ -24,7 +24,7 @@ class EngineBuildHook(BuildHookInterface[Any]):
         """Compile before the wheel's files are collected."""
         builder = _load(Path(self.root) / ENGINE / "build.py")
         try:
-            library = builder.build()
+            library = builder.built()
         except builder.BuildError as error:
             self.app.display_warning(f"sparse engine not compiled: {error}")
             return

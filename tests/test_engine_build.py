@@ -163,3 +163,15 @@ def test_sources_compile_for_aarch64(monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", "aarch64-linux-gnu-g++")
     path = builder.build(tmp_path / "engine.so", machine="aarch64", extra=("-O1",))
     assert path.read_bytes()[18:20] == b"\xb7\x00"  # EM_AARCH64
+
+
+def test_a_library_of_these_sources_is_not_compiled_again(monkeypatch, tmp_path):
+    compiled = tmp_path / "compiled.so"
+    monkeypatch.setattr(builder, "build", lambda: compiled)
+    monkeypatch.setattr(builder, "__file__", str(tmp_path / "build.py"))
+    assert builder.built() == compiled, "there is none"
+    library = tmp_path / builder.LIBRARY
+    library.write_bytes(b"\0" + builder.source_hash().encode() + b"\0")
+    assert builder.built() == library
+    library.write_bytes(b"\0" + b"0" * 16 + b"\0")
+    assert builder.built() == compiled, "it is of other sources"

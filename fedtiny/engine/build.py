@@ -41,8 +41,8 @@ LIBRARY = "_engine.so"
 
 
 def source_hash() -> str:
-    """Identifies the sources; compiled into the library, checked when it is loaded."""
-    digest = hashlib.sha256()
+    """Identifies sources and flags; compiled into the library, checked when it is loaded."""
+    digest = hashlib.sha256(repr((FLAGS, _X86_SETS)).encode())
     for path in sorted(SOURCES.iterdir()):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
@@ -98,6 +98,18 @@ def build(
         _run([*common, "-shared", *objects, "-o", str(linked)])
         _replace(linked, target)
     return target
+
+
+def built() -> Path:
+    """The product library, compiled unless it is there already, of these very sources.
+
+    Raises:
+        BuildError: as :func:`build`.
+    """
+    library = Path(__file__).parent / LIBRARY
+    if library.exists() and source_hash().encode() in library.read_bytes():
+        return library
+    return build()
 
 
 def _compile(common: list[str], source: Path, out: Path, flags: tuple[str, ...]) -> None:
