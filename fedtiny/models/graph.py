@@ -14,10 +14,24 @@ from enum import StrEnum
 from functools import cached_property
 from math import prod
 
-from fedtiny.models.ops import INPUT, Conv, GraphError, Layer, Linear, Node, Shape, codec
+from fedtiny.models.ops import (
+    INPUT,
+    Add,
+    Conv,
+    GraphError,
+    Layer,
+    Linear,
+    Node,
+    Pool,
+    Shape,
+    codec,
+)
 from fedtiny.models.ops.activation import linear_name
 from fedtiny.models.ops.op import Op
 from fedtiny.models.parameters import Parameter
+
+__all__ = ["INPUT", "Add", "Conv", "Graph", "GraphError", "Linear", "Loss", "Pool"]
+"""All that a file with a model of one's own imports."""
 
 MAX_ELEMENTS = 2**31 - 1
 """Of one tensor or weight: positions are int32."""
@@ -49,7 +63,6 @@ class Graph:
         GraphError: a node reads a tensor that does not exist yet, shapes do not fit, a name is
             used twice or has odd characters, or an output is no node's.
 
-    >>> from fedtiny.models.ops import Pool
     >>> graph = Graph("tiny", (3, 8, 8), (
     ...     Conv("stem", INPUT, 3, 4, (3, 3), padding=(1, 1), prunable=False),
     ...     Conv("body", "stem", 4, 8, (3, 3), stride=(2, 2), padding=(1, 1)),
