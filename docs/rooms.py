@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Set
 from html import escape
 from pathlib import Path
 
+from fedtiny.command_line import CommandLine
+
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "docs" / "architecture.svg"
 SHELLS = ("clients", "strategies", "sims")
@@ -188,6 +190,15 @@ def _arrow(start: tuple[float, float, float], end: tuple[float, float, float]) -
     return f'<path d="M{x1:.0f} {y1}{bend}" fill="none" stroke="#9aa7b4" stroke-width="1.2"/>'
 
 
-if __name__ == "__main__":
+cli = CommandLine()
+
+
+@cli.command()
+def rooms() -> None:
+    """Draw docs/architecture.svg anew and print where it is."""
     PICTURE.write_text(draw(read_imports()))
     print(PICTURE)
+
+
+if __name__ == "__main__":
+    cli()
