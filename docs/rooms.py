@@ -63,7 +63,7 @@ def read_imports() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for room, path in sources():
         found.setdefault(room, set())
-        for module in imported(ast.parse(path.read_text())):
+        for module in imported(ast.parse(path.read_text(encoding="utf-8"))):
             other = room_of(module)
             if other is not None and other != room:
                 found[room].add(other)
@@ -144,7 +144,7 @@ def words(room: str) -> str:
         return ", ".join(sorted(LEDGE))
     path = ROOT / (f"{room}/__init__.py" if room in SHELLS else f"fedtiny/{room}/__init__.py")
     path = path if path.is_file() else ROOT / f"fedtiny/{room}.py"
-    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return text.split("\n")[0].split(": ")[0].split(";")[0].split(". ")[0].rstrip(".")
 
 
@@ -189,5 +189,5 @@ def _arrow(start: tuple[float, float, float], end: tuple[float, float, float]) -
 
 
 if __name__ == "__main__":
-    PICTURE.write_text(draw(read_imports()))
+    PICTURE.write_text(draw(read_imports()), encoding="utf-8")
     print(PICTURE)

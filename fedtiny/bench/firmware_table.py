@@ -142,7 +142,7 @@ def table(
     console = Console(stderr=True)
     rows = []
     try:
-        replace_block(page.read_text(), BEGIN, END, "")  # before minutes of work
+        replace_block(page.read_text(encoding="utf-8"), BEGIN, END, "")  # before minutes of work
         for network in NETWORKS:
             graph = build(network.model, network.input_shape, network.classes)
             for core in CORES:
@@ -152,7 +152,9 @@ def table(
                     total = result.total
                     console.print(f"{network.title}, {core}, {density:.0%}: {total.ratio:.1f}×")
         text = markdown(rows)
-        page.write_text(replace_block(page.read_text(), BEGIN, END, text))
+        page.write_text(
+            replace_block(page.read_text(encoding="utf-8"), BEGIN, END, text), encoding="utf-8"
+        )
     except FedTinyError as error:
         console.print(f"[red]error:[/red] {error}", highlight=False)
         raise typer.Exit(2) from None
