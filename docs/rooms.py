@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping, Set
 from html import escape
 from pathlib import Path
 
+from fedtiny.command_line import CommandLine
+
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "docs" / "architecture.svg"
 SHELLS = ("clients", "strategies", "sims")
-LEDGE = {"errors", "seeding", "settings"}
+LEDGE = {"errors", "seeding", "settings", "text_files"}
 """Modules that every room may import; they are drawn as one room, ``basics``."""
 BASICS = "basics"
 
@@ -188,6 +190,15 @@ def _arrow(start: tuple[float, float, float], end: tuple[float, float, float]) -
     return f'<path d="M{x1:.0f} {y1}{bend}" fill="none" stroke="#9aa7b4" stroke-width="1.2"/>'
 
 
-if __name__ == "__main__":
+cli = CommandLine()
+
+
+@cli.command()
+def rooms() -> None:
+    """Draw docs/architecture.svg anew and print where it is."""
     PICTURE.write_text(draw(read_imports()), encoding="utf-8")
     print(PICTURE)
+
+
+if __name__ == "__main__":
+    cli()
