@@ -110,7 +110,7 @@ def _conditions(rows: Sequence[Row]) -> str:
 
 def _processor() -> str:
     try:
-        text = Path("/proc/cpuinfo").read_text()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return platform.machine()
     names = [line.split(":")[1].strip() for line in text.splitlines() if "model name" in line]
@@ -129,14 +129,16 @@ def table(
     from fedtiny.report.plots.style import style  # noqa: PLC0415 - matplotlib is optional
 
     console = Console(stderr=True)
-    replace_block(page.read_text(), BEGIN, END, "")  # before minutes of work
+    replace_block(page.read_text(encoding="utf-8"), BEGIN, END, "")  # before minutes of work
     rows = []
     for case in CASES:
         rows.append(run_case(case, repeats))
         done = rows[-1]
         console.print(f"{done['network']}, {done['density']:.0%}: {done['speedup']:.2f}×")
     text = markdown(rows)
-    page.write_text(replace_block(page.read_text(), BEGIN, END, text))
+    page.write_text(
+        replace_block(page.read_text(encoding="utf-8"), BEGIN, END, text), encoding="utf-8"
+    )
     with style():
         density_chart([row for row in rows if row["curve"]]).save(page.parent)
     print(text)

@@ -104,7 +104,8 @@ def run_process(*arguments: str) -> Figures:
         env={**os.environ, **SWITCHES},
         check=False,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
     )
     if done.returncode:
         raise FedTinyError(f"client process {' '.join(arguments)}: {done.stderr.strip()}")

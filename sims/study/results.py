@@ -40,7 +40,9 @@ def results(
         for path in config or CONFIGS
     ]
     table = results_markdown(groups)
-    page.write_text(replace_block(page.read_text(), BEGIN, END, table))
+    page.write_text(
+        replace_block(page.read_text(encoding="utf-8"), BEGIN, END, table), encoding="utf-8"
+    )
     print(table)
 
 
