@@ -65,13 +65,21 @@ def verify(
     ] = "host",
     vectors: Annotated[int, typer.Option(help="Test vectors on each emulated board.")] = 16,
     sanitize: Annotated[bool, typer.Option(help="The host's under ASan and UBSan.")] = False,
+    cmsis_nn: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="Link this CMSIS-NN (its Include and Source) for dense layers; "
+            "wheel: 4.0 from an installed wheel.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Build an exported project for this host or emulated boards and run its test vectors."""
     from fedtiny.boards.verify import failed, verify_targets  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.export.tables import print_targets  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
-    results = verify_targets(firmware, target.split(","), vectors, sanitize)
+    results = verify_targets(firmware, target.split(","), vectors, sanitize, cmsis_nn)
     if as_json:
         _print_json({"targets": {name: asdict(result) for name, result in results.items()}})
     else:

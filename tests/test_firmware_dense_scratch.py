@@ -84,7 +84,7 @@ def random_shapes(number, seed=4):
 def library(tmp_path_factory):
     """CMSIS-NN 4.0 for this host."""
     try:
-        wheel = cmsis_nn.find()
+        wheel = cmsis_nn.wheel()
     except FedTinyError as missing:
         pytest.skip(str(missing))
     flags = ["-O1", "-w", "-D__GNUC_PYTHON__", "-D__RESTRICT=__restrict", f"-I{wheel.include[0]}"]
