@@ -141,7 +141,7 @@ def table(
     """Count every case, then rewrite the table, the plot and the CSV."""
     console = Console(stderr=True)
     rows = []
-    replace_block(page.read_text(), BEGIN, END, "")  # before minutes of work
+    replace_block(page.read_text(encoding="utf-8"), BEGIN, END, "")  # before minutes of work
     for network in NETWORKS:
         graph = build(network.model, network.input_shape, network.classes)
         for core in CORES:
@@ -151,7 +151,9 @@ def table(
                 total = result.total
                 console.print(f"{network.title}, {core}, {density:.0%}: {total.ratio:.1f}×")
     text = markdown(rows)
-    page.write_text(replace_block(page.read_text(), BEGIN, END, text))
+    page.write_text(
+        replace_block(page.read_text(encoding="utf-8"), BEGIN, END, text), encoding="utf-8"
+    )
     with style():
         chart(rows).save(page.parent)
     print(text)

@@ -98,7 +98,7 @@ def export_run(folder: RunFolder, check: bool = True, fitted: Fit | None = None)
         "mismatches": result.mismatches if result else None,
         "seconds": time.monotonic() - started,
     }
-    (folder.path / "export.json").write_text(json.dumps(outcome, indent=1) + "\n")
+    (folder.path / "export.json").write_text(json.dumps(outcome, indent=1) + "\n", encoding="utf-8")
     return outcome
 
 

@@ -46,7 +46,9 @@ def plot(
         paths = study_report(study, out or study.with_suffix(""), tuning)
         if page is not None:
             table = study_markdown(study, tuning)
-            page.write_text(replace_block(page.read_text(), BEGIN, END, table))
+            page.write_text(
+                replace_block(page.read_text(encoding="utf-8"), BEGIN, END, table), encoding="utf-8"
+            )
     elif runs:
         paths = overlay([RunFolder(path) for path in runs], out or Path("plots"))
     else:

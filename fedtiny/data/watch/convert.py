@@ -69,8 +69,8 @@ def convert(wheel: Path, out: Path) -> dict[str, Any]:
     )
     digest = hashlib.sha256((out / "watch.npz").read_bytes()).hexdigest()
     provenance = _provenance(readings, counts, digest)
-    (out / "watch.json").write_text(json.dumps(provenance, indent=2) + "\n")
-    (out / "LICENSE").write_text(license_text)
+    (out / "watch.json").write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
+    (out / "LICENSE").write_text(license_text, encoding="utf-8")
     return provenance
 
 
