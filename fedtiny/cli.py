@@ -46,6 +46,9 @@ def export(
     run: Run,
     check: bool = True,
     device: Annotated[str | None, typer.Option(help="Plan for a board of the catalogue.")] = None,
+    core: Annotated[
+        str | None, typer.Option(help="Plan for any board with this core: m0, m3, … m55.")
+    ] = None,
     report: Annotated[
         bool, typer.Option("--report", help="Every layer's cost; no export.")
     ] = False,
@@ -55,7 +58,7 @@ def export(
     from fedtiny.export.run import export_run, fit_run  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.export.tables import fit_dictionary, print_fit  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
-    fitted = fit_run(RunFolder(run), device)
+    fitted = fit_run(RunFolder(run), device, core)
     if not as_json:
         print_fit(fitted)
     if report:
