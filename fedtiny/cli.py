@@ -50,6 +50,9 @@ def export(
     run: Run,
     check: bool = True,
     device: Annotated[str | None, typer.Option(help="Plan for a board of the catalogue.")] = None,
+    core: Annotated[
+        str | None, typer.Option(help="Plan for any board with this core: m0, m3, … m55.")
+    ] = None,
     report: Annotated[
         bool, typer.Option("--report", help="Every layer's cost; no export.")
     ] = False,
@@ -59,7 +62,7 @@ def export(
     from fedtiny.export.run import export_run, fit_run  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.export.tables import fit_dictionary, print_fit  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
-    fitted = fit_run(RunFolder(run), device)
+    fitted = fit_run(RunFolder(run), device, core)
     if not as_json:
         print_fit(fitted)
     if report:
@@ -84,13 +87,21 @@ def verify(
         int, typer.Option(help="Test vectors on each emulated board.", min=1, max=MOST)
     ] = 16,
     sanitize: Annotated[bool, typer.Option(help="The host's under ASan and UBSan.")] = False,
+    cmsis_nn: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="Link this CMSIS-NN (its Include and Source) for dense layers; "
+            "wheel: 4.0 from an installed wheel.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Build an exported project for this host or emulated boards and run its test vectors."""
     from fedtiny.boards.verify import failed, verify_targets  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.export.tables import print_targets  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
-    results = verify_targets(firmware, target.split(","), vectors, sanitize)
+    results = verify_targets(firmware, target.split(","), vectors, sanitize, cmsis_nn)
     if as_json:
         _print_json({"targets": {name: asdict(result) for name, result in results.items()}})
     else:
