@@ -50,14 +50,18 @@ class Started:
 def start(home: Home, name: str, command: Sequence[str], environment: Mapping[str, str]) -> Started:
     """Start a process in a session of its own, its output in the deployment's logs.
 
+    What is left of an earlier one of that name is ended before: one that was killed may have left
+    children, and two ServerApps must not write into one run.
+
     Args:
         home: of the deployment.
-        name: of the record and the log; one that still runs must be ended before.
+        name: of the record and the log.
         command: with its arguments.
         environment: beside this process's own.
     """
     home.logs.mkdir(parents=True, exist_ok=True)
     _records(home).mkdir(parents=True, exist_ok=True)
+    end(home, [one for one in recorded(home) if one.name == name])
     mark = secrets.token_hex(16)
     with log_file(home, name).open("ab") as log:
         process = subprocess.Popen(
