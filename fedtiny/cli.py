@@ -14,10 +14,16 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from fedtiny.errors import FedTinyError
+from fedtiny.runs import identity
 from fedtiny.runs.folder import RunFolder
+from fedtiny.runs.identity import Part
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Run = Annotated[Path, typer.Argument(help="A run folder, e.g. runs/demo.")]
+Accept = Annotated[
+    list[Part] | None,
+    typer.Option("--accept", help="Go on although this is not what the run left; repeat."),
+]
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__
@@ -40,18 +46,22 @@ def export(
     report: Annotated[
         bool, typer.Option("--report", help="Every layer's cost; no export.")
     ] = False,
+    accept: Accept = None,
     as_json: Json = False,
 ) -> None:
     """Quantize a run's model and write its C project to RUN/firmware."""
     from fedtiny.export.run import export_run, fit_run  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.export.tables import fit_dictionary, print_fit  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
-    fitted = fit_run(RunFolder(run), device)
+    folder, accepted = RunFolder(run), accept or ()
+    identity.verify(folder, accepted)
+    fitted = fit_run(folder, device)
     if not as_json:
         print_fit(fitted)
     if report:
         return _print_json(fit_dictionary(fitted)) if as_json else None
-    outcome = export_run(RunFolder(run), check, fitted)
+    with folder.locked("fedtiny export"):
+        outcome = export_run(folder, check, fitted, accepted)
     if as_json:
         return _print_json(outcome)
     Console().print(
@@ -107,11 +117,13 @@ def deal(
 
 
 @app.command()
-def report(run: Run, as_json: Json = False) -> None:
+def report(run: Run, accept: Accept = None, as_json: Json = False) -> None:
     """Write RUN/report.json, report.md and plots anew from its metrics."""
     from fedtiny.report import headline, write  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
-    written = write(RunFolder(run))
+    folder = RunFolder(run)
+    with folder.locked("fedtiny report"):
+        written = write(folder, accept or ())
     if as_json:
         return _print_json(written)
     for line in headline(written):

@@ -67,7 +67,7 @@ slow = ["training.learning_rate=0.001", "pruning.order=forward"]
 
 
 def row(method: str = "fedtiny", density: float = 0.01, seed: int = 0, accuracy: float = 0.5):
-    return StudyRow("watch", method, density, seed, accuracy, 1000, 2000, 3000, 40, "abc")
+    return StudyRow("watch", method, density, seed, accuracy, 1000, 2000, 3000, 40, "abc", "")
 
 
 def grid(tmp_path: Path, text: str = SWEEP) -> list[Job]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fedtiny.config import RunConfig, dump
+from fedtiny.config import RunConfig, digest
 from fedtiny.data.statistics import Normalization
 from fedtiny.methods.method import Memory
 from fedtiny.models.graph import Graph
@@ -65,7 +64,7 @@ class CheckpointStore:
         manifest = {
             "round": state.round,
             "story": dict(state.story),
-            "config": self._digest(),
+            "config": digest(self.config),
             "graph": self.graph.to_json(),
         }
         checkpoint.write(self.folder / f"round-{state.round:05d}.safetensors", arrays, manifest)
@@ -84,7 +83,7 @@ class CheckpointStore:
             return None
         arrays, manifest = checkpoint.read(files[-1])
         graph = read_graph(files[-1], manifest)
-        if manifest["config"] != self._digest():
+        if manifest["config"] != digest(self.config):
             raise CheckpointError(
                 f"{files[-1]}: was made with another config; resume with the run's own "
                 "config.toml, or start a new run under another name"
@@ -104,6 +103,3 @@ class CheckpointStore:
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("round-*.safetensors"))
-
-    def _digest(self) -> str:
-        return hashlib.sha256(dump(self.config).encode()).hexdigest()
