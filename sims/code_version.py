@@ -22,7 +22,12 @@ def code_version() -> str:
 def _git(*arguments: str) -> str:
     try:
         done = subprocess.run(
-            ["git", *arguments, "--", *_CODE], cwd=_ROOT, check=True, capture_output=True, text=True
+            ["git", *arguments, "--", *_CODE],
+            cwd=_ROOT,
+            check=True,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
         )
     except (OSError, subprocess.CalledProcessError):
         return ""

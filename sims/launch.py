@@ -13,22 +13,22 @@ from rich.console import Console
 from rich.table import Table
 
 from fedtiny import config as run_config
+from fedtiny.command_line import CommandLine
 from fedtiny.config import RunConfig
-from fedtiny.errors import FedTinyError
 from fedtiny.memory.ledger import format_bytes
 from fedtiny.models.cost import forward_macs, parameter_count
+from fedtiny.option_types import MOST_PROCESSES
 from fedtiny.runs import identity
 from fedtiny.runs.claim import claim
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.identity import Part
-from fedtiny.settings import ConfigError
+from fedtiny.settings import MOST, ConfigError
+from fedtiny.user_errors import INTERRUPTED
 from sims.backends import Backend
 from sims.forecast import forecast
 from sims.pipeline import Pipeline, preflight
 
-_INTERRUPTED = 130
-
-cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+cli = CommandLine()
 
 
 @cli.command()
@@ -44,7 +44,8 @@ def launch(
     out: Annotated[Path, typer.Option(help="Folder of run folders.")] = Path("runs"),
     dry_run: Annotated[bool, typer.Option(help="Check everything, run nothing.")] = False,
     num_supernodes: Annotated[
-        int | None, typer.Option(help="Number of clients (data.partitions).")
+        int | None,
+        typer.Option(help="Number of clients (data.partitions).", min=1, max=MOST),
     ] = None,
     backend_config: Annotated[
         str | None,
@@ -68,21 +69,17 @@ def launch(
 ) -> None:
     """Simulate a federation, export its model to C, verify it, and report."""
     console = Console(stderr=True)
-    try:
-        settings = _settings(config, resume, set_ or [], num_supernodes)
-        workers = _workers(backend_config)
-        if dry_run:
-            _describe(settings, backend, workers, resume or out, rehearsed, as_json)
-            return
-        preflight(settings, resume or out, rehearsed)
-        cost = forecast(settings, backend, workers)
-        console.print(f"cost: {cost}", highlight=False, soft_wrap=True)
-        with _folder(settings, resume, out, console) as folder:
-            pipeline = Pipeline(settings, folder, backend, console, workers, accept or ())
-            report = _run(pipeline, resume is not None)
-    except FedTinyError as error:
-        console.print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from None
+    settings = _settings(config, resume, set_ or [], num_supernodes)
+    workers = _workers(backend_config)
+    if dry_run:
+        _describe(settings, backend, workers, resume or out, rehearsed, as_json)
+        return
+    preflight(settings, resume or out, rehearsed)
+    cost = forecast(settings, backend, workers)
+    console.print(f"cost: {cost}", highlight=False, soft_wrap=True)
+    with _folder(settings, resume, out, console) as folder:
+        pipeline = Pipeline(settings, folder, backend, console, workers, accept or ())
+        report = _run(pipeline, resume is not None)
     _conclude({**report, "forecast": cost.to_json()}, folder, as_json)
 
 
@@ -92,7 +89,7 @@ def _run(pipeline: Pipeline, resume: bool) -> dict[str, Any]:
     except KeyboardInterrupt:
         command = f"python -m sims.launch --resume {pipeline.folder.path}"
         pipeline.console.print(f"stopped; go on with: {command}", soft_wrap=True)
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _settings(
@@ -131,12 +128,18 @@ def _workers(backend_config: str | None) -> int:
     if backend_config is None:
         return 0
     try:
-        return int(json.loads(backend_config)["init_args"]["num_cpus"])
-    except (ValueError, KeyError, TypeError) as error:
+        workers = json.loads(backend_config)["init_args"]["num_cpus"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(
             f'--backend-config {backend_config!r}: only {{"init_args": {{"num_cpus": n}}}} is '
             "understood; budgets and boards belong into [devices] of the config"
         ) from error
+    if type(workers) is not int or not 1 <= workers <= MOST_PROCESSES:  # a bool is an int, too
+        raise ConfigError(
+            f"--backend-config {backend_config!r}: num_cpus is not a whole number in the range "
+            f"1..{MOST_PROCESSES:,}"
+        )
+    return workers
 
 
 def _describe(

@@ -1,12 +1,15 @@
 """The settings of a run's data."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from fedtiny.data.labels import LabelMap
 from fedtiny.data.published import PUBLISHED
+from fedtiny.settings import MOST
 
+_WITH_LABELS_OF_ANY_KIND = ("npz", "idx", "csv")
 _WITH_OWNERS = ("watch", "npz")
 """Sources that can say whose a sample is; all others are images of nobody in particular."""
 
@@ -18,7 +21,7 @@ class DataConfig(BaseModel):
     ('natural', 0.1)
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     source: str = Field(
         "watch",
@@ -32,19 +35,34 @@ class DataConfig(BaseModel):
     label_names: tuple[str, ...] = Field(
         (), description="name of each class; empty: the source's own, or the class numbers"
     )
+    label_offset: int = Field(
+        0,
+        gt=-(2**53),
+        lt=2**53,
+        description="npz, idx, csv: the label of class 0, where they do not begin with 0",
+    )
+    label_map: tuple[Annotated[int, Field(gt=-(2**53), lt=2**53)], ...] = Field(
+        (),
+        description="npz, idx, csv: the label of every class, in the order of classes, where "
+        "labels have gaps",
+    )
     partitioner: Literal["natural", "dirichlet", "shards", "iid"] = Field(
         "natural", description="how samples are dealt: natural is one client per owner"
     )
-    partitions: int = Field(8, ge=1, description="number of clients")
-    alpha: float = Field(0.5, gt=0, description="dirichlet: concentration; small is more unequal")
+    partitions: int = Field(8, ge=1, le=MOST, description="number of clients")
+    alpha: float = Field(
+        0.5, gt=0, le=MOST, description="dirichlet: concentration; small is more unequal"
+    )
     min_samples: int = Field(
-        10, ge=1, description="dirichlet: redraw until every client has this many samples"
+        10, ge=1, le=MOST, description="dirichlet: redraw until every client has this many samples"
     )
     shards_per_client: int = Field(
-        2, ge=1, description="shards: label-sorted slices each client receives"
+        2, ge=1, le=MOST, description="shards: label-sorted slices each client receives"
     )
-    window: int = Field(128, ge=1, description="watch: readings per sample, at 50 per second")
-    stride: int = Field(64, ge=1, description="watch: readings between starts of windows")
+    window: int = Field(
+        128, ge=1, le=MOST, description="watch: readings per sample, at 50 per second"
+    )
+    stride: int = Field(64, ge=1, le=MOST, description="watch: readings between starts of windows")
     test_fraction: float = Field(
         0.25,
         gt=0,
@@ -55,7 +73,10 @@ class DataConfig(BaseModel):
         0.1, gt=0, lt=1, description="share of each client's training data kept for selection"
     )
     public_per_class: int = Field(
-        5, ge=5, description="samples per class the server pre-trains on, removed from all clients"
+        5,
+        ge=5,
+        le=MOST,
+        description="samples per class the server pre-trains on, removed from all clients",
     )
     unseen_people: tuple[int, ...] | None = Field(
         None,
@@ -63,7 +84,7 @@ class DataConfig(BaseModel):
         "its own test set",
     )
     limit: int | None = Field(
-        None, ge=1, description="keep only this many training samples, drawn at random"
+        None, ge=1, le=MOST, description="keep only this many training samples, drawn at random"
     )
 
     @field_validator("source")
@@ -72,6 +93,28 @@ class DataConfig(BaseModel):
         if source not in (known := (*_WITH_OWNERS, *PUBLISHED)):
             raise ValueError(f"no source {source!r}; there are {', '.join(known)}")
         return source
+
+    @property
+    def labels(self) -> LabelMap:
+        """Which class a label in the source's files means."""
+        return LabelMap(self.label_offset, self.label_map)
+
+    @model_validator(mode="after")
+    def _map_fits(self) -> Self:
+        if self.label_offset and self.label_map:
+            raise ValueError("label_offset and label_map say the same: remove one")
+        if len(set(self.label_map)) < len(self.label_map):
+            raise ValueError("label_map has a label twice: each class has one")
+        mapped = self.label_offset or self.label_map
+        if mapped and self.source not in _WITH_LABELS_OF_ANY_KIND:
+            raise ValueError(
+                f"source = '{self.source}' has labels of its own: remove label_offset and label_map"
+            )
+        if self.label_map and self.label_names and len(self.label_map) != len(self.label_names):
+            raise ValueError(
+                f"label_map has {len(self.label_map)} classes, label_names {len(self.label_names)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _path_fits_source(self) -> Self:

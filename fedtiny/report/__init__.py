@@ -101,7 +101,7 @@ def study_report(csv: Path, out: Path, tuning: Path | None = None) -> list[Path]
         "study.tex": study_tables.latex(rows),
     }
     for name, text in texts.items():
-        (out / name).write_text(text)
+        (out / name).write_text(text, encoding="utf-8")
     return [*(out / name for name in texts), *pictures]
 
 

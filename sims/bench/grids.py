@@ -16,15 +16,19 @@ from typing import Annotated
 
 import typer
 
+from fedtiny.command_line import CommandLine
 from fedtiny.config import load
 from fedtiny.runs.events import RoundFinished
 from fedtiny.runs.folder import RunFolder
+from fedtiny.settings import MOST
 from sims.backends import Backend, run_federation
 from sims.flower_run import APP
 
 _CONFIG = APP / "sims/configs/demo.toml"
 
 Result = dict[str, float]
+
+cli = CommandLine()
 
 
 def measure(backend: Backend, rounds: int) -> Result:
@@ -65,9 +69,12 @@ def table(runs: dict[Backend, list[Result]]) -> str:
     return "\n".join(["seconds, one figure a run", *lines])
 
 
-def main(
-    rounds: Annotated[int, typer.Option(help="Federated rounds of each run.", min=2)] = 8,
-    repeats: Annotated[int, typer.Option(help="How often the backends alternate.", min=1)] = 2,
+@cli.command()
+def grids(
+    rounds: Annotated[int, typer.Option(help="Federated rounds of each run.", min=2, max=MOST)] = 8,
+    repeats: Annotated[
+        int, typer.Option(help="How often the backends alternate.", min=1, max=MOST)
+    ] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     one: Annotated[Backend | None, typer.Option(hidden=True)] = None,
     folder: Annotated[Path | None, typer.Option(hidden=True)] = None,
@@ -85,4 +92,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    cli()

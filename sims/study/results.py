@@ -9,9 +9,10 @@ import typer
 from rich.console import Console
 
 from fedtiny import config as run_config
-from fedtiny.errors import FedTinyError
+from fedtiny.command_line import CommandLine
 from fedtiny.report.blocks import replace_block
 from fedtiny.runs.folder import RunFolder
+from fedtiny.settings import MOST
 from sims.backends import Backend
 from sims.pipeline import Pipeline, preflight
 
@@ -19,13 +20,13 @@ CONFIGS = (Path("sims/configs/demo.toml"), Path("sims/configs/fashion_mnist.toml
 PAGE = Path("docs/results/results.md")
 BEGIN, END = "<!-- results: made by `make results` -->", "<!-- /results -->"
 
-cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+cli = CommandLine()
 
 
 @cli.command()
 def results(
     config: Annotated[list[Path] | None, typer.Option(help="Configs; default: both.")] = None,
-    seeds: Annotated[int, typer.Option(help="Seeds 0 … n−1 of each.")] = 3,
+    seeds: Annotated[int, typer.Option(help="Seeds 0 … n−1 of each.", min=1, max=MOST)] = 3,
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/results"),
     page: Annotated[Path, typer.Option(help="File whose table is rewritten.")] = PAGE,
     backend: Annotated[Backend, typer.Option(help="Where clients run.")] = Backend.RAY,
@@ -34,16 +35,14 @@ def results(
     from fedtiny.report import results_markdown  # noqa: PLC0415 - pandas is slow to import
 
     console = Console(stderr=True)
-    try:
-        groups = [
-            [_finished(path, seed, out, backend, console) for seed in range(seeds)]
-            for path in config or CONFIGS
-        ]
-        table = results_markdown(groups)
-        page.write_text(replace_block(page.read_text(), BEGIN, END, table))
-    except FedTinyError as error:
-        console.print(f"[red]error:[/red] {error}", highlight=False)
-        raise typer.Exit(2) from None
+    groups = [
+        [_finished(path, seed, out, backend, console) for seed in range(seeds)]
+        for path in config or CONFIGS
+    ]
+    table = results_markdown(groups)
+    page.write_text(
+        replace_block(page.read_text(encoding="utf-8"), BEGIN, END, table), encoding="utf-8"
+    )
     print(table)
 
 

@@ -23,14 +23,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from fedtiny.command_line import CommandLine
 from fedtiny.config import RunConfig
 from fedtiny.data.simulated import source_digest
 from fedtiny.errors import FedTinyError
+from fedtiny.option_types import MOST_PROCESSES
 from fedtiny.report import study
 from fedtiny.report.study import StudyRow, short_digest
 from fedtiny.runs import lock
 from fedtiny.runs.folder import LOCK, RunFolder
 from fedtiny.runs.identity import IdentityError, Part
+from fedtiny.user_errors import INTERRUPTED
 from sims.backends import Backend, run_federation
 from sims.code_version import code_version
 from sims.pipeline import preflight
@@ -38,11 +41,10 @@ from sims.study import plan as sweep_plan
 from sims.study.plan import Job
 
 _ROOT = Path(__file__).resolve().parents[2]
-_INTERRUPTED = 130
 
 Task = Callable[[Job], StudyRow]
 
-cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+cli = CommandLine()
 
 
 @cli.command()
@@ -51,7 +53,9 @@ def sweep(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the CSVs; default: those the file names.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, max=MOST_PROCESSES, help="Processes; 0: one per core.")
+    ] = 0,
     runs: Annotated[Path, typer.Option(help="Folder of the run folders.")] = Path("runs/study"),
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Drop this sweep's rows first and run all of it.")
@@ -77,12 +81,9 @@ def sweep(
             grid = sweep_plan.jobs(plan, file.parent, tuned)
         if not dry_run:
             _sweep("runs", grid, path, place, fresh, console)
-    except FedTinyError as error:
-        console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from None
     except KeyboardInterrupt:
         console.print("stopped; the same command goes on with what is missing")
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     if as_json:
         keys = {job.key for job in grid}
         print(json.dumps([asdict(row) for row in study.read(path) if row.key in keys], indent=1))
