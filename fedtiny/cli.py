@@ -40,6 +40,9 @@ def export(
     report: Annotated[
         bool, typer.Option("--report", help="Every layer's cost; no export.")
     ] = False,
+    prefix: Annotated[
+        str, typer.Option(help="Of the model's names in C; by default from the config.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Quantize a run's model and write its C project to RUN/firmware."""
@@ -51,7 +54,7 @@ def export(
         print_fit(fitted)
     if report:
         return _print_json(fit_dictionary(fitted)) if as_json else None
-    outcome = export_run(RunFolder(run), check, fitted)
+    outcome = export_run(RunFolder(run), check, fitted, prefix)
     if as_json:
         return _print_json(outcome)
     Console().print(

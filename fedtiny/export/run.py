@@ -16,6 +16,7 @@ from fedtiny.data.samples import Samples
 from fedtiny.data.simulated import deal
 from fedtiny.devices.budget import engine_of
 from fedtiny.devices.catalog import get
+from fedtiny.escaping.c_prefix import check_prefix, prefix_of
 from fedtiny.export.bundle import export
 from fedtiny.firmware.interface import SensorInterface
 from fedtiny.firmware.planner import ANY_CORTEX_M4, Fit, fit, target_of
@@ -62,7 +63,9 @@ def fit_run(folder: RunFolder, device: str | None = None) -> Fit:
     return fit(integer_model(TrainedModel.load(folder.model)), target)
 
 
-def export_run(folder: RunFolder, check: bool = True, fitted: Fit | None = None) -> dict[str, Any]:
+def export_run(
+    folder: RunFolder, check: bool = True, fitted: Fit | None = None, prefix: str = ""
+) -> dict[str, Any]:
     """Export a finished simulation's model to its ``firmware/`` and record the outcome.
 
     It is scored on every device's test samples, which only the simulator has; what was trained
@@ -72,6 +75,8 @@ def export_run(folder: RunFolder, check: bool = True, fitted: Fit | None = None)
         folder: with ``config.toml`` and ``model.safetensors``.
         check: build the C project on this host and compare every test sample.
         fitted: from :func:`fit_run`: this plan is written; by default that for any Cortex-M4.
+        prefix: of the model's names in C; empty for the config's, or else one made from the run's
+            name.
 
     Returns:
         What ``export.json`` holds: accuracies of the float and the integer model, vectors and
@@ -82,11 +87,14 @@ def export_run(folder: RunFolder, check: bool = True, fitted: Fit | None = None)
         FedTinyError: no such run, a model that cannot be quantized, or no compiler.
     """
     started = time.monotonic()
+    if prefix:
+        check_prefix(prefix)
     fitted = fitted or fit_run(folder)
     plan, config = fitted.require(), folder.load_config()
+    prefix = prefix or config.export.prefix or prefix_of(config.name)
     trained, tests = TrainedModel.load(folder.model), test_sets(config)
     integer, engine = plan.model, engine_of(config)
-    vectors, interface = counts(tests.all), sensor_interface(trained)
+    vectors, interface = counts(tests.all), sensor_interface(trained, prefix)
     firmware = export(plan, folder.firmware, vectors, interface, fitted.target)
     result = host.check(folder.firmware) if check else None
     outcome = {
@@ -119,11 +127,11 @@ def counts(data: Dataset) -> Int16s:
     return data.x.astype(np.int16)
 
 
-def sensor_interface(trained: TrainedModel) -> SensorInterface:
-    """Names for people in the exported header."""
+def sensor_interface(trained: TrainedModel, prefix: str) -> SensorInterface:
+    """Names for people in the exported header, and the prefix of the C names."""
     sensor = trained.sensor
     units = (f"{scale:g} {unit}" for unit, scale in zip(sensor.units, sensor.scale, strict=True))
-    return SensorInterface(trained.labels, sensor.channels, tuple(units))
+    return SensorInterface(trained.labels, sensor.channels, tuple(units), prefix)
 
 
 def float_accuracy(trained: TrainedModel, engine: TrainingEngine, data: Dataset) -> float:
