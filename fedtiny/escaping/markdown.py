@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-
 _MARKS = re.compile(r"[\\`*\[\]<>|&~$#]|(?<!\w)_|_(?!\w)")
 """What may begin markup; an underscore between letters is none."""
 
