@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping, Set
 from html import escape
 from pathlib import Path
 
+from fedtiny.command_line import CommandLine
+
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "docs" / "architecture.svg"
 SHELLS = ("clients", "strategies", "sims")
-LEDGE = {"errors", "seeding", "settings"}
+LEDGE = {"errors", "seeding", "settings", "text_files"}
 """Modules that every room may import; they are drawn as one room, ``basics``."""
 BASICS = "basics"
 
@@ -63,7 +65,7 @@ def read_imports() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for room, path in sources():
         found.setdefault(room, set())
-        for module in imported(ast.parse(path.read_text())):
+        for module in imported(ast.parse(path.read_text(encoding="utf-8"))):
             other = room_of(module)
             if other is not None and other != room:
                 found[room].add(other)
@@ -144,7 +146,7 @@ def words(room: str) -> str:
         return ", ".join(sorted(LEDGE))
     path = ROOT / (f"{room}/__init__.py" if room in SHELLS else f"fedtiny/{room}/__init__.py")
     path = path if path.is_file() else ROOT / f"fedtiny/{room}.py"
-    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return text.split("\n")[0].split(": ")[0].split(";")[0].split(". ")[0].rstrip(".")
 
 
@@ -188,6 +190,15 @@ def _arrow(start: tuple[float, float, float], end: tuple[float, float, float]) -
     return f'<path d="M{x1:.0f} {y1}{bend}" fill="none" stroke="#9aa7b4" stroke-width="1.2"/>'
 
 
-if __name__ == "__main__":
-    PICTURE.write_text(draw(read_imports()))
+cli = CommandLine()
+
+
+@cli.command()
+def rooms() -> None:
+    """Draw docs/architecture.svg anew and print where it is."""
+    PICTURE.write_text(draw(read_imports()), encoding="utf-8")
     print(PICTURE)
+
+
+if __name__ == "__main__":
+    cli()

@@ -19,6 +19,6 @@ sources = { ram_external = "its circuit diagram, page 2" }
 
 def my_run(folder: Path) -> RunConfig:
     """The demo's eight people, half of them with an ESP32-S3, half with our board."""
-    (folder / "boards.toml").write_text(BOARD)
+    (folder / "boards.toml").write_text(BOARD, encoding="utf-8")
     fleet = ["esp32_s3", "wrist_band"]
     return parse({"devices": {"fleet": fleet, "catalog": str(folder / "boards.toml")}})

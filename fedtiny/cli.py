@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,23 +11,21 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from fedtiny.command_line import CommandLine
 from fedtiny.errors import FedTinyError
 from fedtiny.runs.folder import RunFolder
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Run = Annotated[Path, typer.Argument(help="A run folder, e.g. runs/demo.")]
 
-app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__
-)
-bench = typer.Typer(no_args_is_help=True, help="Measure on this machine, rivals in turn.")
+app = CommandLine(no_args_is_help=True, help=__doc__)
+bench = CommandLine(no_args_is_help=True, help="Measure on this machine, rivals in turn.")
 app.add_typer(bench, name="bench")
 
 
 def main() -> None:
-    """Entry point: user errors end with status 2 and no traceback."""
-    with _user_errors():
-        app()
+    """Entry point."""
+    app()
 
 
 @app.command()
@@ -296,12 +292,3 @@ def _mismatches(result: dict[str, Any]) -> str:
 
 def _print_json(value: object) -> None:
     print(json.dumps(value, indent=1, default=str))
-
-
-@contextmanager
-def _user_errors() -> Iterator[None]:
-    try:
-        yield
-    except FedTinyError as error:
-        Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False)
-        raise SystemExit(2) from None

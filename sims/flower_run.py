@@ -72,7 +72,8 @@ def flower_run(
                     "out": str(out.resolve()),
                     "data": str(shares.resolve()) if shares else "",
                 }
-            )
+            ),
+            encoding="utf-8",
         )
         with _superlink(home) as environment:
             federation = f"num-supernodes={num_supernodes} client-resources-num-cpus=1"
@@ -93,7 +94,8 @@ def _superlink(home: Path) -> Iterator[dict[str, str]]:
     """
     port = _free_port()
     (home / "config.toml").write_text(
-        tomli_w.dumps({"superlink": {_LINK: {"address": f"127.0.0.1:{port}", "insecure": True}}})
+        tomli_w.dumps({"superlink": {_LINK: {"address": f"127.0.0.1:{port}", "insecure": True}}}),
+        encoding="utf-8",
     )
     tools = Path(sys.executable).parent
     environment = {
@@ -103,7 +105,7 @@ def _superlink(home: Path) -> Iterator[dict[str, str]]:
         "PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', '')}",
     }
     command = ["flower-superlink", "--insecure", "--simulation", "--host", "127.0.0.1"]
-    with (home / "superlink.log").open("w") as log:
+    with (home / "superlink.log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             [tools / command[0], *command[1:], "--port", str(port)],
             env=environment,
@@ -156,7 +158,8 @@ def _flwr(arguments: Sequence[str], environment: Mapping[str, str], timeout_s: f
         done = subprocess.run(
             command,
             env=environment,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=timeout_s,
@@ -177,7 +180,10 @@ def _status(environment: Mapping[str, str]) -> str:
 
 
 def _tail(log: str, home: Path) -> str:
-    lines = log.splitlines() or (home / "superlink.log").read_text().splitlines()
+    lines = (
+        log.splitlines()
+        or (home / "superlink.log").read_text(encoding="utf-8", errors="replace").splitlines()
+    )
     return "\n".join(lines[-_TAIL_LINES:])
 
 

@@ -11,19 +11,18 @@ from rich.console import Console
 from rich.table import Table
 
 from fedtiny import config as run_config
+from fedtiny.command_line import CommandLine
 from fedtiny.config import RunConfig
-from fedtiny.errors import FedTinyError
 from fedtiny.memory.ledger import format_bytes
 from fedtiny.models.cost import forward_macs, parameter_count
 from fedtiny.runs.folder import RunFolder
 from fedtiny.settings import ConfigError
+from fedtiny.user_errors import INTERRUPTED
 from sims.backends import Backend
 from sims.forecast import forecast
 from sims.pipeline import Pipeline, fresh_folder, preflight
 
-_INTERRUPTED = 130
-
-cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+cli = CommandLine()
 
 
 @cli.command()
@@ -49,21 +48,17 @@ def launch(
 ) -> None:
     """Simulate a federation, export its model to C, verify it, and report."""
     console = Console(stderr=True)
-    try:
-        settings = _settings(config, resume, set_ or [], num_supernodes)
-        workers = _workers(backend_config)
-        if dry_run:
-            _describe(settings, backend, workers, as_json)
-            return
-        preflight(settings)
-        cost = forecast(settings, backend, workers)
-        console.print(f"cost: {cost}", highlight=False, soft_wrap=True)
-        folder = _folder(settings, resume, out, console)
-        pipeline = Pipeline(settings, folder, backend, console, workers)
-        report = _run(pipeline, resume is not None)
-    except FedTinyError as error:
-        console.print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from None
+    settings = _settings(config, resume, set_ or [], num_supernodes)
+    workers = _workers(backend_config)
+    if dry_run:
+        _describe(settings, backend, workers, as_json)
+        return
+    preflight(settings)
+    cost = forecast(settings, backend, workers)
+    console.print(f"cost: {cost}", highlight=False, soft_wrap=True)
+    folder = _folder(settings, resume, out, console)
+    pipeline = Pipeline(settings, folder, backend, console, workers)
+    report = _run(pipeline, resume is not None)
     _conclude({**report, "forecast": cost.to_json()}, folder, as_json)
 
 
@@ -73,7 +68,7 @@ def _run(pipeline: Pipeline, resume: bool) -> dict[str, Any]:
     except KeyboardInterrupt:
         command = f"python -m sims.launch --resume {pipeline.folder.path}"
         pipeline.console.print(f"stopped; go on with: {command}", soft_wrap=True)
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _settings(

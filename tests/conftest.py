@@ -132,7 +132,7 @@ def _cinic10(folder: Path, parts: dict[str, tuple[Any, Any]]) -> None:
 
 def _csv(folder: Path, parts: dict[str, tuple[Any, Any]], header: bool) -> None:
     for name, (x, y) in parts.items():
-        with (folder / f"mnist_{name}.csv").open("w", newline="") as file:
+        with (folder / f"mnist_{name}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             if header:
                 writer.writerow(["label", *(f"pixel{i}" for i in range(784))])

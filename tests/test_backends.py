@@ -201,7 +201,7 @@ def test_flwr_run_from_a_bundle_elsewhere(
     assert "fedtiny" not in tops
     assert (app / "sims/configs/demo.toml").read_bytes() == demo_config.read_bytes()
     for side in ("strategies", "clients"):
-        with (app / side / "app.py").open("a") as file:
+        with (app / side / "app.py").open("a", encoding="utf-8") as file:
             probe = tmp_path / side
             file.write("\nimport fedtiny, pathlib\n")
             where = "f'{fedtiny.__file__}\\n{__file__}'"
@@ -213,9 +213,11 @@ def test_flwr_run_from_a_bundle_elsewhere(
     flower_run(Path("sims/configs/demo.toml"), overrides, folder.path, 8, app=app, timeout_s=200)
     assert_same_run(folder, reference)
     show = [sys.executable, "-c", "import fedtiny; print(fedtiny.__file__)"]
-    installed = subprocess.run(show, cwd=tmp_path, capture_output=True, text=True, check=True)
+    installed = subprocess.run(
+        show, cwd=tmp_path, capture_output=True, encoding="utf-8", check=True
+    )
     for side in ("strategies", "clients"):
-        library, shell = (tmp_path / side).read_text().split("\n")
+        library, shell = (tmp_path / side).read_text(encoding="utf-8").split("\n")
         assert library == installed.stdout.strip()
         assert not Path(shell).is_relative_to(APP)
 
@@ -247,7 +249,7 @@ COUNTING_APP = """
 @pytest.fixture
 def counting_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RayGrid]:
     """Six nodes on two actors; each counts its calls in its context's state."""
-    (tmp_path / "counting_app.py").write_text(dedent(COUNTING_APP))
+    (tmp_path / "counting_app.py").write_text(dedent(COUNTING_APP), encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     grid = RayGrid("counting_app:app", 6, {}, 2)
     yield grid

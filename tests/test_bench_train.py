@@ -123,18 +123,20 @@ def test_the_table_is_written_between_its_markers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = tmp_path / "training.md"
-    page.write_text(f"above\n{table.BEGIN}\nan earlier table\n{table.END}\nbelow\n")
+    page.write_text(
+        f"above\n{table.BEGIN}\nan earlier table\n{table.END}\nbelow\n", encoding="utf-8"
+    )
     case = table.Case("watch", "smartwatch_cnn", 0.05, 4)
     monkeypatch.setattr(table, "CASES", (case, dataclasses.replace(case, density=0.1)))
     options = ["--repeats", "1", "--page", str(page)]
     result = CliRunner().invoke(table.cli, options)
     assert result.exit_code == 0, result.output
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     assert text.startswith("above\n")
     assert text.endswith("below\n")
     assert "an earlier table" not in text
     assert text.count("| watch, 6×1×128, batch 4 |") == 2
-    data = (tmp_path / "bench_train.csv").read_text().splitlines()
+    data = (tmp_path / "bench_train.csv").read_text(encoding="utf-8").splitlines()
     assert len(data) == 3
     assert {"speedup", "ms.dense", "peak_bytes.sparse"} <= set(data[0].split(","))
     assert (tmp_path / "bench_train.png").stat().st_size > 1000

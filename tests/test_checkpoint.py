@@ -106,7 +106,7 @@ def test_a_model_of_ones_own_loads_where_its_builder_is_unknown(tmp_path: Path) 
         "found.save(Path(sys.argv[1] + '.again')); print(found.graph.to_json())"
     )
     command = [sys.executable, "-c", script, str(path)]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    printed = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
     assert Graph.from_json(printed) == own.graph
     assert Path(f"{path}.again").read_bytes() == path.read_bytes()
 

@@ -28,7 +28,7 @@ print(json.dumps(sorted(set(sys.modules) - bare)))
 def modules_added(message: Path) -> set[str]:
     """Modules that our client brings into a process that has Flower's."""
     command = [sys.executable, "-c", MODULES, str(message)]
-    done = subprocess.run(command, cwd=APP, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=APP, capture_output=True, encoding="utf-8", check=True)
     return {name.partition(".")[0] for name in json.loads(done.stdout)}
 
 

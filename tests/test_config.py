@@ -20,7 +20,7 @@ def test_shipped_configs_load_and_survive_a_round_trip(path: Path) -> None:
 
 def test_overrides_take_toml_values_and_bare_words(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
-    path.write_text("[federation]\nrounds = 4\n")
+    path.write_text("[federation]\nrounds = 4\n", encoding="utf-8")
     config = load(
         path,
         ["pruning.density=0.01", "pruning.selection=none", "devices.fleet=['pi_4', 'pi_5']"],
@@ -53,10 +53,10 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read config .*missing\.toml"):
         load(tmp_path / "missing.toml")
     bad = tmp_path / "bad.toml"
-    bad.write_text("[federation\n")
+    bad.write_text("[federation\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"bad\.toml is not valid TOML"):
         load(bad)
-    bad.write_text("")
+    bad.write_text("", encoding="utf-8")
     with pytest.raises(ConfigError, match="write key=value"):
         load(bad, ["pruning.density"])
 

@@ -75,7 +75,7 @@ SCALE = np.ones(2)
         ({"x": X.astype(complex)}, "has type complex128"),
         ({"y": None}, "no array named y; found x"),
         ({"y": np.arange(59) % 3}, "wrong count: 59 entries in y for 60 samples"),
-        ({"y": np.arange(60) % 3 + 0.0}, "y is float64"),
+        ({"y": np.arange(60) % 3 + 0.5}, "y is float64: 0.5 in row 0 is no integer"),
         ({"y": np.arange(60) % 3 - 1}, "y has label -1 in row 0"),
         ({"labels": np.array(["a", "b"])}, "y has label 2 in row 2, but there are 2 classes"),
         ({"owner": np.arange(59)}, "wrong count: 59 entries in owner"),

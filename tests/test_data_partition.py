@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from fedtiny.data import DataError
 from fedtiny.data.partition import dirichlet, iid, in_proportion, natural, shards
 
-GOLDEN = json.loads((Path(__file__).parent / "goldens" / "data_partition.json").read_text())
+GOLDEN = json.loads(
+    (Path(__file__).parent / "goldens" / "data_partition.json").read_text(encoding="utf-8")
+)
 CASES = GOLDEN["cases"]
 I = np.arange(4200)  # noqa: E741
 LABELS = (I * I * 31 + I * 17) % 97 % 10

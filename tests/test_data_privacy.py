@@ -88,7 +88,7 @@ def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", WATCHED + code, *map(str, arguments)]
     environment = {**os.environ, **SWITCHES}
     return subprocess.run(
-        command, cwd=APP, env=environment, check=False, capture_output=True, text=True
+        command, cwd=APP, env=environment, check=False, capture_output=True, encoding="utf-8"
     )
 
 

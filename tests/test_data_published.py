@@ -229,14 +229,14 @@ def test_cinic10_takes_grey_images_and_refuses_other_sizes(tmp_path, write_publi
 )
 def test_csv_rows(row, reason, tmp_path, write_published):
     write_published("csv", tmp_path)
-    (tmp_path / "mnist_test.csv").write_text(row + "\n")
+    (tmp_path / "mnist_test.csv").write_text(row + "\n", encoding="utf-8")
     with pytest.raises(DataError, match=f"mnist_test.csv: .*{reason}"):
         read_csv_directory(tmp_path, ())
 
 
 def test_csv_files_must_be_told_apart(tmp_path, write_published):
     write_published("csv", tmp_path)
-    (tmp_path / "fashion-mnist_train.csv").write_text("")
+    (tmp_path / "fashion-mnist_train.csv").write_text("", encoding="utf-8")
     with pytest.raises(DataError, match=r"several files \*train\.csv .*; keep one"):
         read_csv_directory(tmp_path, ())
 

@@ -155,7 +155,7 @@ def test_a_damaged_share_is_refused_and_dealt_again(dealt: Path) -> None:
         ({"y_test": np.full(5, 7)}, "wrong count|label 7"),
         ({"x_development": np.zeros((4, 6, 1, 9), np.int16)}, "wrong count|samples of shape"),
         ({"labels": np.array(["one"])}, "but there are 1 classes"),
-        ({"scale": np.array(["a"] * 6)}, "scale must be positive"),
+        ({"scale": np.array(["a"] * 6)}, "scale is <U1"),
         ({"x_train": np.zeros((4, 6), np.int16)}, "expected \\(N, C, H, W\\)"),
     ],
 )
@@ -218,7 +218,7 @@ def test_recordings_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     ],
 )
 def test_where_a_device_looks_for_its_share(tmp_path: Path, node, run, share) -> None:
-    (tmp_path / "config.toml").write_text(dump(RunConfig()))
+    (tmp_path / "config.toml").write_text(dump(RunConfig()), encoding="utf-8")
     run = {"config": str(tmp_path / "config.toml"), "overrides": json.dumps([]), **run}
     context = Context(1, 1, {"partition-id": 2, **node}, RecordDict(), run)
     if share is None:
@@ -229,7 +229,7 @@ def test_where_a_device_looks_for_its_share(tmp_path: Path, node, run, share) ->
 
 
 def test_the_command_deals(tmp_path: Path) -> None:
-    (tmp_path / "run.toml").write_text(dump(RunConfig(data=IID)))
+    (tmp_path / "run.toml").write_text(dump(RunConfig(data=IID)), encoding="utf-8")
     command = ["deal", str(tmp_path / "run.toml"), "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(cli.app, [*command, "--set", "seed=4"])
     assert result.stdout == f"{tmp_path / 'out'}: 3 shares written\n"

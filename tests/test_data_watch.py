@@ -13,13 +13,13 @@ from fedtiny.data.simulated import deal
 from fedtiny.data.watch import convert
 from fedtiny.data.watch.recordings import FILE, read_recordings
 
-PROVENANCE = json.loads((FILE.parent / "watch.json").read_text())
+PROVENANCE = json.loads((FILE.parent / "watch.json").read_text(encoding="utf-8"))
 
 
 def test_package_carries_data_provenance_and_licence():
     assert FILE.stat().st_size < 4_000_000
     assert hashlib.sha256(FILE.read_bytes()).hexdigest() == PROVENANCE["sha256"]
-    assert "Redistribution and use" in (FILE.parent / "LICENSE").read_text()
+    assert "Redistribution and use" in (FILE.parent / "LICENSE").read_text(encoding="utf-8")
 
 
 def test_recordings_are_ten_people_doing_seven_exercises_with_each_arm():
@@ -73,7 +73,7 @@ def test_conversion_keeps_every_reading_to_half_a_count(tmp_path, monkeypatch):
     assert made["labels"][made["label"]].tolist() == ["upright row", "pendulum"]
     digest = hashlib.sha256((tmp_path / "watch.npz").read_bytes()).hexdigest()
     assert provenance["sha256"] == digest
-    assert (tmp_path / "LICENSE").read_text() == "the licence"
+    assert (tmp_path / "LICENSE").read_text(encoding="utf-8") == "the licence"
 
 
 def test_conversion_refuses_another_wheel_before_unpickling(tmp_path):

@@ -49,7 +49,10 @@ def test_it_compiles_to_neon(library: Path) -> None:
     assert header[:4] == b"\x7fELF"
     assert int.from_bytes(header[18:20], "little") == 183  # EM_AARCH64
     code = subprocess.run(
-        ["aarch64-linux-gnu-objdump", "-d", library], capture_output=True, text=True, check=True
+        ["aarch64-linux-gnu-objdump", "-d", library],
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
     ).stdout
     assert code.count(".4s") > 1000
 

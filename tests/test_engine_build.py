@@ -73,7 +73,7 @@ def test_kernels_are_clean_under_sanitizers(tmp_path):
     builder.build(path, extra=flags)
     program = shutil.which(compiler() or "")
     found = [
-        subprocess.run([program, f"-print-file-name={name}"], capture_output=True, text=True)
+        subprocess.run([program, f"-print-file-name={name}"], capture_output=True, encoding="utf-8")
         for name in ("libasan.so", "libubsan.so")
     ]
     preload = " ".join(result.stdout.strip() for result in found)
@@ -81,7 +81,7 @@ def test_kernels_are_clean_under_sanitizers(tmp_path):
     environment = {**os.environ, **tests, "LD_PRELOAD": preload, "ASAN_OPTIONS": "detect_leaks=0"}
     result = subprocess.run(
         [sys.executable, "-c", SANITIZED, str(path)],
-        env=environment, cwd=ROOT, capture_output=True, text=True,
+        env=environment, cwd=ROOT, capture_output=True, encoding="utf-8",
     )  # fmt: skip
     assert result.stdout.strip() == "clean", result.stderr[-3000:]
 

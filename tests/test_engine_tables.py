@@ -29,5 +29,5 @@ def test_every_activation_has_a_code():
 
 
 def test_every_kind_has_a_kernel():
-    kernels = re.findall(r"case (k\w+):", (SOURCES / "kernels.cpp").read_text())
+    kernels = re.findall(r"case (k\w+):", (SOURCES / "kernels.cpp").read_text(encoding="utf-8"))
     assert [f"{name}:{i}" for i, name in enumerate(kernels)] == abi.mirror(abi.Kind)

@@ -93,7 +93,7 @@ def test_every_kind_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def test_a_line_of_the_first_version_is_read(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    path.write_text(LINE_OF_THE_FIRST_VERSION)
+    path.write_text(LINE_OF_THE_FIRST_VERSION, encoding="utf-8")
     (event,) = read(path).of(Exchanged)
     assert (event.phase, event.up.kinds) == (Phase.JOIN, {"partition": 64})
 
@@ -115,7 +115,7 @@ def test_kinds_and_fields_of_another_version_are_noted(tmp_path: Path) -> None:
     rows[-1]["watts"] = [1, 2]
     rows[-2]["loss"] = 1.0
     rows += [{"event": "weather", "round": 1, "rain": True}] * 2
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     found = read(path)
     finished = replace(EVENTS[-2], loss=1.0)  # type: ignore[call-arg]
     assert found.events == (*EVENTS[:-2], finished, EVENTS[-1])
@@ -146,7 +146,9 @@ def test_damage_is_named_by_file_line_and_field(
 ) -> None:
     path = tmp_path / "metrics.jsonl"
     assert old in LINE_OF_THE_FIRST_VERSION
-    path.write_text(LINE_OF_THE_FIRST_VERSION + LINE_OF_THE_FIRST_VERSION.replace(old, new))
+    path.write_text(
+        LINE_OF_THE_FIRST_VERSION + LINE_OF_THE_FIRST_VERSION.replace(old, new), encoding="utf-8"
+    )
     with pytest.raises(MetricsError, match=rf"metrics\.jsonl, line 2: .*{words}"):
         read(path)
 

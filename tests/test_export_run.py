@@ -66,9 +66,9 @@ def test_the_plan_of_the_board_is_what_is_written(run):
             printed["flash_bytes"],
             printed["arena_bytes"],
         )
-        code[board] = (run.firmware / "model.c").read_text()
+        code[board] = (run.firmware / "model.c").read_text(encoding="utf-8")
         assert f"{kernel}(" in code[board]
-        manifest = json.loads((run.firmware / "manifest.json").read_text())
+        manifest = json.loads((run.firmware / "manifest.json").read_text(encoding="utf-8"))
         assert manifest["target"]["name"] == board
         assert [layer["kernel"] for layer in manifest["sizes"]["layers"]] == [
             layer["kernel"] for layer in printed["layers"]

@@ -35,7 +35,7 @@ def project(tmp_path_factory):
 
 def run(*command, cwd):
     return subprocess.run(
-        list(map(str, command)), cwd=cwd, check=True, capture_output=True, text=True
+        list(map(str, command)), cwd=cwd, check=True, capture_output=True, encoding="utf-8"
     ).stdout
 
 
@@ -52,14 +52,14 @@ def test_pack_names_every_source_and_they_exist(project):
 
 
 def test_platformio_library_is_valid_and_builds_the_model_only(project):
-    library = json.loads((project / "library.json").read_text())
+    library = json.loads((project / "library.json").read_text(encoding="utf-8"))
     assert library["headers"] == "model.h"
     assert (project / library["build"]["includeDir"] / "fedtiny_nn.h").exists()
     assert library["build"]["srcFilter"][0] == "-<*>"
 
 
 def test_arduino_example_is_cpp_that_compiles(project, tmp_path):
-    (tmp_path / "Arduino.h").write_text(ARDUINO_STUB)
+    (tmp_path / "Arduino.h").write_text(ARDUINO_STUB, encoding="utf-8")
     example = project / "examples" / "arduino" / "src" / "main.cpp"
     flags = ("-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{tmp_path}", f"-I{project}")
     run("g++", *flags, example, cwd=tmp_path)
@@ -67,12 +67,12 @@ def test_arduino_example_is_cpp_that_compiles(project, tmp_path):
 
 def test_zephyr_example_compiles_and_its_module_names_existing_files(project, tmp_path):
     (tmp_path / "zephyr" / "sys").mkdir(parents=True)
-    (tmp_path / "zephyr" / "kernel.h").write_text(ZEPHYR_STUB)
-    (tmp_path / "zephyr" / "sys" / "printk.h").write_text("")
+    (tmp_path / "zephyr" / "kernel.h").write_text(ZEPHYR_STUB, encoding="utf-8")
+    (tmp_path / "zephyr" / "sys" / "printk.h").write_text("", encoding="utf-8")
     example = project / "examples" / "zephyr" / "src" / "main.c"
     flags = ("-std=gnu99", "-Wall", "-Wextra", "-Werror", "-fsyntax-only")
     run("gcc", *flags, f"-I{tmp_path}", f"-I{project}", example, cwd=tmp_path)
-    module = (project / "zephyr" / "module.yml").read_text()
+    module = (project / "zephyr" / "module.yml").read_text(encoding="utf-8")
     assert "cmake: zephyr" in module
     assert "kconfig: zephyr/Kconfig" in module
 
@@ -80,7 +80,7 @@ def test_zephyr_example_compiles_and_its_module_names_existing_files(project, tm
 def test_linking_is_free_of_warnings(project):
     run("make", "clean", cwd=project)
     done = subprocess.run(
-        ["make", "check"], cwd=project, check=True, capture_output=True, text=True
+        ["make", "check"], cwd=project, check=True, capture_output=True, encoding="utf-8"
     )
     assert "warning" not in done.stdout + done.stderr
 

@@ -150,14 +150,14 @@ def test_project_is_clean_under_sanitizers(project):
 def flip_one_bit(directory, name="model_stem_multiplier"):
     """Change one bit of a constant array; its CRC-32 before and after."""
     weights = directory / "model_weights.c"
-    source = weights.read_text()
+    source = weights.read_text(encoding="utf-8")
     start = re.search(name + r"\[\d+\] = \{\n", source).end()
     end = source.index("\n}", start)
     values = np.array([int(v) for v in source[start:end].split(",")], np.int32)
     flipped = values.copy()
     flipped[0] ^= 1 << 24
     literals = ", ".join(map(str, flipped.tolist()))
-    weights.write_text(f"{source[:start]}{literals}{source[end:]}")
+    weights.write_text(f"{source[:start]}{literals}{source[end:]}", encoding="utf-8")
     return zlib.crc32(values.tobytes()), zlib.crc32(flipped.tobytes())
 
 
@@ -169,16 +169,18 @@ def test_corrupt_weights_are_refused_at_init_and_found_by_the_vectors(project, t
     before, after = flip_one_bit(directory)
     with pytest.raises(ToolchainError, match="model_init: the weights are corrupt"):
         host.check(directory)
-    source = (directory / "model.c").read_text()
+    source = (directory / "model.c").read_text(encoding="utf-8")
     assert source.count(f"0x{before:08X}") == 1
-    (directory / "model.c").write_text(source.replace(f"0x{before:08X}", f"0x{after:08X}"))
+    (directory / "model.c").write_text(
+        source.replace(f"0x{before:08X}", f"0x{after:08X}"), encoding="utf-8"
+    )
     assert host.check(directory).mismatches > 0
 
 
 def test_make_check_prints_the_verdict_and_fails_on_a_mismatch(project, tmp_path):
     model, directory, _, _ = project
     line = ["make", "check"]
-    done = subprocess.run(line, cwd=directory, capture_output=True, text=True, check=False)
+    done = subprocess.run(line, cwd=directory, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0
     assert f"{VECTORS} vectors, 0 mismatches" in done.stdout
     export(model, tmp_path / "firmware", 2)
@@ -187,7 +189,7 @@ def test_make_check_prints_the_verdict_and_fails_on_a_mismatch(project, tmp_path
     content[-1] ^= 1
     vectors.write_bytes(content)
     done = subprocess.run(
-        line, cwd=tmp_path / "firmware", capture_output=True, text=True, check=False
+        line, cwd=tmp_path / "firmware", capture_output=True, encoding="utf-8", check=False
     )
     assert done.returncode != 0
     assert "2 vectors, 1 mismatches" in done.stdout
@@ -197,7 +199,11 @@ def test_flash_bytes_are_those_the_compiler_lays_down(project):
     _, directory, report, _ = project
     measured = elf.sizes([directory / "build" / "model_weights.o"])
     assert measured.code_bytes == measured.data_bytes == measured.bss_bytes == 0
-    arrays = (directory / "model_weights.c").read_text().count("\nMODEL_WEIGHTS_ATTRIBUTE const ")
+    arrays = (
+        (directory / "model_weights.c")
+        .read_text(encoding="utf-8")
+        .count("\nMODEL_WEIGHTS_ATTRIBUTE const ")
+    )
     assert 0 <= measured.constant_bytes - report.flash_bytes < 32 * arrays  # alignment gaps
 
 
@@ -226,13 +232,16 @@ def test_export_is_reproducible(project, tmp_path):
     model, directory, report, _ = project
     again = tmp_path / "firmware"
     assert export(model, again) == report
-    for name in [*json.loads((again / "manifest.json").read_text())["sha256"], "manifest.json"]:
+    for name in [
+        *json.loads((again / "manifest.json").read_text(encoding="utf-8"))["sha256"],
+        "manifest.json",
+    ]:
         assert (again / name).read_bytes() == (directory / name).read_bytes(), name
 
 
 def test_manifest_lists_sizes_and_every_file(project):
     _, directory, report, _ = project
-    manifest = json.loads((directory / "manifest.json").read_text())
+    manifest = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["sizes"]["flash_bytes"] == report.flash_bytes
     for name, digest in manifest["sha256"].items():
         assert hashlib.sha256((directory / name).read_bytes()).hexdigest() == digest
@@ -241,10 +250,10 @@ def test_manifest_lists_sizes_and_every_file(project):
 
 def test_header_and_readme_tell_what_a_user_needs(project):
     model, directory, report, _ = project
-    header = (directory / "model.h").read_text()
+    header = (directory / "model.h").read_text(encoding="utf-8")
     assert f"#define MODEL_ARENA_BYTES {report.arena_bytes}" in header
     assert f"#define MODEL_CLASSES {model.output.shape[0]}" in header
-    readme = (directory / "README.md").read_text()
+    readme = (directory / "README.md").read_text(encoding="utf-8")
     assert f"| {report.flash_bytes} |" in readme
     assert "`fedtiny_sparse_depthwise_conv_s8`" in readme
 
@@ -254,7 +263,8 @@ def test_labels_and_units_read_back_from_c(project, tmp_path):
     (tmp_path / "names.c").write_text(
         '#include <stdio.h>\n#include "model.h"\nint main(void) {\n'
         "for (int i = 0; i < MODEL_CLASSES; i++) puts(model_labels[i]);\n"
-        "puts(model_units[0]); return 0; }\n"
+        "puts(model_units[0]); return 0; }\n",
+        encoding="utf-8",
     )
     build = directory / "build"
     objects = [str(p) for p in build.glob("**/*.o") if p.name != "main.o"]
@@ -281,10 +291,10 @@ def test_export_without_vectors_is_refused(tmp_path):
 
 
 def test_foreign_directory_is_not_touched(tmp_path):
-    (tmp_path / "precious.txt").write_text("mine")
+    (tmp_path / "precious.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(FedTinyError, match="choose another directory"):
         export(synthetic.integer_model(every_kernel(), 0.2), tmp_path)
-    assert (tmp_path / "precious.txt").read_text() == "mine"
+    assert (tmp_path / "precious.txt").read_text(encoding="utf-8") == "mine"
 
 
 def test_missing_tool_names_its_install_line(tmp_path, monkeypatch):
@@ -296,7 +306,7 @@ def test_missing_tool_names_its_install_line(tmp_path, monkeypatch):
 def test_broken_build_shows_the_compilers_words(project, tmp_path):
     model, _, _, _ = project
     export(model, tmp_path / "firmware", 1)
-    (tmp_path / "firmware" / "model.c").write_text("#error broken on purpose\n")
+    (tmp_path / "firmware" / "model.c").write_text("#error broken on purpose\n", encoding="utf-8")
     with pytest.raises(ToolchainError, match="broken on purpose"):
         host.check(tmp_path / "firmware")
 

@@ -43,13 +43,13 @@ def test_every_byte_matches(name, density, kernels, tmp_path):
     model = synthetic.integer_model(build(name, shape, classes), density)
     plan = lower(model)
     for file, text in sources(plan, synthetic.interface(model)).items():
-        (tmp_path / file).write_text(text)
+        (tmp_path / file).write_text(text, encoding="utf-8")
     (tmp_path / "vectors.bin").write_bytes(vector_file(model, synthetic.counts(model, vectors)))
     weights = plan_run.write_weights(constant_arrays(plan), tmp_path, ".rodata")
     command = ["gcc", "-O1", "-std=c99", "-I.", f"-I{RUNTIME / 'include'}", "main.c", "model.c"]
     command += [str(weights), "-Wl,-z,noexecstack", *map(str, kernels), "-o", "self_test"]
     subprocess.run(command, cwd=tmp_path, check=True)
     done = subprocess.run(
-        ["./self_test"], cwd=tmp_path, capture_output=True, text=True, check=False
+        ["./self_test"], cwd=tmp_path, capture_output=True, encoding="utf-8", check=False
     )
     assert done.stdout.splitlines() == [f"{vectors} vectors, 0 mismatches"]

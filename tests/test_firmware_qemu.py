@@ -185,7 +185,7 @@ def test_verify_prints_what_the_issue_of_a_release_needs(project):
     assert 0 < board["stack_bytes"] < 4096
     assert 4096 < board["sizes"]["code_bytes"] < 32 * 1024
     symbols = {symbol["name"]: symbol["nbytes"] for symbol in board["symbols"]}
-    manifest = json.loads((project / "manifest.json").read_text())
+    manifest = json.loads((project / "manifest.json").read_text(encoding="utf-8"))
     assert symbols["arena"] == manifest["sizes"]["arena_bytes"]
     assert symbols["model_conv2_bias"] == 4 * 64
 

@@ -49,3 +49,79 @@ def test_the_test_sees_what_it_looks_for() -> None:
     circle = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import strategies.app\n"
     assert without_reason(circle) == ["import strategies.app"]
     assert without_reason("def f():\n    import torch\n") == []
+
+
+def is_mode(node: ast.expr | None) -> bool:
+    return (
+        isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and not set(node.value) - set("rwaxt+")
+    )
+
+
+def opens_text(call: ast.Call) -> bool:
+    """Whether a call opens, reads or writes text, or reads the text of another process."""
+    function = call.func
+    method = isinstance(function, ast.Attribute)
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    named = {one.arg: one.value for one in call.keywords}
+    match name:
+        case "read_text" | "write_text":
+            return method  # text_files.read_text is a function, and knows
+        case "open" if getattr(getattr(function, "value", None), "id", "") != "os":
+            given = call.args[0 if method else 1 :]
+            mode = named.get("mode") or (given[0] if given else None)
+            return mode is None or is_mode(mode)
+    return any(ast.unparse(named.get(k, ast.Constant(0))) == "True" for k in PROCESS_TEXT)
+
+
+PROCESS_TEXT = ("text", "universal_newlines")
+
+
+def of_the_locale(text: str) -> list[str]:
+    """Calls whose encoding is the locale's: where it is another, they fail or write other bytes."""
+    return [
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call)
+        and opens_text(node)
+        and not any(one.arg == "encoding" for one in node.keywords)
+    ]
+
+
+EVERYWHERE = sorted(
+    path for room in (*ROOMS, "tests", "docs", "examples") for path in (ROOT / room).rglob("*.py")
+)
+
+
+@pytest.mark.parametrize("path", EVERYWHERE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_text_is_of_the_locale(path: Path) -> None:
+    assert of_the_locale(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "path.read_text()",
+        "path.write_text(text)",
+        "path.open()",
+        "path.open('a')",
+        "open(path)",
+        "open(path, 'w')",
+        "open(path, mode='r')",
+        "subprocess.run(command, text=True)",
+        "subprocess.Popen(command, universal_newlines=True)",
+    ],
+)
+def test_the_rule_sees_every_way_to_open_text(call: str) -> None:
+    assert of_the_locale(call) == [ast.unparse(ast.parse(call))]
+    comma = "" if call.endswith("()") else ", "
+    assert of_the_locale(f"{call[:-1]}{comma}encoding='utf-8')") == []
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["path.open('rb')", "open(path, 'wb')", "os.open(path, flags)", "archive.open(one, 'w')"],
+)
+def test_the_rule_lets_bytes_alone(call: str) -> None:
+    assert of_the_locale(call) == []

@@ -24,7 +24,7 @@ def refusal(machine, venv):
     command = [machine / "bash", INSTALL, venv]
     environment = {"PATH": str(machine)}
     result = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, timeout=60
+        command, env=environment, capture_output=True, encoding="utf-8", check=False, timeout=60
     )
     assert result.returncode == 1
     assert not venv.exists()
@@ -45,7 +45,7 @@ def test_a_missing_tool_is_named_by_its_apt_package(machine, tmp_path, tool, pac
 def stub_python(machine, script):
     python = machine / "python3"
     python.unlink()
-    python.write_text(f"#!{machine / 'bash'}\n{script}\n")
+    python.write_text(f"#!{machine / 'bash'}\n{script}\n", encoding="utf-8")
     python.chmod(0o755)
 
 

@@ -19,7 +19,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "fedtiny"
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 COMPILED = {".so", ".pyc"}
 
 NEEDS_EXTRA = [
@@ -40,7 +40,7 @@ NEEDS_EXTRA = [
 
 def run_python(python, code, *arguments, cwd):
     command = [python, "-I", "-c", code, *arguments]
-    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, cwd=cwd, capture_output=True, encoding="utf-8", check=False)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 
@@ -60,7 +60,7 @@ def requirements(*extras):
 
 
 def pins():
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     return [Requirement(line) for line in lines if line and not line.startswith("#")]
 
 
@@ -138,7 +138,7 @@ def test_modules_import_with_base_dependencies_alone(tmp_path):
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     assert result.returncode == 0, result.stderr + result.stdout
     (built,) = folder.glob("*.whl")
     return built
@@ -187,7 +187,7 @@ def clean_python(wheel, tmp_path_factory):
     # A plain .pth line appends the folder but reads no .pth inside it: the editable fedtiny of
     # this environment stays out of sight.
     (site,) = folder.glob("lib/python*/site-packages")
-    (site / "parent.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    (site / "parent.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
     return python
 
 
@@ -212,7 +212,7 @@ def test_wheel_imports_from_a_clean_environment(wheel, clean_python, tmp_path):
 
 def test_wheel_installs_the_command(clean_python):
     command = clean_python.with_name("fedtiny")
-    result = subprocess.run([command, "--help"], capture_output=True, text=True, check=False)
+    result = subprocess.run([command, "--help"], capture_output=True, encoding="utf-8", check=False)
     assert result.returncode == 0, result.stderr
     assert "doctor" in result.stdout
 
@@ -224,7 +224,7 @@ def test_flower_app_bundle_holds_the_shells_and_nothing_else(tmp_path):
     command = [flwr, "build", "--app", ROOT]
     environment = os.environ | quiet
     result = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", check=False
     )
     assert result.returncode == 0, result.stderr
     (bundle,) = tmp_path.glob("*.fab")

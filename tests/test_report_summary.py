@@ -119,7 +119,7 @@ def make_run(path, *, rounds=ROUNDS, story=STORY, bonus=0, export=None, **sectio
     folder.create(run_config.parse(tree | sections))
     MetricsWriter(folder.metrics, events(rounds, story, bonus)).close()
     if export is not None:
-        (path / "export.json").write_text(json.dumps(export))
+        (path / "export.json").write_text(json.dumps(export), encoding="utf-8")
     return folder
 
 
@@ -155,10 +155,12 @@ def test_bytes_count_every_phase_and_dense_equivalent_is_the_formula(report):
 
 def test_dense_equivalent_counts_participants_not_partitions(tmp_path):
     folder = make_run(tmp_path / "run")
-    text = folder.metrics.read_text()
+    text = folder.metrics.read_text(encoding="utf-8")
     all_asked = '"round": 1, "phase": "train", "asked": 2'
     assert all_asked in text
-    folder.metrics.write_text(text.replace(all_asked, all_asked.replace("2", "1")))
+    folder.metrics.write_text(
+        text.replace(all_asked, all_asked.replace("2", "1")), encoding="utf-8"
+    )
     report = summarize(read_run(folder))
     assert report["bytes"]["up"]["dense_equivalent"] == (PARTITIONS * ROUNDS - 1) * 4 * 1024
 
@@ -179,7 +181,7 @@ def test_seconds_are_the_sum_of_measured_steps(report):
 
 
 def test_json_holds_what_is_promised_and_reads_back(report, folder):
-    assert json.loads((folder.path / "report.json").read_text()) == report
+    assert json.loads((folder.path / "report.json").read_text(encoding="utf-8")) == report
     assert {"density", "density_all", "seconds", "seed", "config"} <= set(report)
     assert {"vectors", "mismatches", "flash_bytes", "arena_bytes"} <= set(report["firmware"])
     assert run_config.parse(report["config"]) == folder.load_config()
@@ -191,7 +193,7 @@ def test_a_step_that_did_not_run_is_null(tmp_path):
     assert report["accuracy"]["int8"] == report["dense_reference"] == nothing
     assert set(report["firmware"].values()) == {None}
     assert report["bytes"]["up"]["dense_reference_wire"] is None
-    text = (tmp_path / "bare" / "report.md").read_text()
+    text = (tmp_path / "bare" / "report.md").read_text(encoding="utf-8")
     assert "Nothing was exported" in text
     assert not (tmp_path / "bare" / "plots" / "footprint.png").exists()
     assert "footprint" not in text
@@ -199,18 +201,18 @@ def test_a_step_that_did_not_run_is_null(tmp_path):
 
 
 def test_every_figure_is_a_picture_with_its_numbers_and_is_in_the_text(report, folder):
-    text = (folder.path / "report.md").read_text()
+    text = (folder.path / "report.md").read_text(encoding="utf-8")
     pictures = sorted(folder.plots.glob("*.png"))
     assert len(pictures) == 8
     for picture in pictures:
         assert picture.read_bytes().startswith(b"\x89PNG")
-        assert len(picture.with_suffix(".csv").read_text().splitlines()) > 1
+        assert len(picture.with_suffix(".csv").read_text(encoding="utf-8").splitlines()) > 1
         assert text.count(f"](plots/{picture.name})") == 1
     assert text.count("](plots/") == len(pictures)
 
 
 def test_text_says_what_a_reader_needs(report, folder):
-    text = (folder.path / "report.md").read_text()
+    text = (folder.path / "report.md").read_text(encoding="utf-8")
     assert "| later windows of the same people | 82.5 % | 75.0 % |" in text
     assert "-5.0 |" in text  # float − dense
     assert "**1** (chosen)" in text
@@ -227,24 +229,25 @@ def test_text_says_what_a_reader_needs(report, folder):
 def test_mismatches_are_not_hidden(tmp_path):
     folder = make_run(tmp_path / "run", export=EXPORT | {"mismatches": 3})
     report = write(folder)
-    assert (
-        "**differs** from the integer reference on 3 of 30"
-        in (folder.path / "report.md").read_text()
-    )
+    assert "**differs** from the integer reference on 3 of 30" in (
+        folder.path / "report.md"
+    ).read_text(encoding="utf-8")
     assert headline(report)[-1].endswith("30 vectors, 3 mismatches")
 
 
 def test_random_scores_are_said(tmp_path):
     folder = make_run(tmp_path / "run", story=STORY | {"scores": "random"})
     write(folder)
-    assert "**Scores: random.**" in (folder.path / "report.md").read_text()
+    assert "**Scores: random.**" in (folder.path / "report.md").read_text(encoding="utf-8")
 
 
 def test_unfinished_run_says_so(tmp_path):
     folder = make_run(tmp_path / "run", rounds=2)
     report = write(folder)
     assert (report["finished"], report["rounds"]) == (False, 2)
-    assert "**Unfinished: 2 of 3 rounds are done.**" in (folder.path / "report.md").read_text()
+    assert "**Unfinished: 2 of 3 rounds are done.**" in (folder.path / "report.md").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_nothing_to_report_is_an_error_naming_the_folder(tmp_path):
@@ -256,20 +259,20 @@ def test_nothing_to_report_is_an_error_naming_the_folder(tmp_path):
 
 def test_what_another_version_recorded_is_left_out_and_said(tmp_path):
     folder = make_run(tmp_path / "run")
-    with folder.metrics.open("a") as file:
+    with folder.metrics.open("a", encoding="utf-8") as file:
         file.write('{"event": "weather", "round": 1}\n{"event": "end", "round": 4, "seconds": 1')
     report = write(folder)
     assert report["notes"] == ["events of kind 'weather' (1×): unknown to this version"]
     assert "Not in this report: events of kind 'weather'" in (
         folder.path / "report.md"
-    ).read_text()  # fmt: skip
+    ).read_text(encoding="utf-8")  # fmt: skip
 
 
 def test_a_damaged_line_is_named(tmp_path):
     folder = make_run(tmp_path / "run")
-    lines = folder.metrics.read_text().splitlines()
+    lines = folder.metrics.read_text(encoding="utf-8").splitlines()
     lines[3] = lines[3].replace('"samples": 9', '"samples": "nine"')
-    folder.metrics.write_text("\n".join(lines) + "\n")
+    folder.metrics.write_text("\n".join(lines) + "\n", encoding="utf-8")
     with pytest.raises(MetricsError, match=r"metrics\.jsonl, line 4: device\.samples: .*integer"):
         write(folder)
 
@@ -373,7 +376,7 @@ def test_different_configs_are_not_averaged(tmp_path):
 def test_overlay_draws_all_runs(tmp_path, folder):
     paths = overlay([folder, folder.dense_reference], tmp_path)
     assert [path.name for path in paths] == ["accuracy.png", "accuracy_uplink.png", "density.png"]
-    lines = (tmp_path / "accuracy.csv").read_text().splitlines()
+    lines = (tmp_path / "accuracy.csv").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 1 + 2 * ROUNDS
     assert sum(line.endswith(",demo") for line in lines) == ROUNDS
     assert sum(line.endswith(",dense_reference") for line in lines) == ROUNDS
@@ -386,7 +389,7 @@ def test_overlay_of_one_run_twice_is_an_error(tmp_path, folder):
 
 def test_plot_command_names_a_missing_run(tmp_path):
     command = [sys.executable, "-m", "sims.study.plot", str(tmp_path / "none")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 2
     assert "none" in done.stderr
 
@@ -396,5 +399,7 @@ def test_package_imports_without_pandas_and_matplotlib():
         "import sys; sys.modules |= dict.fromkeys(('pandas', 'matplotlib'));"
         "import fedtiny.report; print(fedtiny.report.headline.__name__)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True
+    )
     assert done.stdout == "headline\n"

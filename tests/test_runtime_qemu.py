@@ -156,7 +156,8 @@ def test_sparse_executes_fewer_instructions_than_cmsis_nn(
 def test_fault_is_reported_not_hung(tmp_path):
     (tmp_path / "fault.c").write_text(
         '#include "board.h"\n'
-        "int main(void) { return *(volatile int *)0xE0100000 + *(volatile int *)0x70000001; }\n"
+        "int main(void) { return *(volatile int *)0xE0100000 + *(volatile int *)0x70000001; }\n",
+        encoding="utf-8",
     )
     target = qemu.machine("qemu-m3")
     program = qemu.build(target, [tmp_path / "fault.c"], tmp_path)
@@ -167,7 +168,9 @@ def test_fault_is_reported_not_hung(tmp_path):
 @pytest.mark.parametrize("core", list(qemu.MACHINES))
 def test_sources_compile_without_warnings_for_every_core(core, tmp_path):
     target = qemu.machine(core)
-    (tmp_path / "main.c").write_text("int main(void);\nint main(void) { return 0; }\n")
+    (tmp_path / "main.c").write_text(
+        "int main(void);\nint main(void) { return 0; }\n", encoding="utf-8"
+    )
     sources = [tmp_path / "main.c", *sorted((RUNTIME / "src").rglob("*.[cS]"))]
     flags = [flag for flag in STRICT_FLAGS if flag != "-pedantic"]  # inline assembly
     (tmp_path / "objects").mkdir()

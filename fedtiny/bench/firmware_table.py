@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from fedtiny.bench.firmware import FirmwareBenchmark, bench_firmware
-from fedtiny.errors import FedTinyError
+from fedtiny.command_line import CommandLine
 from fedtiny.models import build
 from fedtiny.models.ops import Shape
 from fedtiny.report.blocks import replace_block
@@ -25,7 +25,7 @@ PAGE = Path("docs/results/firmware.md")
 BEGIN, END = "<!-- bench-firmware -->", "<!-- /bench-firmware -->"
 DENSITIES = (0.1, 0.05, 0.01)
 
-cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+cli = CommandLine()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,21 +141,19 @@ def table(
     """Count every case, then rewrite the table, the plot and the CSV."""
     console = Console(stderr=True)
     rows = []
-    try:
-        replace_block(page.read_text(), BEGIN, END, "")  # before minutes of work
-        for network in NETWORKS:
-            graph = build(network.model, network.input_shape, network.classes)
-            for core in CORES:
-                for density in DENSITIES:
-                    result = bench_firmware(graph, density, core, convs_only=network.convs_only)
-                    rows.append(Row(network.title, core, density, result))
-                    total = result.total
-                    console.print(f"{network.title}, {core}, {density:.0%}: {total.ratio:.1f}×")
-        text = markdown(rows)
-        page.write_text(replace_block(page.read_text(), BEGIN, END, text))
-    except FedTinyError as error:
-        console.print(f"[red]error:[/red] {error}", highlight=False)
-        raise typer.Exit(2) from None
+    replace_block(page.read_text(encoding="utf-8"), BEGIN, END, "")  # before minutes of work
+    for network in NETWORKS:
+        graph = build(network.model, network.input_shape, network.classes)
+        for core in CORES:
+            for density in DENSITIES:
+                result = bench_firmware(graph, density, core, convs_only=network.convs_only)
+                rows.append(Row(network.title, core, density, result))
+                total = result.total
+                console.print(f"{network.title}, {core}, {density:.0%}: {total.ratio:.1f}×")
+    text = markdown(rows)
+    page.write_text(
+        replace_block(page.read_text(encoding="utf-8"), BEGIN, END, text), encoding="utf-8"
+    )
     with style():
         chart(rows).save(page.parent)
     print(text)

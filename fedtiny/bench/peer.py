@@ -139,7 +139,7 @@ def _run(
 ) -> PeerCount:
     target = qemu.machine(f"qemu-{core}")
     third = library / "third_party"
-    (directory / "peer.h").write_text(_header(codes, expected))
+    (directory / "peer.h").write_text(_header(codes, expected), encoding="utf-8")
     sources = [PROGRAM.parent / "peer_bench.c", *sorted(library.rglob("*.c"))]
     include = (directory, library, third / "cmsis_nn" / "Include", third / "cmsis_core" / "Include")
     flags = ("-std=gnu11", "-DBAKENN_CMSIS_NN_BUILTIN_MEMORY")

@@ -15,14 +15,14 @@ from rich.console import Console
 
 from fedtiny.bench.train import REPEATS, bench_train
 from fedtiny.bench.workload import workload
-from fedtiny.errors import FedTinyError
+from fedtiny.command_line import CommandLine
 from fedtiny.report.blocks import replace_block
 
 PAGE = Path("docs/results/training.md")
 BEGIN, END = "<!-- bench-train -->", "<!-- /bench-train -->"
 CURVE = (0.5, 0.3, 0.1, 0.05, 0.02, 0.01)
 
-cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+cli = CommandLine()
 Row = dict[str, Any]
 
 
@@ -109,7 +109,7 @@ def _conditions(rows: Sequence[Row]) -> str:
 
 def _processor() -> str:
     try:
-        text = Path("/proc/cpuinfo").read_text()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return platform.machine()
     names = [line.split(":")[1].strip() for line in text.splitlines() if "model name" in line]
@@ -128,18 +128,16 @@ def table(
     from fedtiny.report.plots.style import style  # noqa: PLC0415 - matplotlib is optional
 
     console = Console(stderr=True)
-    try:
-        replace_block(page.read_text(), BEGIN, END, "")  # before minutes of work
-        rows = []
-        for case in CASES:
-            rows.append(run_case(case, repeats))
-            done = rows[-1]
-            console.print(f"{done['network']}, {done['density']:.0%}: {done['speedup']:.2f}×")
-        text = markdown(rows)
-        page.write_text(replace_block(page.read_text(), BEGIN, END, text))
-    except FedTinyError as error:
-        console.print(f"[red]error:[/red] {error}", highlight=False)
-        raise typer.Exit(2) from None
+    replace_block(page.read_text(encoding="utf-8"), BEGIN, END, "")  # before minutes of work
+    rows = []
+    for case in CASES:
+        rows.append(run_case(case, repeats))
+        done = rows[-1]
+        console.print(f"{done['network']}, {done['density']:.0%}: {done['speedup']:.2f}×")
+    text = markdown(rows)
+    page.write_text(
+        replace_block(page.read_text(encoding="utf-8"), BEGIN, END, text), encoding="utf-8"
+    )
     with style():
         density_chart([row for row in rows if row["curve"]]).save(page.parent)
     print(text)

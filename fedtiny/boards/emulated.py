@@ -5,7 +5,6 @@ Counts are executed instructions, not cycles (:mod:`fedtiny.boards.qemu`).
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from fedtiny.boards.kernels import CompiledKernels, compile_portable
 from fedtiny.boards.toolchain import ToolchainError
 from fedtiny.errors import FedTinyError
 from fedtiny.firmware.vectors import shorten
+from fedtiny.text_files import read_json
 
 VECTORS = 16
 """Test vectors run on an emulated board, unless asked for more."""
@@ -158,5 +158,5 @@ def _manifest(firmware: Path) -> dict[str, dict[str, list[dict[str, str]]]]:
     path = firmware / "manifest.json"
     if not path.is_file():
         raise FedTinyError(f"{firmware} holds no exported model; write one with `fedtiny export`")
-    manifest: dict[str, dict[str, list[dict[str, str]]]] = json.loads(path.read_text())
+    manifest: dict[str, dict[str, list[dict[str, str]]]] = read_json(path)
     return manifest

@@ -60,5 +60,5 @@ def write_weights(
         blob += array.data
     (directory / "weights.bin").write_bytes(blob)
     source = directory / "weights.S"
-    source.write_text("\n".join([*lines, ""]))
+    source.write_text("\n".join([*lines, ""]), encoding="utf-8")
     return source

@@ -53,7 +53,7 @@ def run_tool(
             [str(require(command[0])), *command[1:]],
             cwd=cwd,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             errors="replace",
             timeout=timeout_s,
             check=False,

@@ -26,6 +26,7 @@ from fedtiny.models.config import ModelConfig
 from fedtiny.models.graph import Graph
 from fedtiny.models.ops import Shape
 from fedtiny.settings import ConfigError, Section, import_own
+from fedtiny.text_files import TextFileError, read_toml
 from fedtiny.training.config import PretrainingConfig, TrainingConfig
 
 
@@ -115,15 +116,13 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a TOML file and apply ``section.key=value`` overrides.
 
     Raises:
-        ConfigError: no such file, bad TOML, an unknown key (the nearest known one is named), or
-            a value out of range.
+        ConfigError: no such file, not UTF-8, bad TOML, an unknown key (the nearest known one is
+            named), or a value out of range.
     """
     try:
-        tree = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"cannot read config {path}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+        tree = read_toml(path, "config")
+    except TextFileError as error:
+        raise ConfigError(str(error)) from error
     for override in overrides:
         _apply(tree, override)
     return parse(tree, str(path))

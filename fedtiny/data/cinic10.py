@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +12,10 @@ from rich.progress import track
 from fedtiny.data.cifar import CIFAR10_LABELS
 from fedtiny.data.dataset import Dataset
 from fedtiny.data.errors import DataError, bad_file
+from fedtiny.data.folders import ending_in
 from fedtiny.data.images import RGB, class_names, labelled, missing
 
+_OTHER_PICTURES = (".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 _HOME = (
     "CINIC-10: https://github.com/BayesWatch/cinic-10; unpack it and set path to the folder with "
     "train/ and test/"
@@ -32,7 +35,7 @@ def read_cinic10(directory: Path, label_names: tuple[str, ...]) -> tuple[Dataset
 
     Raises:
         DataError: Pillow is not installed, a folder is missing or empty, or a file is truncated,
-            no image, or of another size.
+            no PNG, of another size, an animation, or transparent.
     """
     names = class_names(label_names, CIFAR10_LABELS)
     pillow = _pillow()
@@ -56,7 +59,10 @@ def _files(part: Path) -> list[list[Path]]:
         folder = part / name
         if not folder.is_dir():
             raise missing(folder, _HOME)
-        files.append(sorted(folder.glob("*.png")))
+        others = [path for ending in _OTHER_PICTURES for path in ending_in(folder, ending)]
+        if others:
+            raise bad_file(others[0], "is no PNG file, and would be left out: convert or move it")
+        files.append(ending_in(folder, ".png"))
         if not files[-1]:
             raise bad_file(folder, "no PNG file in it; unpack CINIC-10 again")
     return files
@@ -82,12 +88,32 @@ def _read(
 
 
 def _pixels(path: Path, pillow: ModuleType) -> npt.NDArray[np.uint8]:
-    """(32, 32, 3); a few of the images are grey, and become colour images of equal channels."""
+    """(32, 32, 3); grey images become colour images of equal channels."""
     try:
         with pillow.open(path, formats=("PNG",)) as image:
-            size = image.size
-            if size == (32, 32):
-                return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise bad_file(path, f"truncated, or not a PNG image: {error}") from error
-    raise bad_file(path, f"is {size[0]}×{size[1]} pixels, expected 32×32")
+            if image.size != (32, 32):
+                size = "×".join(map(str, image.size))
+                raise bad_file(path, f"is {size} pixels, expected 32×32")
+            if getattr(image, "n_frames", 1) > 1:
+                raise bad_file(path, "is an animation; keep one picture of it")
+            return _colours(path, image)
+    except DataError:
+        raise
+    except Exception as error:  # damage leads to errors of every kind
+        raise bad_file(path, f"truncated, or not a PNG image: {error!s:.300}") from error
+
+
+def _colours(path: Path, image: Any) -> npt.NDArray[np.uint8]:  # noqa: ANN401 - Pillow is optional
+    """Every level is kept: 16-bit grey is scaled, palettes are looked up, nothing shines through.
+
+    Pillow itself scales 16-bit colours, and grey of 1, 2 and 4 bits.
+    """
+    if image.mode.startswith("I"):  # 16-bit grey, which conversion would cut off at 255
+        grey = (np.asarray(image).astype(np.int64) * 255 + 32767) // 65535
+        return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
+    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+        rgba = np.asarray(image.convert("RGBA"))
+        if rgba[:, :, 3].min() < 255:
+            raise bad_file(path, "has transparent pixels; put the picture on a background")
+        return np.ascontiguousarray(rgba[:, :, :3])
+    return np.asarray(image.convert("RGB"))

@@ -9,7 +9,8 @@ from fedtiny.data import shares
 from fedtiny.data.config import DataConfig
 from fedtiny.data.dataset import Dataset
 from fedtiny.data.errors import DataError, bad_file
-from fedtiny.data.npz import Arrays, read_samples
+from fedtiny.data.npz import read_samples
+from fedtiny.data.npz_file import Arrays
 from fedtiny.data.spans import Rows, Spans
 from fedtiny.seeding import rng
 
@@ -61,7 +62,7 @@ def _recorded(
 ) -> ClientData:
     if "y" not in arrays:
         raise bad_file(path, f"no array named y; found {', '.join(arrays)}")
-    share, test = read_samples(path, arrays, config.label_names)
+    share, test = read_samples(path, arrays, config.label_names, config.labels)
     try:
         return split(share, Spans.separate(len(share)), test, config, seed, partition)
     except DataError as error:

@@ -1,12 +1,14 @@
 """The settings of a run's data."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from fedtiny.data.labels import LabelMap
 from fedtiny.data.published import PUBLISHED
 
+_WITH_LABELS_OF_ANY_KIND = ("npz", "idx", "csv")
 _WITH_OWNERS = ("watch", "npz")
 """Sources that can say whose a sample is; all others are images of nobody in particular."""
 
@@ -31,6 +33,17 @@ class DataConfig(BaseModel):
     )
     label_names: tuple[str, ...] = Field(
         (), description="name of each class; empty: the source's own, or the class numbers"
+    )
+    label_offset: int = Field(
+        0,
+        gt=-(2**53),
+        lt=2**53,
+        description="npz, idx, csv: the label of class 0, where they do not begin with 0",
+    )
+    label_map: tuple[Annotated[int, Field(gt=-(2**53), lt=2**53)], ...] = Field(
+        (),
+        description="npz, idx, csv: the label of every class, in the order of classes, where "
+        "labels have gaps",
     )
     partitioner: Literal["natural", "dirichlet", "shards", "iid"] = Field(
         "natural", description="how samples are dealt: natural is one client per owner"
@@ -72,6 +85,28 @@ class DataConfig(BaseModel):
         if source not in (known := (*_WITH_OWNERS, *PUBLISHED)):
             raise ValueError(f"no source {source!r}; there are {', '.join(known)}")
         return source
+
+    @property
+    def labels(self) -> LabelMap:
+        """Which class a label in the source's files means."""
+        return LabelMap(self.label_offset, self.label_map)
+
+    @model_validator(mode="after")
+    def _map_fits(self) -> Self:
+        if self.label_offset and self.label_map:
+            raise ValueError("label_offset and label_map say the same: remove one")
+        if len(set(self.label_map)) < len(self.label_map):
+            raise ValueError("label_map has a label twice: each class has one")
+        mapped = self.label_offset or self.label_map
+        if mapped and self.source not in _WITH_LABELS_OF_ANY_KIND:
+            raise ValueError(
+                f"source = '{self.source}' has labels of its own: remove label_offset and label_map"
+            )
+        if self.label_map and self.label_names and len(self.label_map) != len(self.label_names):
+            raise ValueError(
+                f"label_map has {len(self.label_map)} classes, label_names {len(self.label_names)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _path_fits_source(self) -> Self:

@@ -6,6 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedtiny.data.errors import DataError
+from fedtiny.data.labels import check_names
+from fedtiny.errors import FedTinyError
+from fedtiny.escaping.free_text import check_free_text
+
+MAX_OWNER = 2**53 - 1
+"""Of ids: reports are JSON, whose readers are exact up to here."""
 
 Counts = NDArray[np.int16] | NDArray[np.uint8]
 Indices = NDArray[np.int64]
@@ -31,6 +37,13 @@ class SensorSpec:
                 f"sensor: {len(self.channels)} channel names, {len(self.units)} units and "
                 f"{len(self.scale)} scales; give one of each per channel"
             )
+        try:
+            for name in self.channels:
+                check_free_text("a channel's name", name)
+            for unit in self.units:
+                check_free_text("a channel's unit", unit)
+        except FedTinyError as error:
+            raise DataError(f"sensor: {error}") from error
         if not all(0 < scale < float("inf") for scale in self.scale):
             raise DataError(f"sensor: every scale must be positive and finite, got {self.scale}")
 
@@ -42,12 +55,12 @@ class Dataset:
     Attributes:
         x: counts, (N, C, H, W), int16 or uint8. Time series have H = 1 and W = time.
         y: class of each sample, (N,) int64 in [0, len(labels)).
-        owner: person (or other natural owner) of each sample, (N,) int32.
-        labels: name of each class.
+        owner: person (or other natural owner) of each sample, (N,) int64 in [0, MAX_OWNER].
+        labels: name of each class, no two alike.
         sensor: the meaning of the C channels.
 
     >>> data = Dataset(np.zeros((3, 1, 1, 8), np.int16), np.array([0, 1, 1]),
-    ...                np.array([7, 7, 9], np.int32), ("still", "moving"),
+    ...                np.array([7, 7, 9]), ("still", "moving"),
     ...                SensorSpec(("ax",), ("g",), (0.001,)))
     >>> len(data), data.input_shape, data.take(np.array([2])).owner.tolist()
     (3, (1, 1, 8), [9])
@@ -55,11 +68,12 @@ class Dataset:
 
     x: Counts
     y: Indices
-    owner: NDArray[np.int32]
+    owner: Indices
     labels: tuple[str, ...]
     sensor: SensorSpec
 
     def __post_init__(self) -> None:
+        check_names(self.labels)
         if self.x.ndim != 4 or self.x.dtype not in (np.int16, np.uint8):
             raise DataError(
                 f"x must be (N, C, H, W) int16 or uint8, got {self.x.shape} {self.x.dtype}"

@@ -39,7 +39,7 @@ def labelled(
     if len(wrong):
         row = int(wrong[0])
         raise bad_file(path, f"label {y[row]} in row {row}, but there are {len(labels)} classes")
-    return Dataset(images, y.astype(np.int64), np.zeros(len(y), np.int32), labels, sensor)
+    return Dataset(images, y.astype(np.int64), np.zeros(len(y), np.int64), labels, sensor)
 
 
 def class_names(given: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, ...]:

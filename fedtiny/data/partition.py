@@ -13,13 +13,13 @@ Rows = NDArray[np.int64]
 _ATTEMPTS = 1000
 
 
-def natural(owner: NDArray[np.int32], partitions: int) -> list[Rows]:
+def natural(owner: Rows, partitions: int) -> list[Rows]:
     """One client per owner, in ascending order of their ids.
 
     Raises:
         DataError: there are not exactly `partitions` owners.
 
-    >>> [rows.tolist() for rows in natural(np.array([9, 4, 9], np.int32), 2)]
+    >>> [rows.tolist() for rows in natural(np.array([9, 4, 9]), 2)]
     [[1], [0, 2]]
     """
     owners = np.unique(owner)

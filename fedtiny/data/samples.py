@@ -26,7 +26,7 @@ class Samples:
 
     >>> from fedtiny.data.dataset import SensorSpec
     >>> data = Dataset(np.full((3, 1, 1, 2), 14, np.int16), np.array([0, 1, 1]),
-    ...                np.zeros(3, np.int32), ("still", "moving"),
+    ...                np.zeros(3, np.int64), ("still", "moving"),
     ...                SensorSpec(("ax",), ("g",), (0.001,)))
     >>> samples = Samples(data, Normalization(np.array([10], "f4"), np.array([2], "f4")))
     >>> x, y = samples.batch(np.array([2, 0]))

@@ -23,7 +23,8 @@ import numpy as np
 from fedtiny.data.config import DataConfig
 from fedtiny.data.dataset import Dataset
 from fedtiny.data.errors import DataError, bad_file
-from fedtiny.data.npz import Arrays, kind_of, labelled, read_arrays
+from fedtiny.data.npz import kind_of, labelled
+from fedtiny.data.npz_file import Arrays, read_arrays
 
 SERVER = "server"
 """Who holds the server's file."""

@@ -19,7 +19,7 @@ from fedtiny.data.client import ClientData, split
 from fedtiny.data.config import DataConfig
 from fedtiny.data.dataset import Dataset
 from fedtiny.data.errors import DataError
-from fedtiny.data.npz import read_arrays
+from fedtiny.data.npz_file import read_arrays
 from fedtiny.data.server import ServerData
 from fedtiny.data.shares import Origin
 from fedtiny.data.sources import Source, read_source

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from fedtiny.data.config import DataConfig
 from fedtiny.data.dataset import Dataset
 from fedtiny.data.errors import DataError
+from fedtiny.data.labels import LabelMap, check_all_occur, check_range
 from fedtiny.data.npz import read_npz
 from fedtiny.data.published import PUBLISHED
 from fedtiny.data.spans import Spans
@@ -70,7 +71,8 @@ def _renamed(source: Source, names: tuple[str, ...]) -> Source:
 
 def _npz(config: DataConfig, seed: int) -> Source:
     path = _path(config)
-    data, test = read_npz(path, config.label_names)
+    data, test = read_npz(path, config.label_names, config.labels)
+    check_all_occur(path, data.y, data.labels, config.labels)
     if test is not None and config.unseen_people is None:
         return Source(data, Spans.separate(len(data)), None, test)
     if test is not None:
@@ -84,7 +86,7 @@ def _npz(config: DataConfig, seed: int) -> Source:
     return Source(pool, Spans.separate(len(pool)), None, unseen)
 
 
-def _held_out(config: DataConfig, owner: NDArray[np.int32]) -> NDArray[np.bool_]:
+def _held_out(config: DataConfig, owner: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which rows belong to the people who take no part."""
     owners = np.unique(owner).tolist()
     people = owners[-2:] if config.unseen_people is None else list(config.unseen_people)
@@ -107,5 +109,22 @@ def _path(config: DataConfig) -> Path:
 
 def _published(config: DataConfig) -> Source:
     """A data set that brings its own test set, whose samples are the unseen ones."""
-    data, test = PUBLISHED[config.source](_path(config), config.label_names)
+    path, labels = _path(config), config.labels
+    as_they_are = labels == LabelMap()
+    data, test = PUBLISHED[config.source](path, config.label_names if as_they_are else ())
+    if not as_they_are:
+        data, test = _mapped(path, data, test, config)
+    check_all_occur(path, data.y, data.labels, labels)
     return Source(data, Spans.separate(len(data)), None, test)
+
+
+def _mapped(
+    path: Path, data: Dataset, test: Dataset, config: DataConfig
+) -> tuple[Dataset, Dataset]:
+    """Samples whose classes are still the labels of a file; the training labels name them all."""
+    labels = config.labels
+    classes = [labels.classes(path, "the labels", part.y) for part in (data, test)]
+    names = config.label_names or labels.names(path, "the labels", classes[0])
+    for one in classes:
+        check_range(path, "the labels", one, len(names), labels)
+    return replace(data, y=classes[0], labels=names), replace(test, y=classes[1], labels=names)

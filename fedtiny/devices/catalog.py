@@ -12,13 +12,21 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field, ValidationError
 
 from fedtiny.devices.profile import DeviceProfile
 from fedtiny.errors import FedTinyError
+from fedtiny.escaping.free_text import check_free_text
+from fedtiny.settings import Section
+from fedtiny.text_files import TextFileError, read_toml
 
 _KIB = 1024
 _MEGA = 1_000_000
+
+_Kib = Annotated[int, Field(ge=0, le=2**40)]
+_Mega = Annotated[float, Field(gt=0, le=1e6)]
 
 
 @cache
@@ -35,19 +43,46 @@ def catalog(own: str = "") -> Mapping[str, DeviceProfile]:
     return MappingProxyType(boards)
 
 
+class _Board(Section):
+    """One table of a catalogue; see the head of ``catalog.toml``."""
+
+    title: str
+    core: str
+    flash_kib: _Kib | None = None
+    ram_internal_kib: _Kib = 0
+    ram_external_kib: _Kib = 0
+    clock_mhz: _Mega
+    uplink: str = ""
+    uplink_mbps: _Mega | None = None
+    training_share: Annotated[float, Field(ge=0, le=1)] = 0
+    runs: bool = True
+    sources: Mapping[str, str] = Field(default_factory=dict)
+
+
 def _own(path: str, taken: Mapping[str, DeviceProfile]) -> dict[str, DeviceProfile]:
     try:
-        entries = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        boards = {name: _profile(name, entry) for name, entry in entries.items()}
-    except OSError as error:
-        raise FedTinyError(f"devices.catalog: cannot read {path}: {error.strerror}") from error
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise FedTinyError(
-            f"devices.catalog: {path} is not like fedtiny/devices/catalog.toml: {error}"
-        ) from error
+        entries = read_toml(Path(path), "catalogue")
+    except TextFileError as error:
+        raise FedTinyError(f"devices.catalog: {error}") from error
+    try:
+        boards = {name: _profile(_checked_name(name), entry) for name, entry in entries.items()}
+    except FedTinyError as error:
+        raise FedTinyError(f"devices.catalog: {path}: {error}") from error
     if both := sorted(boards.keys() & taken.keys()):
         raise FedTinyError(f"devices.catalog: {path} has names of ours: {', '.join(both)}")
     return boards
+
+
+def _checked_name(name: str) -> str:
+    """Boards are looked up by :func:`_key`: another name would never be found."""
+    key = _key(check_free_text("a board's name", name))
+    if key != name:
+        raise FedTinyError(f"board {name!r}: a name has a-z, 0-9 and '_'; write it {key!r}")
+    return name
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.lower())
 
 
 def get(name: str, own: str = "") -> DeviceProfile:
@@ -66,26 +101,35 @@ def get(name: str, own: str = "") -> DeviceProfile:
         FedTinyError: no such board (the message lists those there are), or ``own`` is wrong.
     """
     boards = catalog(own)
-    key = re.sub(r"[^a-z0-9]+", "_", name.lower())
+    key = _key(name)
     if key not in boards:
         raise FedTinyError(f"unknown board {name!r}; known: {', '.join(boards)}")
     return boards[key]
 
 
-def _profile(name: str, entry: Mapping[str, Any]) -> DeviceProfile:
-    internal = entry.get("ram_internal_kib", 0) * _KIB
-    external = entry.get("ram_external_kib", 0) * _KIB
+def _profile(name: str, entry: object) -> DeviceProfile:
+    try:
+        board = _Board.model_validate(entry)
+    except ValidationError as error:
+        (first, *_) = error.errors()
+        where = ".".join([name, *map(str, first["loc"])])
+        raise FedTinyError(
+            f"not like fedtiny/devices/catalog.toml: {where}: {first['msg']}"
+        ) from error
+    for what, text in (("title", board.title), ("core", board.core)):
+        check_free_text(f"{name}.{what}", text)
+    internal, external = board.ram_internal_kib * _KIB, board.ram_external_kib * _KIB
     return DeviceProfile(
         name=name,
-        title=entry["title"],
-        core=entry["core"],
-        flash_bytes=entry["flash_kib"] * _KIB if "flash_kib" in entry else None,
+        title=board.title,
+        core=board.core,
+        flash_bytes=None if board.flash_kib is None else board.flash_kib * _KIB,
         ram_internal_bytes=internal,
         ram_external_bytes=external,
-        clock_hz=entry["clock_mhz"] * _MEGA,
-        uplink=entry.get("uplink", ""),
-        uplink_bps=entry["uplink_mbps"] * _MEGA if "uplink_mbps" in entry else None,
-        training_budget_bytes=int((external or internal) * entry.get("training_share", 0)),
-        runs=entry.get("runs", True),
-        sources=dict(entry.get("sources", {})),
+        clock_hz=round(board.clock_mhz * _MEGA),
+        uplink=board.uplink,
+        uplink_bps=None if board.uplink_mbps is None else round(board.uplink_mbps * _MEGA),
+        training_budget_bytes=int((external or internal) * board.training_share),
+        runs=board.runs,
+        sources=dict(board.sources),
     )

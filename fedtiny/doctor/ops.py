@@ -6,15 +6,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import Annotated
 
 import torch
+import typer
 
 from fedtiny.bench import synthetic
+from fedtiny.command_line import CommandLine
 from fedtiny.engine.options import EngineOptions
 from fedtiny.engine.plan import plan as engine_plan
 from fedtiny.errors import FedTinyError
@@ -187,5 +189,14 @@ CMSIS-NN's where it is linked. Activations cost nothing where they are a clamp; 
 """
 
 
+cli = CommandLine()
+
+
+@cli.command()
+def ops(out: Annotated[Path, typer.Argument(help="File to write, docs/ops.md.")]) -> None:
+    """Ask every pass about every op and write the page anew."""
+    out.write_text(page(), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(page(), encoding="utf-8")
+    cli()

@@ -117,7 +117,9 @@ def _compile(common: list[str], source: Path, out: Path, flags: tuple[str, ...])
 
 
 def _run(command: list[str]) -> None:
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if result.returncode:
         raise BuildError(f"{' '.join(command)}\n{result.stderr}")
 

@@ -106,7 +106,7 @@ def export_run(
         "mismatches": result.mismatches if result else None,
         "seconds": time.monotonic() - started,
     }
-    (folder.path / "export.json").write_text(json.dumps(outcome, indent=1) + "\n")
+    (folder.path / "export.json").write_text(json.dumps(outcome, indent=1) + "\n", encoding="utf-8")
     return outcome
 
 

@@ -24,7 +24,7 @@ DENSE_MARGIN = 0.1
 """Share of the dense kernel's instructions that a sparse one must be predicted to save."""
 
 Policy = Callable[[Sequence[Step]], Step]
-"""Chooses among the ways to compute one node; the first for a layer is the dense kernel."""
+"""Chooses among the ways to compute one node; the dense kernel, if it takes the layer, is first."""
 
 
 def fastest(steps: Sequence[Step]) -> Step:
@@ -42,7 +42,7 @@ def fastest(steps: Sequence[Step]) -> Step:
 
 
 def dense(steps: Sequence[Step]) -> Step:
-    """CMSIS-NN's kernel for every layer."""
+    """CMSIS-NN's kernel for every layer whose shape it takes."""
     return steps[0]
 
 

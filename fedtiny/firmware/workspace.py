@@ -1,7 +1,7 @@
 """Scratch bytes of the kernels: the Python twins of their ``_get_buffer_size``.
 
-The planner asks these before any C exists; the tests hold them to the C functions. CMSIS-NN's
-dense kernels have sizes of their own, the last two; the portable dense ones need none.
+The planner asks these before any C exists; the tests hold them to the C functions. Those of
+CMSIS-NN's kernels are in :mod:`fedtiny.firmware.dense_scratch`; the portable dense ones need none.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ _TAP_BYTES = 4
 _END_ENTRIES = 2
 _PAIR_BYTES = 4
 _MIN_PAIRED_WIDTH = 8
-_MVE_CHANNELS = 124  # CMSIS-NN's CH_IN_BLOCK_MVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +45,18 @@ class ConvShape:
         """The same pointwise convolution over one row."""
         (in_h, in_w, in_c), (out_h, out_w, out_c) = self.input, self.output
         return replace(self, input=(1, in_h * in_w, in_c), output=(1, out_h * out_w, out_c))
+
+    def transposed(self) -> ConvShape:
+        """Rows for columns; of a single row or column the bytes are the same."""
+        (in_h, in_w, in_c), (out_h, out_w, out_c) = self.input, self.output
+        return ConvShape(
+            (in_w, in_h, in_c),
+            (out_w, out_h, out_c),
+            (self.kernel[1], self.kernel[0]),
+            (self.stride[1], self.stride[0]),
+            (self.padding[1], self.padding[0]),
+            self.max_nonzeros,
+        )
 
 
 def direct_bytes(shape: ConvShape, band_rows: int = 0) -> int:
@@ -115,21 +126,3 @@ def _band_height(shape: ConvShape, rows: int) -> int:
 
 def _round_up_8(size: int) -> int:
     return -(-size // 8) * 8
-
-
-def dense_conv_bytes(shape: ConvShape) -> int:
-    """Scratch of CMSIS-NN's ``arm_convolve_wrapper_s8``, enough for every core.
-
-    Two unrolled int16 patches on cores with DSP instructions, four int8 ones with MVE; none for
-    a 1x1 kernel without padding.
-    """
-    if shape.kernel == (1, 1) and shape.padding == (0, 0):
-        return 0
-    patch = shape.kernel[0] * shape.kernel[1] * shape.input[2]
-    return 4 * _round_up_8(patch)
-
-
-def dense_depthwise_bytes(shape: ConvShape, *, mve: bool) -> int:
-    """Scratch of CMSIS-NN's ``arm_depthwise_conv_wrapper_s8``."""
-    taps = shape.kernel[0] * shape.kernel[1]
-    return 4 * _MVE_CHANNELS * taps if mve else 2 * shape.input[2] * taps

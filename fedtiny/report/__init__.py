@@ -37,8 +37,10 @@ def write(folder: RunFolder) -> dict[str, Any]:
     run = read_run(folder)
     report = summarize(run)
     captions = plot_run(run, folder.plots)
-    (folder.path / JSON_NAME).write_text(json.dumps(report, indent=2) + "\n")
-    (folder.path / MARKDOWN_NAME).write_text(render(report, captions, _location(folder.path)))
+    (folder.path / JSON_NAME).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (folder.path / MARKDOWN_NAME).write_text(
+        render(report, captions, _location(folder.path)), encoding="utf-8"
+    )
     return report
 
 
@@ -92,7 +94,7 @@ def study_report(csv: Path, out: Path, tuning: Path | None = None) -> list[Path]
         "study.tex": study_tables.latex(rows),
     }
     for name, text in texts.items():
-        (out / name).write_text(text)
+        (out / name).write_text(text, encoding="utf-8")
     return [*(out / name for name in texts), *pictures]
 
 

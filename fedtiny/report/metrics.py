@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +30,7 @@ from fedtiny.runs.events import (
 )
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.metrics import E, Recording
+from fedtiny.text_files import read_json
 from fedtiny.wire.phase import Phase
 
 
@@ -278,5 +278,5 @@ def _export(folder: RunFolder) -> Mapping[str, Any] | None:
     path = folder.path / "export.json"
     if not path.exists():
         return None
-    export: Mapping[str, Any] = json.loads(path.read_text())
+    export: Mapping[str, Any] = read_json(path)
     return export

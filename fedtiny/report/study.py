@@ -119,7 +119,11 @@ def read(path: Path) -> list[StudyRow]:
     """
     if not path.is_file():
         return []
-    lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    lines = [
+        line
+        for line in path.read_text(encoding="utf-8").splitlines(keepends=True)
+        if line.endswith("\n")
+    ]
     table = csv.reader(lines)
     if (header := next(table, None)) is not None and tuple(header) != COLUMNS:
         raise StudyError(f"{path}: expected the columns {','.join(COLUMNS)}")
@@ -140,13 +144,13 @@ def write(path: Path, rows: Iterable[StudyRow]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = _lines([COLUMNS, *map(_cells, rows)])
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
+    partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 
 
 def append(path: Path, row: StudyRow) -> None:
     """Add a row, on disk when this returns; ``path`` was made by :func:`write`."""
-    with path.open("a") as file:
+    with path.open("a", encoding="utf-8") as file:
         file.write(_lines([_cells(row)]))
 
 

@@ -69,7 +69,7 @@ def _check_digest(path: Path) -> None:
     digest_path = _digest_path(path)
     if not digest_path.is_file():
         return  # a model file passed on alone; safetensors still checks its structure
-    recorded = digest_path.read_text().split()[0]
+    recorded = digest_path.read_text(encoding="utf-8").split()[0]
     if hashlib.sha256(path.read_bytes()).hexdigest() != recorded:
         raise CheckpointError(
             f"{path}: does not match its recorded SHA-256; the file is damaged, or "

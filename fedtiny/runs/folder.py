@@ -65,7 +65,7 @@ class RunFolder:
     def create(self, config: RunConfig) -> None:
         """Make the folder and save the resolved config."""
         self.path.mkdir(parents=True, exist_ok=True)
-        self.config.write_text(run_config.dump(config))
+        self.config.write_text(run_config.dump(config), encoding="utf-8")
 
     def load_config(self) -> RunConfig:
         """The config the run was made with.

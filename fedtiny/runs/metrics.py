@@ -48,9 +48,9 @@ class MetricsWriter:
     def __init__(self, path: Path, kept: Iterable[Event] = ()) -> None:
         # A crash while the file is rewritten must not cost the events that a resumed run keeps.
         partial = path.with_name(path.name + ".partial")
-        partial.write_text("".join(map(_line, kept)))
+        partial.write_text("".join(map(_line, kept)), encoding="utf-8")
         partial.replace(path)
-        self._file = path.open("a")
+        self._file = path.open("a", encoding="utf-8")
 
     def write(self, event: Event) -> None:
         """Add one; it is on disk when this returns."""

@@ -25,6 +25,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from fedtiny.command_line import CommandLine
 from fedtiny.config import RunConfig
 from fedtiny.config import load as load_config
 from fedtiny.data.dataset import Dataset
@@ -46,6 +47,8 @@ _PARTITION = 1  # a Raspberry Pi Zero 2 W in the demo's fleet
 _WIDTHS = (10, 10, 8, 8, 8, 8)
 
 Figures = dict[str, float]
+
+cli = CommandLine()
 
 
 def write_message(path: Path, kind: str, engine: str) -> Path:
@@ -100,7 +103,8 @@ def run_process(*arguments: str) -> Figures:
         env={**os.environ, **SWITCHES},
         check=False,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
     )
     if done.returncode:
         raise FedTinyError(f"client process {' '.join(arguments)}: {done.stderr.strip()}")
@@ -150,20 +154,15 @@ def table(figures: dict[str, Figures]) -> str:
     return "\n".join(lines)
 
 
-def main(
+@cli.command()
+def client(
     repeats: Annotated[int, typer.Option(help="Processes of each kind.", min=1)] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure client processes of the demo's smart-watch model."""
-    try:
-        figures = measure(repeats)
-    except FedTinyError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(2) from None
+    figures = measure(repeats)
     print(json.dumps({"repeats": repeats, "processes": figures}) if as_json else table(figures))
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
-    app()
+    cli()

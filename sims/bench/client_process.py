@@ -56,7 +56,7 @@ def answer(app: ClientApp, path: Path) -> None:
 
 def peak_rss_bytes() -> int:
     """Most memory this process ever had resident (VmHWM)."""
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
 

@@ -16,6 +16,7 @@ from typing import Annotated
 
 import typer
 
+from fedtiny.command_line import CommandLine
 from fedtiny.config import load
 from fedtiny.runs.events import RoundFinished
 from fedtiny.runs.folder import RunFolder
@@ -25,6 +26,8 @@ from sims.flower_run import APP
 _CONFIG = APP / "sims/configs/demo.toml"
 
 Result = dict[str, float]
+
+cli = CommandLine()
 
 
 def measure(backend: Backend, rounds: int) -> Result:
@@ -65,7 +68,8 @@ def table(runs: dict[Backend, list[Result]]) -> str:
     return "\n".join(["seconds, one figure a run", *lines])
 
 
-def main(
+@cli.command()
+def grids(
     rounds: Annotated[int, typer.Option(help="Federated rounds of each run.", min=2)] = 8,
     repeats: Annotated[int, typer.Option(help="How often the backends alternate.", min=1)] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -85,4 +89,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    cli()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from fedtiny.config import RunConfig
 from fedtiny.report.study import StudyRow
 from fedtiny.report.tuning import best_variants, trial_name
 from fedtiny.settings import ConfigError, Fraction
+from fedtiny.text_files import TextFileError, read_toml
 
 DENSE = 1.0
 """Density in the rows of the dense model, which runs once per seed."""
@@ -112,11 +112,9 @@ def load(path: Path) -> SweepConfig:
         ConfigError: no such file, bad TOML, an unknown or missing key, a value out of range.
     """
     try:
-        return SweepConfig.model_validate(tomllib.loads(path.read_text()))
-    except OSError as error:
-        raise ConfigError(f"cannot read sweep {path}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+        return SweepConfig.model_validate(read_toml(path, "sweep"))
+    except TextFileError as error:
+        raise ConfigError(str(error)) from error
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise ConfigError(f"{path}: {'; '.join(problems)}") from None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fedtiny.command_line import CommandLine
 from fedtiny.errors import FedTinyError
 from fedtiny.report import overlay, study_markdown, study_report
 from fedtiny.report.blocks import replace_block
@@ -17,7 +17,11 @@ from fedtiny.runs.folder import RunFolder
 BEGIN, END = "<!-- study: made by `make study` -->", "<!-- /study -->"
 
 
-def main(
+cli = CommandLine()
+
+
+@cli.command()
+def plot(
     runs: Annotated[
         list[Path] | None,
         typer.Argument(help="run folders, e.g. runs/demo runs/demo/dense_reference"),
@@ -38,21 +42,19 @@ def main(
     A study gives accuracy by density, against bytes, FLOPs and memory, its tables in Markdown and
     LaTeX, and all of it in one report.html.
     """
-    try:
-        if study is not None:
-            paths = study_report(study, out or study.with_suffix(""), tuning)
-            if page is not None:
-                table = study_markdown(study, tuning)
-                page.write_text(replace_block(page.read_text(), BEGIN, END, table))
-        elif runs:
-            paths = overlay([RunFolder(path) for path in runs], out or Path("plots"))
-        else:
-            raise FedTinyError("name run folders, or a study's CSV with --study")
-    except FedTinyError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(2) from None
+    if study is not None:
+        paths = study_report(study, out or study.with_suffix(""), tuning)
+        if page is not None:
+            table = study_markdown(study, tuning)
+            page.write_text(
+                replace_block(page.read_text(encoding="utf-8"), BEGIN, END, table), encoding="utf-8"
+            )
+    elif runs:
+        paths = overlay([RunFolder(path) for path in runs], out or Path("plots"))
+    else:
+        raise FedTinyError("name run folders, or a study's CSV with --study")
     print(json.dumps([str(path) for path in paths]) if as_json else "\n".join(map(str, paths)))
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    cli()

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from fedtiny import config as run_config
-from fedtiny.errors import FedTinyError
+from fedtiny.command_line import CommandLine
 from fedtiny.report.blocks import replace_block
 from fedtiny.runs.folder import RunFolder
 from sims.backends import Backend
@@ -19,7 +19,7 @@ CONFIGS = (Path("sims/configs/demo.toml"), Path("sims/configs/fashion_mnist.toml
 PAGE = Path("docs/results/results.md")
 BEGIN, END = "<!-- results: made by `make results` -->", "<!-- /results -->"
 
-cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+cli = CommandLine()
 
 
 @cli.command()
@@ -34,16 +34,14 @@ def results(
     from fedtiny.report import results_markdown  # noqa: PLC0415 - pandas is slow to import
 
     console = Console(stderr=True)
-    try:
-        groups = [
-            [_finished(path, seed, out, backend, console) for seed in range(seeds)]
-            for path in config or CONFIGS
-        ]
-        table = results_markdown(groups)
-        page.write_text(replace_block(page.read_text(), BEGIN, END, table))
-    except FedTinyError as error:
-        console.print(f"[red]error:[/red] {error}", highlight=False)
-        raise typer.Exit(2) from None
+    groups = [
+        [_finished(path, seed, out, backend, console) for seed in range(seeds)]
+        for path in config or CONFIGS
+    ]
+    table = results_markdown(groups)
+    page.write_text(
+        replace_block(page.read_text(encoding="utf-8"), BEGIN, END, table), encoding="utf-8"
+    )
     print(table)
 
 

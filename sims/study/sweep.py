@@ -25,10 +25,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 import fedtiny
+from fedtiny.command_line import CommandLine
 from fedtiny.errors import FedTinyError
 from fedtiny.report import study
 from fedtiny.report.study import StudyRow
 from fedtiny.runs.folder import RunFolder
+from fedtiny.user_errors import INTERRUPTED
 from sims.backends import Backend, run_federation
 from sims.pipeline import preflight
 from sims.study import plan as sweep_plan
@@ -36,11 +38,10 @@ from sims.study.plan import Job
 
 _ROOT = Path(__file__).resolve().parents[2]
 _CODE = ("fedtiny", "clients", "strategies", "sims", "constraints.txt")
-_INTERRUPTED = 130
 
 Task = Callable[[Job], StudyRow]
 
-cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+cli = CommandLine()
 
 
 @cli.command()
@@ -71,12 +72,9 @@ def sweep(
             grid = sweep_plan.jobs(plan, file.parent, tuned)
         if not dry_run:
             _sweep("runs", grid, path, runs, workers, fresh, console)
-    except FedTinyError as error:
-        console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from None
     except KeyboardInterrupt:
         console.print("stopped; the same command goes on with what is missing")
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     if as_json:
         keys = {job.key for job in grid}
         print(json.dumps([asdict(row) for row in study.read(path) if row.key in keys], indent=1))
@@ -282,7 +280,12 @@ def code_version() -> str:
 def _git(*arguments: str) -> str:
     try:
         done = subprocess.run(
-            ["git", *arguments, "--", *_CODE], cwd=_ROOT, check=True, capture_output=True, text=True
+            ["git", *arguments, "--", *_CODE],
+            cwd=_ROOT,
+            check=True,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
         )
     except (OSError, subprocess.CalledProcessError):
         return ""

@@ -58,7 +58,7 @@ def main() -> None:
         f' "labels": "(i * i * 31 + i * 17) % 97 % 10 for i in range(4200)",\n'
         f' "cases": [\n  {lines}\n]}}\n'
     )
-    (Path(__file__).parent / "data_partition.json").write_text(text)
+    (Path(__file__).parent / "data_partition.json").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

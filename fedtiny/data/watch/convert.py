@@ -9,14 +9,15 @@ Only this script unpickles, and only after the wheel's SHA-256 was compared.
 import hashlib
 import io
 import json
-import sys
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
+from fedtiny.command_line import CommandLine
 from fedtiny.data.errors import bad_file
 
 WHEEL_SHA256 = "ec6b952c85c9627050102854b372d85951563d3b990df677d7c55547e87413dd"
@@ -68,8 +69,8 @@ def convert(wheel: Path, out: Path) -> dict[str, Any]:
     )
     digest = hashlib.sha256((out / "watch.npz").read_bytes()).hexdigest()
     provenance = _provenance(readings, counts, digest)
-    (out / "watch.json").write_text(json.dumps(provenance, indent=2) + "\n")
-    (out / "LICENSE").write_text(license_text)
+    (out / "watch.json").write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
+    (out / "LICENSE").write_text(license_text, encoding="utf-8")
     return provenance
 
 
@@ -109,7 +110,14 @@ def _provenance(
     }
 
 
+cli = CommandLine()
+
+
+@cli.command()
+def watch(wheel: Annotated[Path, typer.Argument(help="seglearn-1.2.5-py3-none-any.whl")]) -> None:
+    """Write watch.npz, watch.json and LICENSE beside this module; print the provenance."""
+    print(json.dumps(convert(wheel, Path(__file__).parent), indent=2))
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m fedtiny.data.watch.convert seglearn-1.2.5-py3-none-any.whl")
-    print(json.dumps(convert(Path(sys.argv[1]), Path(__file__).parent), indent=2))
+    cli()

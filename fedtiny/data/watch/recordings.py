@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedtiny.data.dataset import Dataset, SensorSpec
+from fedtiny.data.dataset import Dataset
 from fedtiny.data.errors import DataError, bad_file
-from fedtiny.data.npz import Arrays, read_arrays
+from fedtiny.data.labels import LabelMap, check_range
+from fedtiny.data.npz import integers, names, sensor_of
+from fedtiny.data.npz_file import Arrays, read_arrays
 from fedtiny.data.spans import Rows, Spans
 
 FILE = Path(__file__).parent / "watch.npz"
@@ -22,17 +24,24 @@ def read_recordings(path: Path = FILE) -> Arrays:
             or readings.
     """
     arrays = read_arrays(path, _ARRAYS)
-    counts, recordings = arrays["counts"], len(arrays["length"])
+    counts, labels = arrays["counts"], names(path, arrays, "labels")
     if counts.ndim != 2 or counts.dtype != np.int16:
         raise bad_file(path, f"counts are {counts.dtype} {counts.shape}, expected (N, C) int16")
-    if len(counts) != arrays["length"].sum():
-        raise bad_file(
-            path, f"wrong count: {len(counts)} readings, lengths add to {arrays['length'].sum()}"
-        )
+    of_each = {name: integers(path, arrays, name) for name in ("length", "label", "person")}
+    lengths = of_each["length"]
+    total = sum(lengths.tolist())
+    if len(counts) != total or lengths.min(initial=0) < 0:
+        raise bad_file(path, f"wrong count: {len(counts)} readings, lengths add to {total}")
     for name in ("label", "person"):
-        if len(arrays[name]) != recordings:
-            raise bad_file(path, f"wrong count: {len(arrays[name])} {name}s, {recordings} lengths")
-    return arrays
+        if len(of_each[name]) != len(lengths):
+            raise bad_file(
+                path, f"wrong count: {len(of_each[name])} {name}s, {len(lengths)} lengths"
+            )
+    check_range(path, "label", of_each["label"], len(labels), LabelMap())
+    if of_each["person"].min(initial=0) < 0:
+        raise bad_file(path, f"person {of_each['person'].min()}: ids are 0 or more")
+    sensor_of(path, arrays, counts.shape[1])
+    return arrays | of_each
 
 
 def windows(
@@ -84,19 +93,17 @@ def _cut(
         start = np.arange(first + gap, last - window + 1, stride, dtype=np.int64)
         which.append(np.full(len(start), i, np.int64))
         starts.append(start)
-    recording, start = np.concatenate(which), np.concatenate(starts)
-    if len(start) == 0:
+    if not any(map(len, starts)):
         raise DataError(f"no recording is long enough for a window of {window}: lower window")
+    recording, start = np.concatenate(which), np.concatenate(starts)
     readings = (origins[recording] + start)[:, None] + np.arange(window)
     x = recordings["counts"][readings].transpose(0, 2, 1)[:, :, None, :]
-    sensor = SensorSpec(
-        *(tuple(recordings[name].tolist()) for name in ("channels", "units", "scale"))
-    )
+    sensor = sensor_of(FILE, recordings, recordings["counts"].shape[1])
     data = Dataset(
         np.ascontiguousarray(x),
-        recordings["label"][recording].astype(np.int64),
-        recordings["person"][recording].astype(np.int32),
-        tuple(recordings["labels"].tolist()),
+        recordings["label"][recording],
+        recordings["person"][recording],
+        names(FILE, recordings, "labels"),
         sensor,
     )
     return data, Spans(recording, start, window)

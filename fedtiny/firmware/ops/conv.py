@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fedtiny.firmware.cores import Core
+from fedtiny.firmware.dense_form import dense_form
+from fedtiny.firmware.dense_scratch import conv_bytes, depthwise_bytes
+from fedtiny.firmware.limits import cmsis_nn_depthwise_in_limits, conv_in_limits
 from fedtiny.firmware.ops.conv_cost import quantities
-from fedtiny.firmware.ops.op import Call, FirmwareOp, nhwc
+from fedtiny.firmware.ops.conv_shape import conv_shape
+from fedtiny.firmware.ops.op import Call, FirmwareOp
 from fedtiny.firmware.ops.weights import (
     dense_flash_bytes,
     encodings,
@@ -17,8 +21,6 @@ from fedtiny.firmware.ops.weights import (
 from fedtiny.firmware.plan import ExportPlan, Kernel, Step
 from fedtiny.firmware.workspace import (
     ConvShape,
-    dense_conv_bytes,
-    dense_depthwise_bytes,
     direct_bytes,
     planar_bytes,
     planar_rows,
@@ -28,27 +30,34 @@ from fedtiny.quant.ops.conv import IntegerConv
 
 
 def ways(node: IntegerConv, model: IntegerGraph, core: Core, limit: int) -> Iterator[Step]:
-    """CMSIS-NN's kernel, then ours in each weight format."""
-    yield _dense(node, model, core)
+    """CMSIS-NN's kernel, then ours in each weight format; those whose limits the layer keeps."""
+    yield from _dense(node, model)
+    filter_channels = node.weight.shape[0 if node.groups > 1 else 3]
+    if not conv_in_limits(conv_shape(node, model), filter_channels):
+        return
     streams, planar = encodings(node)
     kernels = [Kernel.SPARSE_DEPTHWISE] if node.groups > 1 else [Kernel.SPARSE_CONV]
     if node.groups == 1 and planar and core.planar_pays:
         kernels.append(Kernel.SPARSE_CONV_PLANAR)
     for stream in streams:
         flash = stream.flash_bytes + parameter_bytes(node)
-        shape = _conv_shape(node, model, stream.max_nonzeros)
+        shape = conv_shape(node, model, stream.max_nonzeros)
         for kernel in kernels:
             scratch, bands = _banded(shape, kernel, core, limit)
             yield Step(node, kernel, stream, flash, scratch, bands)
 
 
-def _dense(node: IntegerConv, model: IntegerGraph, core: Core) -> Step:
-    """CMSIS-NN's kernel, with the scratch it asks for."""
-    flash, shape = dense_flash_bytes(node), _conv_shape(node, model, 0)
+def _dense(node: IntegerConv, model: IntegerGraph) -> Iterator[Step]:
+    """CMSIS-NN's kernel, with the most scratch that any release asks for; none if it takes none."""
+    flash, shape = dense_flash_bytes(node), conv_shape(node, model)
     if node.groups > 1:
-        scratch = dense_depthwise_bytes(shape, mve=core.has_mve)
-        return Step(node, Kernel.DENSE_DEPTHWISE, None, flash, scratch)
-    return Step(node, Kernel.DENSE_CONV, None, flash, dense_conv_bytes(shape))
+        in_limits = conv_in_limits(shape, node.weight.shape[0])
+        if in_limits and cmsis_nn_depthwise_in_limits(shape):
+            yield Step(node, Kernel.DENSE_DEPTHWISE, None, flash, depthwise_bytes(shape))
+        return
+    form = dense_form(shape)
+    if form is not None and conv_in_limits(shape, node.weight.shape[3]):
+        yield Step(node, Kernel.DENSE_CONV, None, flash, conv_bytes(form))
 
 
 def _banded(shape: ConvShape, kernel: Kernel, core: Core, limit: int) -> tuple[int, int]:
@@ -79,32 +88,20 @@ def _band_bytes(shape: ConvShape, kernel: Kernel, core: Core) -> list[int]:
     return [planar_bytes(shape, height, mve=mve) for height in heights]
 
 
-def _conv_shape(node: IntegerConv, model: IntegerGraph, max_nonzeros: int) -> ConvShape:
-    """The layer as the kernels' workspace functions take it."""
-    in_c, in_h, in_w = model.tensors[node.input].shape
-    out_c, out_h, out_w = model.tensors[node.name].shape
-    return ConvShape(
-        (in_h, in_w, in_c),
-        (out_h, out_w, out_c),
-        (node.weight.shape[1], node.weight.shape[2]),
-        node.stride,
-        node.padding,
-        max_nonzeros,
-    )
-
-
 def call(node: IntegerConv, step: Step, plan: ExportPlan) -> Call:
     """The variables of the macro ``layer``."""
-    out, height, width, inner = node.weight.shape
-    params, filter_dims = "cmsis_nn_conv_params", (out, height, width, inner)
+    shape, out = conv_shape(node, plan.model), node.weight.shape[0]
+    if step.kernel is Kernel.DENSE_CONV:
+        shape = dense_form(shape) or shape
+    params, filter_dims = "cmsis_nn_conv_params", (out, *shape.kernel, node.weight.shape[3])
     if step.kernel in (Kernel.DENSE_DEPTHWISE, Kernel.SPARSE_DEPTHWISE):
-        params, filter_dims = "cmsis_nn_dw_conv_params", (1, height, width, out)
+        params, filter_dims = "cmsis_nn_dw_conv_params", (1, *shape.kernel, out)
     return layer_call(node, step, plan, filter_dims) | {
         "params_type": params,
-        "stride": node.stride,
-        "padding": node.padding,
-        "input_dims": nhwc(plan.model.tensors[node.input]),
-        "output_dims": nhwc(plan.model.tensors[node.name]),
+        "stride": shape.stride,
+        "padding": shape.padding,
+        "input_dims": (1, *shape.input),
+        "output_dims": (1, *shape.output),
     }
 
 

@@ -7,6 +7,9 @@ from math import prod
 import numpy as np
 
 from fedtiny.firmware.cores import Core
+from fedtiny.firmware.dense_form import dense_form
+from fedtiny.firmware.dense_scratch import Release, takes_1_x_n
+from fedtiny.firmware.ops.conv_shape import conv_shape
 from fedtiny.firmware.ops.op import Quantities
 from fedtiny.firmware.ops.weights import decoded, lanes
 from fedtiny.firmware.plan import Kernel, Step
@@ -18,7 +21,9 @@ def quantities(node: IntegerConv, step: Step, model: IntegerGraph, core: Core) -
     """What the kernel's instructions grow with."""
     source, output = model.tensors[node.input].shape, model.tensors[node.name].shape
     if step.streams is None:
-        return _dense_conv(node, source, output, core)
+        shape = conv_shape(node, model)
+        one_row = takes_1_x_n(dense_form(shape) or shape, Release.V4_0)
+        return _dense_conv(node, source, output, core, one_row=one_row)
     if step.kernel is Kernel.SPARSE_CONV_PLANAR:
         return "planar", _planar(step, node, output, core)
     family = "depthwise" if step.kernel is Kernel.SPARSE_DEPTHWISE else "direct"
@@ -26,7 +31,12 @@ def quantities(node: IntegerConv, step: Step, model: IntegerGraph, core: Core) -
 
 
 def _dense_conv(
-    node: IntegerConv, source: tuple[int, int, int], output: tuple[int, int, int], core: Core
+    node: IntegerConv,
+    source: tuple[int, int, int],
+    output: tuple[int, int, int],
+    core: Core,
+    *,
+    one_row: bool,
 ) -> tuple[str, tuple[float, ...]]:
     """(multiply-accumulates, outputs, values copied into patches, …)."""
     taps, weights = prod(node.weight.shape[1:3]), prod(node.weight.shape[1:])
@@ -36,7 +46,6 @@ def _dense_conv(
     values = (outputs * lanes(weights, core), outputs, weights * positions)
     if taps == 1 and node.padding == (0, 0):
         return "dense_pointwise", values
-    one_row = source[1] == 1 and output[2] % 4 == 0 and node.weight.shape[1] == 1
     slow = 0
     if core.has_mve:
         slow = output[0] * _slow_positions(node, source, output)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fedtiny.firmware.cores import Core
+from fedtiny.firmware.dense_scratch import conv_bytes
 from fedtiny.firmware.ops.op import Call, FirmwareOp, Quantities
 from fedtiny.firmware.ops.weights import (
     decoded,
@@ -16,16 +17,23 @@ from fedtiny.firmware.ops.weights import (
     parameter_bytes,
 )
 from fedtiny.firmware.plan import ExportPlan, Kernel, Step
+from fedtiny.firmware.workspace import ConvShape
 from fedtiny.quant.integer_model import IntegerGraph
 from fedtiny.quant.ops.linear import IntegerLinear
 
 
 def ways(node: IntegerLinear, model: IntegerGraph, core: Core, limit: int) -> Iterator[Step]:
-    """CMSIS-NN's kernel, then ours in each weight format; none takes scratch."""
-    yield Step(node, Kernel.DENSE_CONV, None, dense_flash_bytes(node))
+    """CMSIS-NN's kernel, then ours in each weight format, which takes no scratch."""
+    scratch = conv_bytes(_shape(node))
+    yield Step(node, Kernel.DENSE_CONV, None, dense_flash_bytes(node), scratch)
     for stream in encodings(node)[0]:
         flash = stream.flash_bytes + parameter_bytes(node)
         yield Step(node, Kernel.SPARSE_LINEAR, stream, flash)
+
+
+def _shape(node: IntegerLinear) -> ConvShape:
+    outputs, inner = node.weight.shape[0], node.weight.shape[3]
+    return ConvShape((1, 1, inner), (1, 1, outputs), (1, 1), (1, 1), (0, 0), max_nonzeros=0)
 
 
 def quantities(node: IntegerLinear, step: Step, model: IntegerGraph, core: Core) -> Quantities:

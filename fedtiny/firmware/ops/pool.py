@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from math import prod
 
 from fedtiny.firmware.cores import Core
+from fedtiny.firmware.dense_scratch import average_pool_bytes
 from fedtiny.firmware.ops.op import Call, FirmwareOp, Quantities, common_call, nhwc, no_arrays
-from fedtiny.firmware.plan import INT32_BYTES, ExportPlan, Kernel, Step
+from fedtiny.firmware.plan import ExportPlan, Kernel, Step
 from fedtiny.quant.integer_model import IntegerGraph
 from fedtiny.quant.ops.pool import IntegerPool
 from fedtiny.quant.tensors import INT8_MAX, INT8_MIN
@@ -18,8 +19,7 @@ def ways(node: IntegerPool, model: IntegerGraph, core: Core, limit: int) -> Iter
     if node.kind == "max":
         yield Step(node, Kernel.MAX_POOL)
         return
-    # arm_avgpool_s8 keeps an int32 sum per channel on cores with DSP instructions.
-    scratch = INT32_BYTES * model.tensors[node.input].shape[0]
+    scratch = average_pool_bytes(model.tensors[node.input].shape[0])
     yield Step(node, Kernel.AVERAGE_POOL, scratch_bytes=scratch)
 
 

@@ -1,0 +1,56 @@
+"""In which form CMSIS-NN is given a convolution so that every release computes it.
+
+For a single row ``arm_convolve_wrapper_s8`` takes ``arm_convolve_1_x_n_s8``. With MVE, from 4.1
+on, that function refuses a row whose last columns no window reads (PyTorch's padding at stride 2
+on an even width leaves one): it wants ``2·pad + (total mod 2) = total``, total being
+``(outputs − 1)·stride + kernel − width``. 4.1 and 5.0 refuse rows too short for a padded window on
+either side, too, and from 6.0 on a window that hangs over the right end by other than one column
+is computed wrongly.
+
+The same bytes are also a single *column*, which every release gives to ``arm_convolve_s8``. So a
+row that one of them would refuse is called as a column.
+"""
+
+from __future__ import annotations
+
+from fedtiny.firmware.dense_scratch import Release, takes_1_x_n
+from fedtiny.firmware.workspace import ConvShape
+
+
+def dense_form(shape: ConvShape) -> ConvShape | None:
+    """``shape`` itself, or turned from a row into a column; None if no release-proof form is left.
+
+    None takes padding above and below a single row, which makes a map of it.
+
+    >>> row = ConvShape((1, 128, 6), (1, 64, 8), (1, 5), (1, 2), (0, 2), max_nonzeros=0)
+    >>> dense_form(row).input, dense_form(row).stride
+    ((128, 1, 6), (2, 1))
+    """
+    if _is_safe(shape):
+        return shape
+    turned = shape.transposed()
+    is_line = 1 in shape.output[:2]
+    return turned if is_line and _is_safe(turned) else None
+
+
+def _is_safe(shape: ConvShape) -> bool:
+    """Whether no release takes the row kernel, or all that do compute the right result."""
+    return _row_is_exact(shape) or not any(takes_1_x_n(shape, release) for release in Release)
+
+
+def _row_is_exact(shape: ConvShape) -> bool:
+    """Whether ``arm_convolve_1_x_n_s8`` of every release computes the row ``shape``."""
+    width, pad, kernel, stride = (
+        shape.input[1],
+        shape.padding[1],
+        shape.kernel[1],
+        shape.stride[1],
+    )
+    padded_windows = -(-pad // stride)
+    return (
+        shape.output[0] == 1
+        and shape.padding[0] == 0
+        and (width + 2 * pad - kernel) % stride == 0
+        and 2 * padded_windows <= shape.output[1]
+        and (pad == 0 or stride == 1 or pad % stride == 1)
+    )
