@@ -63,13 +63,15 @@ def both(tmp_path_factory):
         interface = SensorInterface(names.labels, names.channels, names.units, prefix)
         vectors = vector_file(model, synthetic.counts(model, 5))
         write_project(directory / prefix, lower(model), vectors, interface)
-    (directory / "both.c").write_text(BOTH)
-    (directory / "CMakeLists.txt").write_text(CMAKE)
+    (directory / "both.c").write_text(BOTH, encoding="utf-8")
+    (directory / "CMakeLists.txt").write_text(CMAKE, encoding="utf-8")
     return directory
 
 
 def run(*command, cwd):
-    done = subprocess.run(list(map(str, command)), cwd=cwd, capture_output=True, text=True)
+    done = subprocess.run(
+        list(map(str, command)), cwd=cwd, capture_output=True, encoding="utf-8", check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -113,11 +115,19 @@ def test_two_models_are_subdirectories_of_one_cmake_project(both, tmp_path):
 
 
 def test_generic_names_stand_for_every_prefixed_one(both):
-    declared = set(re.findall(r"\bwatch_(\w+)(?=[\[(])", (both / "watch" / "watch.h").read_text()))
-    defined = set(re.findall(r"#define WATCH_(\w+) ", (both / "watch" / "watch.h").read_text()))
+    declared = set(
+        re.findall(
+            r"\bwatch_(\w+)(?=[\[(])", (both / "watch" / "watch.h").read_text(encoding="utf-8")
+        )
+    )
+    defined = set(
+        re.findall(
+            r"#define WATCH_(\w+) ", (both / "watch" / "watch.h").read_text(encoding="utf-8")
+        )
+    )
     assert declared == {*FUNCTIONS, *NAMES}
     assert defined == set(MACROS)
-    generic = (both / "watch" / "model.h").read_text()
+    generic = (both / "watch" / "model.h").read_text(encoding="utf-8")
     assert set(re.findall(r"#define model_(\w+) watch_\1\n", generic)) == declared
     assert set(re.findall(r"#define MODEL_(\w+) WATCH_\1\n", generic)) == defined
 
