@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from fedtiny.escaping.c_prefix import PrefixError, check_prefix
-from fedtiny.settings import Section
+from fedtiny.settings import MOST, Count, CountOrNone, Section
 
 
 class FederationConfig(Section):
@@ -22,11 +22,11 @@ class FederationConfig(Section):
         timeout_s: how long to wait for replies of one phase.
     """
 
-    rounds: Annotated[int, Field(ge=1)] = 30
-    clients_per_round: Annotated[int, Field(ge=0)] = 0
-    max_failures: Annotated[int, Field(ge=0)] = 0
-    evaluate_every: Annotated[int, Field(ge=1)] = 1
-    timeout_s: Annotated[float, Field(gt=0)] = 600.0
+    rounds: Count = 30
+    clients_per_round: CountOrNone = 0
+    max_failures: CountOrNone = 0
+    evaluate_every: Count = 1
+    timeout_s: Annotated[float, Field(gt=0, le=MOST)] = 600.0
 
 
 class DevicesConfig(Section):
@@ -41,7 +41,7 @@ class DevicesConfig(Section):
     """
 
     fleet: tuple[str, ...] = ()
-    budget_bytes: Mapping[int, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
+    budget_bytes: Mapping[int, Annotated[int, Field(gt=0, lt=2**63)]] = Field(default_factory=dict)
     catalog: str = ""
 
     def board(self, partition: int) -> str:

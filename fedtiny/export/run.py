@@ -16,10 +16,18 @@ from fedtiny.data.samples import Samples
 from fedtiny.data.simulated import deal
 from fedtiny.devices.budget import engine_of
 from fedtiny.devices.catalog import get
+from fedtiny.errors import FedTinyError
 from fedtiny.escaping.c_prefix import check_prefix, prefix_of
 from fedtiny.export.bundle import export
 from fedtiny.firmware.interface import SensorInterface
-from fedtiny.firmware.planner import ANY_CORTEX_M4, Fit, fit, target_of
+from fedtiny.firmware.planner import (
+    ANY_CORTEX_M4,
+    Fit,
+    Target,
+    fit,
+    target_of,
+    target_of_core,
+)
 from fedtiny.quant import reference
 from fedtiny.quant.integer_model import IntegerGraph
 from fedtiny.quant.ptq import quantize
@@ -48,19 +56,30 @@ class TestSets:
         return concatenate((self.same_people, self.unseen_people))
 
 
-def fit_run(folder: RunFolder, device: str | None = None) -> Fit:
+def fit_run(folder: RunFolder, device: str | None = None, core: str | None = None) -> Fit:
     """How a finished run's model fits a board, before anything is written.
 
     Args:
         folder: with ``model.safetensors``.
-        device: a board of the catalogue; None for a Cortex-M4 without limits.
+        device: a board of the catalogue, whose core the plan is for.
+        core: in place of a board: a core without limits; by default a Cortex-M4.
 
     Raises:
-        FedTinyError: no such run or board, or a model that cannot be quantized.
+        FedTinyError: no such run, board or core, both of them, or a model that cannot be
+            quantized.
     """
-    own = folder.load_config().devices.catalog
-    target = ANY_CORTEX_M4 if device is None else target_of(get(device, own))
+    target = _target(folder, device, core)
     return fit(integer_model(TrainedModel.load(folder.model)), target)
+
+
+def _target(folder: RunFolder, device: str | None, core: str | None) -> Target:
+    if device is not None and core is not None:
+        raise FedTinyError(
+            f"--device {device} has a core of its own; give either --device or --core"
+        )
+    if device is not None:
+        return target_of(get(device, folder.load_config().devices.catalog))
+    return ANY_CORTEX_M4 if core is None else target_of_core(core)
 
 
 def export_run(
