@@ -103,7 +103,10 @@ def _is_int8(path: Path) -> bool:
 def _core_headers(directory: Path) -> tuple[Path, ...]:
     """CMSIS-Core's headers, if these sources include any."""
     headers = sorted((directory / "Include").rglob("*.h"))
-    needed = any(f'"{_CORE_HEADER}"' in path.read_text(encoding="utf-8", errors="replace") for path in headers)
+    needed = any(
+        f'"{_CORE_HEADER}"' in path.read_text(encoding="utf-8", errors="replace")
+        for path in headers
+    )
     own = (directory / "Include" / _CORE_HEADER).is_file()
     if not needed or own:
         return ()
