@@ -17,6 +17,7 @@ from fedtiny.data.simulated import deal
 from fedtiny.devices.budget import engine_of
 from fedtiny.devices.catalog import get
 from fedtiny.errors import FedTinyError
+from fedtiny.escaping.c_prefix import check_prefix, prefix_of
 from fedtiny.export.bundle import export
 from fedtiny.firmware.interface import SensorInterface
 from fedtiny.firmware.planner import (
@@ -81,7 +82,9 @@ def _target(folder: RunFolder, device: str | None, core: str | None) -> Target:
     return ANY_CORTEX_M4 if core is None else target_of_core(core)
 
 
-def export_run(folder: RunFolder, check: bool = True, fitted: Fit | None = None) -> dict[str, Any]:
+def export_run(
+    folder: RunFolder, check: bool = True, fitted: Fit | None = None, prefix: str = ""
+) -> dict[str, Any]:
     """Export a finished simulation's model to its ``firmware/`` and record the outcome.
 
     It is scored on every device's test samples, which only the simulator has; what was trained
@@ -91,6 +94,8 @@ def export_run(folder: RunFolder, check: bool = True, fitted: Fit | None = None)
         folder: with ``config.toml`` and ``model.safetensors``.
         check: build the C project on this host and compare every test sample.
         fitted: from :func:`fit_run`: this plan is written; by default that for any Cortex-M4.
+        prefix: of the model's names in C; empty for the config's, or else one made from the run's
+            name.
 
     Returns:
         What ``export.json`` holds: accuracies of the float and the integer model, vectors and
@@ -101,11 +106,14 @@ def export_run(folder: RunFolder, check: bool = True, fitted: Fit | None = None)
         FedTinyError: no such run, a model that cannot be quantized, or no compiler.
     """
     started = time.monotonic()
+    if prefix:
+        check_prefix(prefix)
     fitted = fitted or fit_run(folder)
     plan, config = fitted.require(), folder.load_config()
+    prefix = prefix or config.export.prefix or prefix_of(config.name)
     trained, tests = TrainedModel.load(folder.model), test_sets(config)
     integer, engine = plan.model, engine_of(config)
-    vectors, interface = counts(tests.all), sensor_interface(trained)
+    vectors, interface = counts(tests.all), sensor_interface(trained, prefix)
     firmware = export(plan, folder.firmware, vectors, interface, fitted.target)
     result = host.check(folder.firmware) if check else None
     outcome = {
@@ -138,11 +146,11 @@ def counts(data: Dataset) -> Int16s:
     return data.x.astype(np.int16)
 
 
-def sensor_interface(trained: TrainedModel) -> SensorInterface:
-    """Names for people in the exported header."""
+def sensor_interface(trained: TrainedModel, prefix: str) -> SensorInterface:
+    """Names for people in the exported header, and the prefix of the C names."""
     sensor = trained.sensor
     units = (f"{scale:g} {unit}" for unit, scale in zip(sensor.units, sensor.scale, strict=True))
-    return SensorInterface(trained.labels, sensor.channels, tuple(units))
+    return SensorInterface(trained.labels, sensor.channels, tuple(units), prefix)
 
 
 def float_accuracy(trained: TrainedModel, engine: TrainingEngine, data: Dataset) -> float:
