@@ -59,12 +59,12 @@ def rehearse(
 
 def _export(config: RunConfig, graph: Graph, samples: Summary, folder: RunFolder) -> None:
     from fedtiny.export.rehearsal import rehearse_export, untrained  # noqa: PLC0415 - base installations lack some
-    from fedtiny.export.run import EXPORT_JSON  # noqa: PLC0415 - base installations lack some
+    from fedtiny.export.run import EXPORT_JSON, own_prefix  # noqa: PLC0415 - base installations lack some
 
     trained = untrained(config, graph, samples.few)
     trained.save(folder.model)
     if config.export.enabled:
-        found = rehearse_export(trained, samples.few, folder.firmware)
+        found = rehearse_export(trained, samples.few, folder.firmware, own_prefix(config))
         accuracies = dict.fromkeys(("same_people", "unseen_people"), 0.0)
         text = json.dumps({"float": accuracies, "int8": accuracies, **found, "seconds": 0.0})
         (folder.path / EXPORT_JSON).write_text(text, encoding="utf-8")

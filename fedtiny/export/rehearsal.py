@@ -43,13 +43,16 @@ def untrained(config: RunConfig, graph: Graph, few: Dataset) -> TrainedModel:
     return TrainedModel(graph, model, normalization, ranges, few.labels, few.sensor)
 
 
-def rehearse_export(trained: TrainedModel, few: Dataset, directory: Path) -> dict[str, Any]:
+def rehearse_export(
+    trained: TrainedModel, few: Dataset, directory: Path, prefix: str
+) -> dict[str, Any]:
     """Write the C project of an untrained model, uncompiled; a C program is built and run.
 
     Args:
         trained: from :func:`untrained`.
         few: samples for its vectors.
         directory: is made.
+        prefix: of the model's names in C.
 
     Returns:
         What an export would report, accuracies aside.
@@ -59,6 +62,6 @@ def rehearse_export(trained: TrainedModel, few: Dataset, directory: Path) -> dic
     """
     host.probe(directory.with_name("probe"))
     plan = fit(integer_model(trained), ANY_CORTEX_M4).require()
-    interface = sensor_interface(trained)
+    interface = sensor_interface(trained, prefix)
     firmware = export(plan, directory, counts(few), interface, compiled=False)
     return outcome(ANY_CORTEX_M4, firmware, None)

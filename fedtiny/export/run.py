@@ -11,15 +11,25 @@ from typing import Any
 import numpy as np
 
 from fedtiny.boards import host
+from fedtiny.config import RunConfig
 from fedtiny.data.dataset import Dataset, concatenate
 from fedtiny.data.samples import Samples
 from fedtiny.data.simulated import Federation, deal
 from fedtiny.devices.budget import engine_of
 from fedtiny.devices.catalog import get
+from fedtiny.errors import FedTinyError
+from fedtiny.escaping.c_prefix import check_prefix, prefix_of
 from fedtiny.export.bundle import export
 from fedtiny.export.report import FirmwareReport
 from fedtiny.firmware.interface import SensorInterface
-from fedtiny.firmware.planner import ANY_CORTEX_M4, Fit, Target, fit, target_of
+from fedtiny.firmware.planner import (
+    ANY_CORTEX_M4,
+    Fit,
+    Target,
+    fit,
+    target_of,
+    target_of_core,
+)
 from fedtiny.quant import reference
 from fedtiny.quant.integer_model import IntegerGraph
 from fedtiny.quant.ptq import quantize
@@ -53,25 +63,37 @@ class TestSets:
         return concatenate((self.same_people, self.unseen_people))
 
 
-def fit_run(folder: RunFolder, device: str | None = None) -> Fit:
+def fit_run(folder: RunFolder, device: str | None = None, core: str | None = None) -> Fit:
     """How a finished run's model fits a board, before anything is written.
 
     Args:
         folder: with ``model.safetensors``.
-        device: a board of the catalogue; None for a Cortex-M4 without limits.
+        device: a board of the catalogue, whose core the plan is for.
+        core: in place of a board: a core without limits; by default a Cortex-M4.
 
     Raises:
-        FedTinyError: no such run or board, or a model that cannot be quantized.
+        FedTinyError: no such run, board or core, both of them, or a model that cannot be
+            quantized.
     """
-    own = folder.load_config().devices.catalog
-    target = ANY_CORTEX_M4 if device is None else target_of(get(device, own))
+    target = _target(folder, device, core)
     return fit(integer_model(TrainedModel.load(folder.model)), target)
+
+
+def _target(folder: RunFolder, device: str | None, core: str | None) -> Target:
+    if device is not None and core is not None:
+        raise FedTinyError(
+            f"--device {device} has a core of its own; give either --device or --core"
+        )
+    if device is not None:
+        return target_of(get(device, folder.load_config().devices.catalog))
+    return ANY_CORTEX_M4 if core is None else target_of_core(core)
 
 
 def export_run(
     folder: RunFolder,
     check: bool = True,
     fitted: Fit | None = None,
+    prefix: str = "",
     accept: Collection[Part] = (),
 ) -> dict[str, Any]:
     """Export a finished simulation's model to its ``firmware/`` and record the outcome.
@@ -83,6 +105,8 @@ def export_run(
         folder: with ``config.toml`` and ``model.safetensors``.
         check: build the C project on this host and compare every test sample.
         fitted: from :func:`fit_run`: this plan is written; by default that for any Cortex-M4.
+        prefix: of the model's names in C; empty for the config's, or else one made from the run's
+            name.
         accept: what may differ from what the run was begun with, or left.
 
     Returns:
@@ -96,13 +120,14 @@ def export_run(
     """
     started = time.monotonic()
     config = folder.load_config()
+    prefix = check_prefix(prefix) if prefix else own_prefix(config)
     federation = deal(config.data, config.seed)
     identity.verify(folder, accept, federation.digest)
     fitted = fitted or fit_run(folder)
     plan = fitted.require()
     trained, tests = TrainedModel.load(folder.model), test_sets(federation)
     integer, engine = plan.model, engine_of(config)
-    vectors, interface = counts(tests.all), sensor_interface(trained)
+    vectors, interface = counts(tests.all), sensor_interface(trained, prefix)
     firmware = export(plan, folder.firmware, vectors, interface, fitted.target)
     result = host.check(folder.firmware) if check else None
     found = {
@@ -113,6 +138,11 @@ def export_run(
     }
     atomic.write(folder.path / EXPORT_JSON, json.dumps(found, indent=1) + "\n")
     return found
+
+
+def own_prefix(config: RunConfig) -> str:
+    """Of the model's names in C, where the command line names none."""
+    return config.export.prefix or prefix_of(config.name)
 
 
 def outcome(
@@ -149,11 +179,11 @@ def counts(data: Dataset) -> Int16s:
     return data.x.astype(np.int16)
 
 
-def sensor_interface(trained: TrainedModel) -> SensorInterface:
-    """Names for people in the exported header."""
+def sensor_interface(trained: TrainedModel, prefix: str) -> SensorInterface:
+    """Names for people in the exported header, and the prefix of the C names."""
     sensor = trained.sensor
     units = (f"{scale:g} {unit}" for unit, scale in zip(sensor.units, sensor.scale, strict=True))
-    return SensorInterface(trained.labels, sensor.channels, tuple(units))
+    return SensorInterface(trained.labels, sensor.channels, tuple(units), prefix)
 
 
 def float_accuracy(trained: TrainedModel, engine: TrainingEngine, data: Dataset) -> float:
