@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fedtiny.config import RunConfig, digest
 from fedtiny.data.statistics import Normalization
+from fedtiny.federation.described import Described, Sizes
 from fedtiny.methods.method import Memory
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
@@ -30,6 +31,8 @@ class ServerState:
         normalization: of sensor counts, merged from the devices.
         story: how the first model was chosen; JSON-able.
         memory: what the method remembers.
+        described: samples of every device, as it said before round 1.
+        offences: by partition, how often a device's replies were not believed.
     """
 
     round: int
@@ -37,6 +40,8 @@ class ServerState:
     normalization: Normalization
     story: Mapping[str, Any]
     memory: Memory = field(default_factory=dict)
+    described: Described = field(default_factory=dict)
+    offences: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,8 @@ class CheckpointStore:
         manifest = {
             "round": state.round,
             "story": dict(state.story),
+            "described": {str(k): asdict(sizes) for k, sizes in state.described.items()},
+            "offences": {str(k): count for k, count in state.offences.items()},
             "config": digest(self.config),
             "graph": self.graph.to_json(),
         }
@@ -99,6 +106,8 @@ class CheckpointStore:
             Normalization(arrays["input.mean"], arrays["input.std"]),
             manifest["story"],
             {k.removeprefix(_MEMORY): v for k, v in arrays.items() if k.startswith(_MEMORY)},
+            {int(k): Sizes(**sizes) for k, sizes in manifest["described"].items()},
+            {int(k): count for k, count in manifest["offences"].items()},
         )
 
     def _files(self) -> list[Path]:

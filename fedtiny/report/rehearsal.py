@@ -39,7 +39,10 @@ def rehearse_report(folder: RunFolder, graph: Graph, plans: Sequence[LedgerEntry
     config = folder.load_config()
     story = config.method.name
     MetricsWriter(folder.metrics, _events(graph, plans, story, config.data.partitions)).close()
-    write(folder)
+    from fedtiny.report.plots.style import unpainted  # noqa: PLC0415 - matplotlib is slow to import, and optional
+
+    with unpainted():
+        write(folder)
 
 
 def _events(
