@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from fedtiny.errors import FedTinyError
 
-INPUTS = 1000
-TRACED = 100
+INPUTS = 20_000
+TRACED = 300
 MEMORY_BYTES = 16 << 20
 """What a reader may allocate for a file of a few KB."""
 

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -46,6 +47,14 @@ from fedtiny.runs.trained_model import TrainedModel, model_arrays
 from sims.study import plan
 
 Read = Callable[[Path], object]
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In memory, where there is such a place: most of the time would go into opening files."""
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)
 
 
 def reader(path: Path, read: Read) -> Callable[[bytes], object]:
