@@ -12,10 +12,27 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from fedtiny.command_line import CommandLine
-from fedtiny.errors import FedTinyError
+from fedtiny.option_types import (
+    MOST_CLASSES,
+    MOST_PROCESSES,
+    FractionType,
+    SampleShape,
+    ShapeType,
+)
 from fedtiny.runs.folder import RunFolder
+from fedtiny.settings import MOST
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Key = Annotated[
+    Path | None, typer.Option(help="The device's private key; default: /etc/fedtiny/node.key.")
+]
+Authority = Annotated[str, typer.Option(help="Fingerprint that the federation must have.")]
+_WATCH, _GREY = SampleShape(6, 1, 128), SampleShape(1, 28, 28)
+Density = Annotated[
+    float, typer.Option(click_type=FractionType(), help="nnz / prunable weights, in (0, 1].")
+]
+Input = Annotated[SampleShape, typer.Option("--input", click_type=ShapeType(), help="Of a sample.")]
+Classes = Annotated[int, typer.Option(help="Of the model.", min=1, max=MOST_CLASSES)]
 Run = Annotated[Path, typer.Argument(help="A run folder, e.g. runs/demo.")]
 
 app = CommandLine(no_args_is_help=True, help=__doc__)
@@ -33,21 +50,27 @@ def export(
     run: Run,
     check: bool = True,
     device: Annotated[str | None, typer.Option(help="Plan for a board of the catalogue.")] = None,
+    core: Annotated[
+        str | None, typer.Option(help="Plan for any board with this core: m0, m3, … m55.")
+    ] = None,
     report: Annotated[
         bool, typer.Option("--report", help="Every layer's cost; no export.")
     ] = False,
+    prefix: Annotated[
+        str, typer.Option(help="Of the model's names in C; by default from the config.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Quantize a run's model and write its C project to RUN/firmware."""
     from fedtiny.export.run import export_run, fit_run  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.export.tables import fit_dictionary, print_fit  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
-    fitted = fit_run(RunFolder(run), device)
+    fitted = fit_run(RunFolder(run), device, core)
     if not as_json:
         print_fit(fitted)
     if report:
         return _print_json(fit_dictionary(fitted)) if as_json else None
-    outcome = export_run(RunFolder(run), check, fitted)
+    outcome = export_run(RunFolder(run), check, fitted, prefix)
     if as_json:
         return _print_json(outcome)
     Console().print(
@@ -63,15 +86,25 @@ def verify(
     target: Annotated[
         str, typer.Option(help="Comma-separated: host, qemu-m3, qemu-m4, qemu-m7, …")
     ] = "host",
-    vectors: Annotated[int, typer.Option(help="Test vectors on each emulated board.")] = 16,
+    vectors: Annotated[
+        int, typer.Option(help="Test vectors on each emulated board.", min=1, max=MOST)
+    ] = 16,
     sanitize: Annotated[bool, typer.Option(help="The host's under ASan and UBSan.")] = False,
+    cmsis_nn: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="Link this CMSIS-NN (its Include and Source) for dense layers; "
+            "wheel: 4.0 from an installed wheel.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Build an exported project for this host or emulated boards and run its test vectors."""
     from fedtiny.boards.verify import failed, verify_targets  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.export.tables import print_targets  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
-    results = verify_targets(firmware, target.split(","), vectors, sanitize)
+    results = verify_targets(firmware, target.split(","), vectors, sanitize, cmsis_nn)
     if as_json:
         _print_json({"targets": {name: asdict(result) for name, result in results.items()}})
     else:
@@ -137,20 +170,29 @@ def doctor(
     board: Annotated[str | None, typer.Option(help="One board of the catalogue.")] = None,
     own: Annotated[str, typer.Option("--catalog", help="A file with boards of your own.")] = "",
     model: Annotated[str, typer.Option(help="A registered model.")] = "smartwatch_cnn",
-    input_shape: Annotated[str, typer.Option("--input", help="CxHxW of a sample.")] = "6x1x128",
-    classes: int = 7,
-    batch: Annotated[int, typer.Option(help="Samples per training step.")] = 16,
-    density: Annotated[float, typer.Option(help="nnz / prunable weights.")] = 0.05,
+    input_shape: Input = _WATCH,
+    classes: Classes = 7,
+    batch: Annotated[int, typer.Option(help="Samples per training step.", min=1, max=MOST)] = 16,
+    density: Density = 0.05,
+    bundle: Annotated[
+        Path | None, typer.Option("--node", help="Could this device run this node's bundle?")
+    ] = None,
+    key: Key = None,
+    authority: Authority = "",
     as_json: Json = False,
 ) -> None:
     """What this machine has, and what each board can do with a model, and why not."""
+    if bundle is not None:
+        from fedtiny.node.commands import examine  # noqa: PLC0415 - only this command pays for it; base installations lack some
+
+        return examine(bundle, key, authority, as_json)
     from fedtiny.devices.catalog import catalog, get  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.doctor.boards import examine_all  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.doctor.environment import check_environment  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.models import build  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
     profiles = [get(board, own)] if board else list(catalog(own).values())
-    reports = examine_all(profiles, build(model, _shape(input_shape), classes), batch, density)
+    reports = examine_all(profiles, build(model, input_shape, classes), batch, density)
     checks = check_environment()
     if as_json:
         environment, boards = [asdict(c) for c in checks], [asdict(r) for r in reports]
@@ -160,13 +202,31 @@ def doctor(
     return None
 
 
+@app.command()
+def node(
+    bundle: Annotated[Path, typer.Argument(help="The folder that the operator gave.")],
+    key: Key = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Folder to write to; default: /var/lib/fedtiny.")
+    ] = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Of the node's clients; 0: any free.")
+    ] = 0,
+    authority: Authority = "",
+) -> None:
+    """Run this device's node of a federation; SIGTERM ends it."""
+    from fedtiny.node.commands import run  # noqa: PLC0415 - only this command pays for it; base installations lack some
+
+    run(bundle, key, state, port, authority)
+
+
 @bench.command("firmware")
 def bench_firmware(
     model: Annotated[str, typer.Option(help="A registered model.")] = "resnet8",
-    density: Annotated[float, typer.Option(help="nnz / prunable weights.")] = 0.05,
-    input_shape: Annotated[str, typer.Option("--input", help="CxHxW of a sample.")] = "1x28x28",
+    density: Density = 0.05,
+    input_shape: Input = _GREY,
     core: Annotated[str, typer.Option(help="m0, m3, m4, m7, m33 or m55, emulated.")] = "m4",
-    classes: int = 10,
+    classes: Classes = 10,
     convs_only: Annotated[bool, typer.Option("--convs-only", help="Convolutions only.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -175,7 +235,7 @@ def bench_firmware(
     from fedtiny.bench.firmware_text import print_firmware  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.models import build  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
-    graph = build(model, _shape(input_shape), classes)
+    graph = build(model, input_shape, classes)
     result = run(graph, density, core, convs_only=convs_only)
     if as_json:
         return _print_json(asdict(result))
@@ -185,15 +245,20 @@ def bench_firmware(
 @bench.command("train")
 def bench_train(
     model: Annotated[str, typer.Option(help="A registered model.")] = "resnet8",
-    density: Annotated[float, typer.Option(help="nnz / prunable weights.")] = 0.05,
-    batch: Annotated[int, typer.Option(help="Samples per optimizer step.")] = 64,
-    threads: int = 1,
+    density: Density = 0.05,
+    batch: Annotated[int, typer.Option(help="Samples per optimizer step.", min=1, max=MOST)] = 64,
+    threads: Annotated[int, typer.Option(min=1, max=MOST_PROCESSES)] = 1,
     input_shape: Annotated[
-        str | None, typer.Option("--input", help="CxHxW; default: the model's usual.")
+        SampleShape | None,
+        typer.Option("--input", click_type=ShapeType(), help="Default: the model's usual."),
     ] = None,
-    classes: Annotated[int | None, typer.Option(help="Default: the model's usual.")] = None,
-    micro_batch: Annotated[int | None, typer.Option(help="Default: the batch.")] = None,
-    repeats: Annotated[int, typer.Option(help="Timed steps of each.")] = 15,
+    classes: Annotated[
+        int | None, typer.Option(help="Default: the model's usual.", min=1, max=MOST_CLASSES)
+    ] = None,
+    micro_batch: Annotated[
+        int | None, typer.Option(help="Default: the batch.", min=1, max=MOST)
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="Timed steps of each.", min=1, max=MOST)] = 15,
     recompute: Annotated[
         bool, typer.Option("--recompute", help="Also with sparse outputs recomputed.")
     ] = False,
@@ -204,9 +269,14 @@ def bench_train(
     from fedtiny.bench.train import bench_train as run  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.bench.workload import workload  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
-    shape = _shape(input_shape) if input_shape else None
     work = workload(
-        model, density, batch, threads, input_shape=shape, classes=classes, micro_batch=micro_batch
+        model,
+        density,
+        batch,
+        threads,
+        input_shape=input_shape,
+        classes=classes,
+        micro_batch=micro_batch,
     )
     result = run(work, repeats, recompute)
     if as_json:
@@ -217,7 +287,8 @@ def bench_train(
 
 @bench.command("crossover")
 def bench_crossover(
-    repeats: Annotated[int, typer.Option(help="Timed steps of each.")] = 9, as_json: Json = False
+    repeats: Annotated[int, typer.Option(help="Timed steps of each.", min=1, max=MOST)] = 9,
+    as_json: Json = False,
 ) -> None:
     """Time layers with the sparse engine's dense and sparse kernels, by density."""
     from fedtiny.bench.crossover import bench_crossover as run  # noqa: PLC0415 - only this command pays for it; base installations lack some
@@ -271,14 +342,6 @@ def _print_boards(reports: tuple[Any, ...]) -> None:
             console.print(f"- {row.profile.name} recomputes {', '.join(again)} to fit its budget")
         for reason in filter(None, (row.training.reason, row.run.reason)):
             console.print(f"- {reason}", highlight=False)
-
-
-def _shape(text: str) -> tuple[int, int, int]:
-    try:
-        channels, height, width = (int(part) for part in text.split("x"))
-    except ValueError:
-        raise FedTinyError(f"--input {text!r}: write CxHxW, e.g. 6x1x128") from None
-    return channels, height, width
 
 
 def _mismatches(result: dict[str, Any]) -> str:

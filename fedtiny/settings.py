@@ -9,6 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fedtiny.errors import FedTinyError
 
+MOST = 1_000_000
+"""Of what is counted (rounds, samples, clients): far above any use, far below any overflow."""
+
+Count = Annotated[int, Field(ge=1, le=MOST)]
+CountOrNone = Annotated[int, Field(ge=0, le=MOST)]
+"""Zero stands for none, or for a default."""
+
 Fraction = Annotated[float, Field(gt=0, le=1)]
 """A share, in (0, 1]."""
 
@@ -33,6 +40,6 @@ def import_own(key: str, module: str) -> None:
 
 
 class Section(BaseModel):
-    """Frozen; unknown keys are errors."""
+    """Frozen; unknown keys are errors, and so are infinities and NaN."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

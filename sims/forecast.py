@@ -116,7 +116,7 @@ def forecast(
     """
     if backend is Backend.INLINE:
         workers = 1
-    workers = workers or min(len(os.sched_getaffinity(0)), config.data.partitions)
+    workers = min(workers or len(os.sched_getaffinity(0)), config.data.partitions)
     samples = summarize(config.data, config.seed)
     runs = [config, dense_config(config)] if config.dense_reference else [config]
     works = [work(run, samples) for run in runs]

@@ -15,8 +15,9 @@ from fedtiny.command_line import CommandLine
 from fedtiny.config import RunConfig
 from fedtiny.memory.ledger import format_bytes
 from fedtiny.models.cost import forward_macs, parameter_count
+from fedtiny.option_types import MOST_PROCESSES
 from fedtiny.runs.folder import RunFolder
-from fedtiny.settings import ConfigError
+from fedtiny.settings import MOST, ConfigError
 from fedtiny.user_errors import INTERRUPTED
 from sims.backends import Backend
 from sims.forecast import forecast
@@ -38,7 +39,8 @@ def launch(
     out: Annotated[Path, typer.Option(help="Folder of run folders.")] = Path("runs"),
     dry_run: Annotated[bool, typer.Option(help="Check everything, run nothing.")] = False,
     num_supernodes: Annotated[
-        int | None, typer.Option(help="Number of clients (data.partitions).")
+        int | None,
+        typer.Option(help="Number of clients (data.partitions).", min=1, max=MOST),
     ] = None,
     backend_config: Annotated[
         str | None,
@@ -99,12 +101,18 @@ def _workers(backend_config: str | None) -> int:
     if backend_config is None:
         return 0
     try:
-        return int(json.loads(backend_config)["init_args"]["num_cpus"])
-    except (ValueError, KeyError, TypeError) as error:
+        workers = json.loads(backend_config)["init_args"]["num_cpus"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(
             f'--backend-config {backend_config!r}: only {{"init_args": {{"num_cpus": n}}}} is '
             "understood; budgets and boards belong into [devices] of the config"
         ) from error
+    if type(workers) is not int or not 1 <= workers <= MOST_PROCESSES:  # a bool is an int, too
+        raise ConfigError(
+            f"--backend-config {backend_config!r}: num_cpus is not a whole number in the range "
+            f"1..{MOST_PROCESSES:,}"
+        )
+    return workers
 
 
 def _describe(settings: RunConfig, backend: Backend, workers: int, as_json: bool) -> None:

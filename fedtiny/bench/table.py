@@ -17,6 +17,7 @@ from fedtiny.bench.train import REPEATS, bench_train
 from fedtiny.bench.workload import workload
 from fedtiny.command_line import CommandLine
 from fedtiny.report.blocks import replace_block
+from fedtiny.settings import MOST
 
 PAGE = Path("docs/results/training.md")
 BEGIN, END = "<!-- bench-train -->", "<!-- /bench-train -->"
@@ -118,7 +119,7 @@ def _processor() -> str:
 
 @cli.command()
 def table(
-    repeats: Annotated[int, typer.Option(help="Timed steps of each.", min=1)] = REPEATS,
+    repeats: Annotated[int, typer.Option(help="Timed steps of each.", min=1, max=MOST)] = REPEATS,
     page: Annotated[
         Path, typer.Option(help="File whose table is rewritten; plot and CSV go beside it.")
     ] = PAGE,

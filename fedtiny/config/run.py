@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
+import shlex
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import tomli_w
 from pydantic import (
@@ -58,7 +60,7 @@ class RunConfig(Section):
     """
 
     name: str = "run"
-    seed: int = 0
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0  # what TOML can hold
     dense_reference: bool = False
     data: DataConfig = Field(default_factory=DataConfig)
     model: ModelConfig = Field(default_factory=ModelConfig)
@@ -123,9 +125,14 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         tree = read_toml(path, "config")
     except TextFileError as error:
         raise ConfigError(str(error)) from error
+    changed = copy.deepcopy(tree)
     for override in overrides:
-        _apply(tree, override)
-    return parse(tree, str(path))
+        _apply(changed, override)
+    try:
+        return RunConfig.model_validate(changed)
+    except ValidationError as error:
+        blame = _blame(error, overrides, tree, str(path))
+        raise ConfigError("; ".join(blame)) from None
 
 
 def parse(tree: Mapping[str, Any], source: str = "config") -> RunConfig:
@@ -139,7 +146,8 @@ def parse(tree: Mapping[str, Any], source: str = "config") -> RunConfig:
     try:
         return RunConfig.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_explain(error)}") from None
+        problems = "; ".join(text for _, text in _problems(error))
+        raise ConfigError(f"{source}: {problems}") from None
 
 
 def dump(config: RunConfig) -> str:
@@ -173,18 +181,38 @@ def _value(text: str) -> Any:  # noqa: ANN401 - any TOML value
         return text
 
 
-def _explain(error: ValidationError) -> str:
-    problems = []
+def _blame(
+    error: ValidationError, overrides: Sequence[str], tree: Mapping[str, Any], path: str
+) -> Iterator[str]:
+    """Each problem after what it is of: the file, or the overrides that changed it."""
+    try:
+        RunConfig.model_validate(tree)
+        file_is_valid = True
+    except ValidationError:
+        file_is_valid = False
+    for key, text in _problems(error):
+        mine = [one for one in overrides if _concerns(one.partition("=")[0].strip(), key)]
+        if not mine and file_is_valid:
+            mine = list(overrides)
+        yield f"{' '.join(f'--set {shlex.quote(one)}' for one in mine) or path}: {text}"
+
+
+def _concerns(changed: str, key: str) -> bool:
+    """Whether one of two dotted keys is the other, or a section of it."""
+    return bool(key) and f"{key}.".startswith(f"{changed}.")
+
+
+def _problems(error: ValidationError) -> Iterator[tuple[str, str]]:
+    """Key and description of each."""
     for item in error.errors():
         path = [str(part) for part in item["loc"]]
         key = ".".join(path)
         if item["type"] == "extra_forbidden":
             near = difflib.get_close_matches(path[-1], _known_keys(path[:-1]), n=1)
-            problems.append(f"unknown key {key}" + (f"; did you mean {near[0]}?" if near else ""))
+            yield key, f"unknown key {key}" + (f"; did you mean {near[0]}?" if near else "")
         else:
             message = item["msg"].removeprefix("Value error, ")
-            problems.append(f"{key}: {message}" if key else message)
-    return "; ".join(problems)
+            yield key, f"{key}: {message}" if key else message
 
 
 def _known_keys(sections: Sequence[str]) -> list[str]:

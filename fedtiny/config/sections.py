@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from fedtiny.settings import Section
+from fedtiny.escaping.c_prefix import PrefixError, check_prefix
+from fedtiny.settings import MOST, Count, CountOrNone, Section
 
 
 class FederationConfig(Section):
@@ -21,11 +22,11 @@ class FederationConfig(Section):
         timeout_s: how long to wait for replies of one phase.
     """
 
-    rounds: Annotated[int, Field(ge=1)] = 30
-    clients_per_round: Annotated[int, Field(ge=0)] = 0
-    max_failures: Annotated[int, Field(ge=0)] = 0
-    evaluate_every: Annotated[int, Field(ge=1)] = 1
-    timeout_s: Annotated[float, Field(gt=0)] = 600.0
+    rounds: Count = 30
+    clients_per_round: CountOrNone = 0
+    max_failures: CountOrNone = 0
+    evaluate_every: Count = 1
+    timeout_s: Annotated[float, Field(gt=0, le=MOST)] = 600.0
 
 
 class DevicesConfig(Section):
@@ -40,7 +41,7 @@ class DevicesConfig(Section):
     """
 
     fleet: tuple[str, ...] = ()
-    budget_bytes: Mapping[int, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
+    budget_bytes: Mapping[int, Annotated[int, Field(gt=0, lt=2**63)]] = Field(default_factory=dict)
     catalog: str = ""
 
     def board(self, partition: int) -> str:
@@ -54,7 +55,18 @@ class ExportConfig(Section):
     Attributes:
         enabled: quantize and write ``firmware/``.
         check: build it with the host's compiler and compare every test sample.
+        prefix: of the model's names in C, for several models in one program; empty: made from the
+            run's name.
     """
 
     enabled: bool = True
     check: bool = True
+    prefix: str = ""
+
+    @field_validator("prefix")
+    @classmethod
+    def _check_prefix(cls, value: str) -> str:
+        try:
+            return check_prefix(value) if value else value
+        except PrefixError as error:
+            raise ValueError(str(error)) from error

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from fedtiny.data.labels import LabelMap
 from fedtiny.data.published import PUBLISHED
+from fedtiny.settings import MOST
 
 _WITH_LABELS_OF_ANY_KIND = ("npz", "idx", "csv")
 _WITH_OWNERS = ("watch", "npz")
@@ -20,7 +21,7 @@ class DataConfig(BaseModel):
     ('natural', 0.1)
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     source: str = Field(
         "watch",
@@ -48,16 +49,20 @@ class DataConfig(BaseModel):
     partitioner: Literal["natural", "dirichlet", "shards", "iid"] = Field(
         "natural", description="how samples are dealt: natural is one client per owner"
     )
-    partitions: int = Field(8, ge=1, description="number of clients")
-    alpha: float = Field(0.5, gt=0, description="dirichlet: concentration; small is more unequal")
+    partitions: int = Field(8, ge=1, le=MOST, description="number of clients")
+    alpha: float = Field(
+        0.5, gt=0, le=MOST, description="dirichlet: concentration; small is more unequal"
+    )
     min_samples: int = Field(
-        10, ge=1, description="dirichlet: redraw until every client has this many samples"
+        10, ge=1, le=MOST, description="dirichlet: redraw until every client has this many samples"
     )
     shards_per_client: int = Field(
-        2, ge=1, description="shards: label-sorted slices each client receives"
+        2, ge=1, le=MOST, description="shards: label-sorted slices each client receives"
     )
-    window: int = Field(128, ge=1, description="watch: readings per sample, at 50 per second")
-    stride: int = Field(64, ge=1, description="watch: readings between starts of windows")
+    window: int = Field(
+        128, ge=1, le=MOST, description="watch: readings per sample, at 50 per second"
+    )
+    stride: int = Field(64, ge=1, le=MOST, description="watch: readings between starts of windows")
     test_fraction: float = Field(
         0.25,
         gt=0,
@@ -68,7 +73,10 @@ class DataConfig(BaseModel):
         0.1, gt=0, lt=1, description="share of each client's training data kept for selection"
     )
     public_per_class: int = Field(
-        5, ge=5, description="samples per class the server pre-trains on, removed from all clients"
+        5,
+        ge=5,
+        le=MOST,
+        description="samples per class the server pre-trains on, removed from all clients",
     )
     unseen_people: tuple[int, ...] | None = Field(
         None,
@@ -76,7 +84,7 @@ class DataConfig(BaseModel):
         "its own test set",
     )
     limit: int | None = Field(
-        None, ge=1, description="keep only this many training samples, drawn at random"
+        None, ge=1, le=MOST, description="keep only this many training samples, drawn at random"
     )
 
     @field_validator("source")

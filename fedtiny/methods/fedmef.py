@@ -32,7 +32,7 @@ from fedtiny.methods.method import Adjusted, RoundEnd
 from fedtiny.methods.settings import PruningSettings
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.pruning.extrusion import Extrusion, lowest
-from fedtiny.settings import Fraction
+from fedtiny.settings import MOST, Fraction
 from fedtiny.training.config import TrainingConfig
 
 
@@ -45,7 +45,7 @@ class FedMefSettings(PruningSettings):
             1 for all. The default is that of its authors' library.
     """
 
-    extrusion: Annotated[float, Field(ge=0)] = 1e-4
+    extrusion: Annotated[float, Field(ge=0, le=MOST)] = 1e-4
     activation_density: Fraction = 0.5
 
 

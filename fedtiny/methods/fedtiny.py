@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
 from typing_extensions import override
 
 from fedtiny.aggregation.models import pooled_growth
@@ -24,6 +23,7 @@ from fedtiny.pruning.bn_selection import Moments, pool_statistics, select
 from fedtiny.pruning.candidates import CandidatePool, build_candidates
 from fedtiny.pruning.schedule import Granularity, Order, PruningSchedule
 from fedtiny.seeding import rng
+from fedtiny.settings import Count
 from fedtiny.sparse.densities import erdos_renyi_kernel, layer_counts
 from fedtiny.sparse.prune_and_grow import prune_and_grow
 from fedtiny.sparse.tensor import Floats
@@ -44,7 +44,7 @@ class FedTinySettings(PruningSettings):
             the entire model.
     """
 
-    candidates: Annotated[int, Field(ge=1)] = 8
+    candidates: Count = 8
     selection: Literal["adaptive", "vanilla", "none"] = "adaptive"
     granularity: Granularity = Granularity.LAYER
     order: Order = Order.BACKWARD

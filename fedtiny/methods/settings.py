@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
-
 from fedtiny.pruning.bn_selection import BnPooling
 from fedtiny.pruning.schedule import Granularity, Order, PruningSchedule
-from fedtiny.settings import Fraction, Section
+from fedtiny.settings import Count, CountOrNone, Fraction, Section
 
 
 class PruningSettings(Section):
@@ -30,8 +26,8 @@ class PruningSettings(Section):
     module: str = ""
     density: Fraction = 0.05
     bn_pooling: BnPooling = BnPooling.POOLED
-    interval: Annotated[int, Field(ge=1)] = 2
-    stop: Annotated[int, Field(ge=0)] = 0
+    interval: Count = 2
+    stop: CountOrNone = 0
     fraction: Fraction = 0.15
 
     def schedule(self, rounds: int) -> PruningSchedule:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from fedtiny.settings import Section
+from fedtiny.settings import MOST, Count, CountOrNone, Section
 
 
 class TrainingConfig(Section):
@@ -29,13 +29,13 @@ class TrainingConfig(Section):
 
     engine: Literal["auto", "sparse", "torch"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "cpu"
-    epochs: Annotated[int, Field(ge=1)] = 2
-    batch_size: Annotated[int, Field(ge=1)] = 64
-    learning_rate: Annotated[float, Field(gt=0)] = 0.05
-    final_learning_rate: Annotated[float, Field(ge=0)] = 0.005
+    epochs: Count = 2
+    batch_size: Count = 64
+    learning_rate: Annotated[float, Field(gt=0, le=MOST)] = 0.05
+    final_learning_rate: Annotated[float, Field(ge=0, le=MOST)] = 0.005
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    proximal_mu: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, le=MOST)] = 5e-4
+    proximal_mu: Annotated[float, Field(ge=0, le=MOST)] = 0.0
 
     @model_validator(mode="after")
     def _engine_fits_device(self) -> Self:
@@ -53,6 +53,6 @@ class PretrainingConfig(Section):
     report says so.
     """
 
-    epochs: Annotated[int, Field(ge=0)] = 20
-    batch_size: Annotated[int, Field(ge=1)] = 32
-    learning_rate: Annotated[float, Field(gt=0)] = 0.05
+    epochs: CountOrNone = 20
+    batch_size: Count = 32
+    learning_rate: Annotated[float, Field(gt=0, le=MOST)] = 0.05

@@ -37,6 +37,7 @@ from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
 from fedtiny.models.sparse_model import from_state
 from fedtiny.seeding import rng
+from fedtiny.settings import MOST
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.train import TrainTask
 from sims.flower_run import APP, SWITCHES
@@ -156,7 +157,7 @@ def table(figures: dict[str, Figures]) -> str:
 
 @cli.command()
 def client(
-    repeats: Annotated[int, typer.Option(help="Processes of each kind.", min=1)] = 5,
+    repeats: Annotated[int, typer.Option(help="Processes of each kind.", min=1, max=MOST)] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure client processes of the demo's smart-watch model."""

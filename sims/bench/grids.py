@@ -20,6 +20,7 @@ from fedtiny.command_line import CommandLine
 from fedtiny.config import load
 from fedtiny.runs.events import RoundFinished
 from fedtiny.runs.folder import RunFolder
+from fedtiny.settings import MOST
 from sims.backends import Backend, run_federation
 from sims.flower_run import APP
 
@@ -70,8 +71,10 @@ def table(runs: dict[Backend, list[Result]]) -> str:
 
 @cli.command()
 def grids(
-    rounds: Annotated[int, typer.Option(help="Federated rounds of each run.", min=2)] = 8,
-    repeats: Annotated[int, typer.Option(help="How often the backends alternate.", min=1)] = 2,
+    rounds: Annotated[int, typer.Option(help="Federated rounds of each run.", min=2, max=MOST)] = 8,
+    repeats: Annotated[
+        int, typer.Option(help="How often the backends alternate.", min=1, max=MOST)
+    ] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     one: Annotated[Backend | None, typer.Option(hidden=True)] = None,
     folder: Annotated[Path | None, typer.Option(hidden=True)] = None,

@@ -80,7 +80,7 @@ class RayGrid(LocalGrid):
     Args:
         app: the client app as ``module:attribute``; every actor imports it.
         partitions, run_config: as for :class:`~sims.grids.local.LocalGrid`.
-        actors: how many; by default one per available core, at most one per partition.
+        actors: how many at most; by default one per available core. Never more than partitions.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class RayGrid(LocalGrid):
     ) -> None:
         super().__init__(partitions, run_config)
         self._app = app
-        self._count = actors or min(len(os.sched_getaffinity(0)), partitions)
+        self._count = min(actors or len(os.sched_getaffinity(0)), partitions)
         self._owns_ray = not ray.is_initialized()
         self._waiting: deque[Message] = deque()
         self._replies: dict[str, Message] = {}

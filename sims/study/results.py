@@ -12,6 +12,7 @@ from fedtiny import config as run_config
 from fedtiny.command_line import CommandLine
 from fedtiny.report.blocks import replace_block
 from fedtiny.runs.folder import RunFolder
+from fedtiny.settings import MOST
 from sims.backends import Backend
 from sims.pipeline import Pipeline, preflight
 
@@ -25,7 +26,7 @@ cli = CommandLine()
 @cli.command()
 def results(
     config: Annotated[list[Path] | None, typer.Option(help="Configs; default: both.")] = None,
-    seeds: Annotated[int, typer.Option(help="Seeds 0 … n−1 of each.")] = 3,
+    seeds: Annotated[int, typer.Option(help="Seeds 0 … n−1 of each.", min=1, max=MOST)] = 3,
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/results"),
     page: Annotated[Path, typer.Option(help="File whose table is rewritten.")] = PAGE,
     backend: Annotated[Backend, typer.Option(help="Where clients run.")] = Backend.RAY,

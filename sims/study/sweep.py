@@ -27,6 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 import fedtiny
 from fedtiny.command_line import CommandLine
 from fedtiny.errors import FedTinyError
+from fedtiny.option_types import MOST_PROCESSES
 from fedtiny.report import study
 from fedtiny.report.study import StudyRow
 from fedtiny.runs.folder import RunFolder
@@ -50,7 +51,9 @@ def sweep(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the CSVs; default: those the file names.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, max=MOST_PROCESSES, help="Processes; 0: one per core.")
+    ] = 0,
     runs: Annotated[Path, typer.Option(help="Folder of the run folders.")] = Path("runs/study"),
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Drop this sweep's rows first and run all of it.")
