@@ -6,6 +6,7 @@ are there. They may be compressed, which makes them at most 1032 times as many.
 
 import ast
 import io
+import sys
 import warnings
 import zipfile
 from math import prod
@@ -90,10 +91,12 @@ def _array(path: Path, name: str, raw: bytes) -> NDArray[Any]:
             path, f"truncated or corrupt: {name!a:.80} is of {there} bytes, not {promised}"
         )
     order: Literal["F", "C"] = "F" if fortran else "C"
-    flat = np.frombuffer(raw, dtype, offset=content.tell())
-    return np.ascontiguousarray(flat.reshape(shape, order=order)).astype(
+    flat = np.frombuffer(raw, dtype, offset=content.tell()).astype(
         dtype.newbyteorder("="), copy=False
     )
+    if dtype.kind == "U" and flat.size and flat.view(np.uint32).max() > sys.maxunicode:
+        raise bad_file(path, f"corrupt: {name!a:.80} holds what is no character")
+    return np.ascontiguousarray(flat.reshape(shape, order=order))
 
 
 def _header(content: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
