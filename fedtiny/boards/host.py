@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedtiny.boards.step_failure import check_steps
 from fedtiny.boards.toolchain import ToolchainError, require, run_tool
 
 BUILD_TIMEOUT_S = 300.0
@@ -73,11 +74,13 @@ def check(directory: Path, target: str = "check") -> CheckResult:
     Raises:
         ToolchainError: a tool is missing, the build fails, or the self-test reports nothing.
             Mismatches are no error here: they are the result.
+        StepFailedError: a kernel refuses its layer.
     """
     build(directory, "build" if target == "check" else f"build-{target}")
     started = time.perf_counter()
     done = run_tool(_make(target), directory, RUN_TIMEOUT_S, allowed=(0, 2))
     seconds = time.perf_counter() - started
+    check_steps("host", done.stdout)
     found = _RESULT.search(done.stdout)
     if found is None:
         raise ToolchainError(
