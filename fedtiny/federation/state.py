@@ -91,11 +91,7 @@ class CheckpointStore:
             return None
         arrays, manifest = checkpoint.read(files[-1])
         graph = read_graph(files[-1], manifest)
-<<<<<<< HEAD
-        if manifest.get("config") != self._digest():
-=======
-        if manifest["config"] != config_digest(self.config):
->>>>>>> main
+        if manifest.get("config") != config_digest(self.config):
             raise CheckpointError(
                 f"{files[-1]}: was made with another config; resume with the run's own "
                 "config.toml, or start a new run under another name"
@@ -105,26 +101,15 @@ class CheckpointStore:
                 f"{files[-1]}: holds another model than {self.graph.name!r} is now; resume with "
                 "the code the run was begun with, or start a new run under another name"
             )
-<<<<<<< HEAD
         return _state(files[-1], graph, arrays, manifest)
-=======
-        return ServerState(
-            manifest["round"],
-            read_model(files[-1], graph, arrays),
-            Normalization(arrays["input.mean"], arrays["input.std"]),
-            manifest["story"],
-            {k.removeprefix(_MEMORY): v for k, v in arrays.items() if k.startswith(_MEMORY)},
-            {int(k): Sizes(**sizes) for k, sizes in manifest["described"].items()},
-            {int(k): count for k, count in manifest["offences"].items()},
-        )
->>>>>>> main
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("round-*.safetensors"))
 
-<<<<<<< HEAD
-    def _digest(self) -> str:
-        return hashlib.sha256(dump(self.config).encode()).hexdigest()
+
+def config_digest(config: RunConfig) -> str:
+    """SHA-256, in hex, of everything the config says."""
+    return hashlib.sha256(dump(config).encode()).hexdigest()
 
 
 def _state(
@@ -133,15 +118,14 @@ def _state(
     try:
         round, story = manifest["round"], manifest["story"]
         normalization = read_normalization(path, graph, arrays)
+        described = {int(k): Sizes(**sizes) for k, sizes in manifest["described"].items()}
+        offences = {int(k): count for k, count in manifest["offences"].items()}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: its devices are no table: {error!s:.200}") from error
     except KeyError as error:
         raise CheckpointError(f"{path}: lacks {error}; it is no checkpoint of a run") from error
     if type(round) is not int or round < 0 or not isinstance(story, dict):
         raise CheckpointError(f"{path}: its round or its story is none: {round!s:.80}")
     memory = {k.removeprefix(_MEMORY): v for k, v in arrays.items() if k.startswith(_MEMORY)}
-    return ServerState(round, read_model(path, graph, arrays), normalization, story, memory)
-=======
-
-def config_digest(config: RunConfig) -> str:
-    """SHA-256, in hex, of everything the config says."""
-    return hashlib.sha256(dump(config).encode()).hexdigest()
->>>>>>> main
+    model = read_model(path, graph, arrays)
+    return ServerState(round, model, normalization, story, memory, described, offences)
