@@ -72,8 +72,10 @@ def run(
     observer = Observers([MetricsObserver(folder.metrics), *observers])
     exchange = Exchange(
         grid,
-        config.federation.timeout_s,
-        config.federation.max_failures,
+        run_config.digest(config)[:8],
+        config.federation,
+        config.method.device.sends.keys(),
+        config.trust.max_offences,
         observer.on_phase,
         observer.on_event,
     )

@@ -10,9 +10,12 @@ Two rules of ours keep every rescaling factor a plain fraction of 2^31 (see
 
 * a channel's weight scale is at least ``|bias| / (s_in · 2^22)``: biases stay within 22 bits.
   Only channels with next to no weights and a large bias feel it, and their output is the bias;
-* an output's scale is more than twice its largest ``s_in · s_weight``. A calibrated range that
-  would ask for less is narrower than two accumulator steps per output code, so widening it
-  loses nothing.
+* an output's scale is more than twice its largest ``s_in · s_weight``. Where the calibrated range
+  asks for less, the scale is widened. That costs the channel with the largest weights nothing: its
+  sums have no finer steps. But the scale is the tensor's: every other channel has fewer codes left,
+  by the factor of the widening, and where that is 255 or more a single one. A channel whose inputs
+  are dead would do that for no use, so its weights are dropped first
+  (:mod:`fedtiny.quant.constants`).
 """
 
 from __future__ import annotations
@@ -33,6 +36,9 @@ from fedtiny.quant.integer_model import (
 from fedtiny.quant.ops.table import QUANTIZE
 from fedtiny.quant.ranges import Ranges, check_ranges
 from fedtiny.quant.tensors import Int8Tensor, QuantizationError
+
+_CODES_PER_COUNT = 127.0
+"""At most: the multiplier of :class:`InputQuantization` has 31 bits, 24 of them a fraction."""
 
 
 def quantize(
@@ -66,11 +72,24 @@ def quantize(
         )
     check_ranges(ranges, "calibration")
     build = Building(graph, model, ranges)
-    entry = input_quantization(build.output(INPUT, INPUT), normalization)
+    entry = input_quantization(
+        build.output(INPUT, INPUT, _least_scale(normalization)), normalization
+    )
     nodes: list[IntegerNode] = []
     for node in graph.nodes:
         nodes += QUANTIZE.entry(type(node), node.name)(node, build)
     return IntegerGraph(graph.name, entry, build.tensors, tuple(nodes), graph.logits)
+
+
+def _least_scale(normalization: Normalization) -> float:
+    """Of the input, so that no count spans more codes than its multiplier can say.
+
+    A channel of two values, 0 and 1, say, spans one count: over its own range all 255 codes would
+    lie between them. Nothing needs them, and half as many still tell the values apart.
+    """
+    stds = normalization.std.astype(np.float64)
+    steepest = float(np.max(1 / stds[stds > 0], initial=0.0))
+    return steepest / _CODES_PER_COUNT
 
 
 def input_quantization(tensor: Int8Tensor, normalization: Normalization) -> InputQuantization:
