@@ -74,6 +74,8 @@ def start(home: Home, name: str, command: Sequence[str], environment: Mapping[st
             start_new_session=True,
         )
     ticks = _ticks(process.pid)
+    while _ticks(process.pid) == ticks != -1 and not _carries(process.pid, mark):
+        time.sleep(0.001)  # the kernel shows a new program's environment a moment after its start
     process.returncode = 0  # whoever asks next is another process: nothing here waits for it
     started = Started(name, process.pid, ticks, mark)
     path = _records(home) / f"{name}.json"
