@@ -296,7 +296,7 @@ def test_sweeps(tmp_path: Path) -> None:
 
 
 ROWS = [
-    StudyRow("watch", f"m{k}", 0.05, k, 0.5, 10**6, 10**9, None if k else 4096, 3, "abc")
+    StudyRow("watch", f"m{k}", 0.05, k, 0.5, 10**6, 10**9, None if k else 4096, 3, "abc", "")
     for k in range(3)
 ]
 
@@ -389,11 +389,11 @@ def test_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "story": {"method": "fedtiny"},
         "described": {},
         "offences": {"1": 2},
-        "config": state.config_digest(store.config),
+        "config": state.digest(store.config),
         "graph": GRAPH.to_json(),
     }
     digest = manifest["config"]
-    monkeypatch.setattr(state, "config_digest", lambda _: digest)  # takes time
+    monkeypatch.setattr(state, "digest", lambda _: digest)  # takes time
     inputs = damaged_checkpoints(arrays, manifest, 160)
     assert fuzz(reader(path, lambda _: store.latest()), inputs, path.name) > INPUTS // 4
 

@@ -31,6 +31,30 @@ class CheckResult:
     seconds: float
 
 
+_PROBE_C = """#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+int main(void) { return printf("%d\\n", (int)sizeof(int32_t)) < 0; }
+"""
+_PROBE_MAKE = "check: probe\n\t./probe\nprobe: probe.c\n\t$(CC) -std=c99 -o probe probe.c\n"
+
+
+def probe(directory: Path) -> None:
+    """See that this machine compiles and runs a C program, as :func:`check` will.
+
+    Args:
+        directory: is made for it.
+
+    Raises:
+        ToolchainError: gcc, make or the C library's headers are missing, or programs in
+            ``directory`` may not run.
+    """
+    directory.mkdir(parents=True)
+    (directory / "probe.c").write_text(_PROBE_C, encoding="utf-8")
+    (directory / "Makefile").write_text(_PROBE_MAKE, encoding="utf-8")
+    run_tool(_make("check"), directory, BUILD_TIMEOUT_S)
+
+
 def build(directory: Path, target: str = "build") -> None:
     """Compile the firmware project in ``directory`` with its own Makefile and ``gcc``.
 

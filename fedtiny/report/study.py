@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean
 
 from fedtiny.errors import FedTinyError
+from fedtiny.runs import identity
 from fedtiny.runs.events import (
     DeviceDescribed,
     Evaluated,
@@ -44,6 +45,7 @@ class StudyRow:
             a fleet.
         rounds: of training.
         commit: version of the code.
+        data: :func:`short_digest` of the samples; empty in rows that are older than this column.
     """
 
     dataset: str
@@ -56,6 +58,7 @@ class StudyRow:
     peak_memory_bytes: int | None
     rounds: int
     commit: str
+    data: str
 
     @property
     def key(self) -> tuple[str, str, float, int]:
@@ -79,7 +82,7 @@ def measure(
     Raises:
         StudyError: the run is not finished, or nobody in ``group`` was evaluated.
     """
-    config, recording = folder.load_config(), folder.recording()
+    config, recording, recorded = folder.load_config(), folder.recording(), identity.load(folder)
     rounds = config.federation.rounds
     last = [one for one in recording.of(Evaluated) if one.round == rounds and one.group == group]
     if not last:
@@ -96,7 +99,13 @@ def measure(
         peak_memory_bytes=max((peak for peak in peaks if peak is not None), default=None),
         rounds=rounds,
         commit=commit,
+        data=short_digest(recorded.data if recorded else ""),
     )
+
+
+def short_digest(digest: str) -> str:
+    """As much of a digest of samples as tells it from any other that people meet."""
+    return digest[:12]
 
 
 def _flops_per_round(recording: Recording, epochs: int) -> int:
@@ -170,6 +179,7 @@ def _parse(cells: Mapping[str, str]) -> StudyRow:
         else None,
         rounds=_count(cells, "rounds"),
         commit=cells["commit"],
+        data=cells["data"],
     )
 
 

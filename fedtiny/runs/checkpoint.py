@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from fedtiny.runs import tensors
+from fedtiny.runs import atomic, tensors
 from fedtiny.runs.tensors import Array, CheckpointError
 
 _MANIFEST = "fedtiny"
@@ -34,8 +33,8 @@ def write(path: Path, arrays: Mapping[str, Array], manifest: Mapping[str, Any]) 
     text = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     data = save(contiguous, metadata={_MANIFEST: text})
-    _replace(path, data)
-    _replace(_digest_path(path), f"{hashlib.sha256(data).hexdigest()}  {path.name}\n".encode())
+    atomic.write(path, data)
+    atomic.write(_digest_path(path), f"{hashlib.sha256(data).hexdigest()}  {path.name}\n")
 
 
 def read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -82,13 +81,3 @@ def _check_digest(path: Path, raw: bytes) -> None:
 
 def _digest_path(path: Path) -> Path:
     return path.with_name(path.name + _DIGEST)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
