@@ -44,7 +44,8 @@ coverage: $(INSTALLED)  ## the suite again, with the lines and branches that no 
 firmware-test: install  ## firmware on emulated Cortex-M boards; installs compiler and QEMU
 	.ci/apt gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm cppcheck
 	$(BIN)/pytest -m firmware -n $(JOBS) --dist worksteal tests/test_firmware_qemu.py \
-	  tests/test_firmware_grid.py tests/test_firmware_activations.py $(ARGS)
+	  tests/test_firmware_grid.py tests/test_firmware_activations.py \
+	  tests/test_firmware_cmsis_nn.py tests/test_firmware_dense_scratch.py $(ARGS)
 
 .PHONY: check
 check: $(INSTALLED)  ## lint, format, types, direction of imports

@@ -23,6 +23,10 @@ from fedtiny.runs.folder import RunFolder
 from fedtiny.settings import MOST
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Key = Annotated[
+    Path | None, typer.Option(help="The device's private key; default: /etc/fedtiny/node.key.")
+]
+Authority = Annotated[str, typer.Option(help="Fingerprint that the federation must have.")]
 _WATCH, _GREY = SampleShape(6, 1, 128), SampleShape(1, 28, 28)
 Density = Annotated[
     float, typer.Option(click_type=FractionType(), help="nnz / prunable weights, in (0, 1].")
@@ -46,21 +50,27 @@ def export(
     run: Run,
     check: bool = True,
     device: Annotated[str | None, typer.Option(help="Plan for a board of the catalogue.")] = None,
+    core: Annotated[
+        str | None, typer.Option(help="Plan for any board with this core: m0, m3, … m55.")
+    ] = None,
     report: Annotated[
         bool, typer.Option("--report", help="Every layer's cost; no export.")
     ] = False,
+    prefix: Annotated[
+        str, typer.Option(help="Of the model's names in C; by default from the config.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Quantize a run's model and write its C project to RUN/firmware."""
     from fedtiny.export.run import export_run, fit_run  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.export.tables import fit_dictionary, print_fit  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
-    fitted = fit_run(RunFolder(run), device)
+    fitted = fit_run(RunFolder(run), device, core)
     if not as_json:
         print_fit(fitted)
     if report:
         return _print_json(fit_dictionary(fitted)) if as_json else None
-    outcome = export_run(RunFolder(run), check, fitted)
+    outcome = export_run(RunFolder(run), check, fitted, prefix)
     if as_json:
         return _print_json(outcome)
     Console().print(
@@ -80,13 +90,21 @@ def verify(
         int, typer.Option(help="Test vectors on each emulated board.", min=1, max=MOST)
     ] = 16,
     sanitize: Annotated[bool, typer.Option(help="The host's under ASan and UBSan.")] = False,
+    cmsis_nn: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="Link this CMSIS-NN (its Include and Source) for dense layers; "
+            "wheel: 4.0 from an installed wheel.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Build an exported project for this host or emulated boards and run its test vectors."""
     from fedtiny.boards.verify import failed, verify_targets  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.export.tables import print_targets  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
-    results = verify_targets(firmware, target.split(","), vectors, sanitize)
+    results = verify_targets(firmware, target.split(","), vectors, sanitize, cmsis_nn)
     if as_json:
         _print_json({"targets": {name: asdict(result) for name, result in results.items()}})
     else:
@@ -156,9 +174,18 @@ def doctor(
     classes: Classes = 7,
     batch: Annotated[int, typer.Option(help="Samples per training step.", min=1, max=MOST)] = 16,
     density: Density = 0.05,
+    bundle: Annotated[
+        Path | None, typer.Option("--node", help="Could this device run this node's bundle?")
+    ] = None,
+    key: Key = None,
+    authority: Authority = "",
     as_json: Json = False,
 ) -> None:
     """What this machine has, and what each board can do with a model, and why not."""
+    if bundle is not None:
+        from fedtiny.node.commands import examine  # noqa: PLC0415 - only this command pays for it; base installations lack some
+
+        return examine(bundle, key, authority, as_json)
     from fedtiny.devices.catalog import catalog, get  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.doctor.boards import examine_all  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.doctor.environment import check_environment  # noqa: PLC0415 - only this command pays for it; base installations lack some
@@ -173,6 +200,24 @@ def doctor(
     _print_environment(checks)
     _print_boards(reports)
     return None
+
+
+@app.command()
+def node(
+    bundle: Annotated[Path, typer.Argument(help="The folder that the operator gave.")],
+    key: Key = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Folder to write to; default: /var/lib/fedtiny.")
+    ] = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Of the node's clients; 0: any free.")
+    ] = 0,
+    authority: Authority = "",
+) -> None:
+    """Run this device's node of a federation; SIGTERM ends it."""
+    from fedtiny.node.commands import run  # noqa: PLC0415 - only this command pays for it; base installations lack some
+
+    run(bundle, key, state, port, authority)
 
 
 @bench.command("firmware")

@@ -29,8 +29,8 @@ _APP_ROOT = Path(__file__).resolve().parents[1]
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Flower's entry: the run config names a TOML file, overrides, an output folder, and the
-    folder of shares, which is ``data`` in the output folder if it says nothing.
+    """Flower's entry: the run config names a TOML file, overrides, an output folder, the folder of
+    shares, which is ``data`` in the output folder if it says nothing, and whether to ``resume``.
     """
     settings = context.run_config
     path = _APP_ROOT / str(settings["config"])
@@ -41,7 +41,8 @@ def main(grid: Grid, context: Context) -> None:
             "run config 'out' is empty: Flower runs this app from its own folder, so give an "
             "absolute path, e.g. -c 'out=\"/home/me/runs/first\"'"
         )
-    run(config, grid, RunFolder(Path(out)), resume=False, shares=shares_folder(settings))
+    resume = bool(settings.get("resume", False))
+    run(config, grid, RunFolder(Path(out)), resume, shares=shares_folder(settings))
 
 
 def run(

@@ -22,6 +22,12 @@ typedef struct {
     int32_t format, max_nonzeros, stream_bytes, scratch_bytes;
 } header;
 
+/* By the numbers of the formats. */
+static fedtiny_decoder *const decoders[4] = {fedtiny_decode_d8, fedtiny_decode_n4,
+                                             fedtiny_decode_bitmap, fedtiny_decode_dense};
+static fedtiny_dot_decoder *const dot_decoders[4] = {fedtiny_dot_d8, fedtiny_dot_n4,
+                                                     fedtiny_dot_bitmap, fedtiny_dot_dense};
+
 static void *read_exactly(FILE *file, size_t size)
 {
     void *const memory = malloc(size > 0 ? size : 1);
@@ -91,7 +97,7 @@ static void run_case(FILE *cases, FILE *results, const header *h)
     int32_t *const multiplier = read_exactly(cases, channels * sizeof *multiplier);
     const size_t output_bytes = (size_t)volume(&h->output);
     int8_t *const output = calloc(output_bytes, 1);
-    const fedtiny_sparse_weights weights = {(fedtiny_weight_format)h->format, entries,
+    const fedtiny_sparse_weights weights = {decoders[h->format & 3], dot_decoders[h->format & 3], entries,
                                             (uint16_t)h->max_nonzeros, stream,
                                             (uint32_t)h->stream_bytes};
     const int32_t status = run(h, &weights, input, bias, multiplier, output);

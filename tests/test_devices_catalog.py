@@ -43,7 +43,9 @@ def test_training_leaves_most_external_or_a_quarter_of_internal_ram_alone(board)
     ("name", "flash", "ram_internal", "ram_external", "budget"),
     [
         ("nrf52840", 1 * MIB, 256 * 1024, 0, 0),
+        ("nrf5340", 1 * MIB, 512 * 1024, 0, 0),
         ("rp2350", 4 * MIB, 520 * 1024, 0, 0),
+        ("stm32n6570_dk", 128 * MIB, 4101 * 1024, 32 * MIB, 8 * MIB),
         ("stm32h743", 2 * MIB, MIB, 0, 768 * 1024),
         ("esp32_s3", 8 * MIB, 512 * 1024, 8 * MIB, 2 * MIB),
         ("stm32f746g_disco", 1 * MIB, 320 * 1024, 8 * MIB, 2 * MIB),

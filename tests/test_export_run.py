@@ -84,6 +84,36 @@ def test_a_board_it_does_not_fit_is_refused_before_anything_is_written(run, monk
     assert not run.firmware.exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "target", "core"),
+    [
+        ({}, "any Cortex-M4", "m4"),
+        ({"core": "m55"}, "any Cortex-M55", "m55"),
+        ({"core": "M0"}, "any Cortex-M0", "m0"),
+        ({"core": "cortex-m33"}, "any Cortex-M33", "m4"),
+        ({"device": "nrf5340"}, "nrf5340", "m4"),
+        ({"device": "stm32n6570_dk"}, "stm32n6570_dk", "m55"),
+    ],
+)
+def test_the_plan_is_for_the_core_or_the_boards_core(run, options, target, core):
+    found = fit_run(run, **options).target
+    assert (found.name, found.core.value) == (target, core)
+
+
+def test_a_core_is_exported_for_and_named_in_the_manifest(run):
+    written = invoke("export", run.path, "--core", "m55", "--json", "--no-check")
+    assert written["target"] == "any Cortex-M55"
+    manifest = json.loads((run.firmware / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["target"]["core"] == "m55"
+
+
+def test_unknown_cores_and_two_answers_are_refused(run):
+    with pytest.raises(FedTinyError, match=r"no core is called 'm99'; choose from m0, m3"):
+        fit_run(run, core="m99")
+    with pytest.raises(FedTinyError, match="give either --device or --core"):
+        fit_run(run, "nrf5340", "m55")
+
+
 def test_boards_that_need_no_firmware_are_refused(run):
     with pytest.raises(FedTinyError, match="pi_4 is no microcontroller"):
         fit_run(run, "pi_4")

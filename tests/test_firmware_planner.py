@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,9 +17,12 @@ from fedtiny.firmware.cores import Core
 from fedtiny.firmware.lower import dense, fastest, lower
 from fedtiny.firmware.plan import Kernel
 from fedtiny.firmware.planner import DoesNotFitError, Target, fit, target_of
-from fedtiny.firmware.ways import ways
+from fedtiny.firmware.ways import NoKernelError, ways
 from fedtiny.models import build, resnet8, smartwatch_cnn
+from fedtiny.models.ops import INPUT, Conv
+from fedtiny.quant.integer_model import InputQuantization, IntegerGraph
 from fedtiny.quant.ops.conv import IntegerConv
+from fedtiny.quant.tensors import Int8Tensor, IntegerWeight
 
 RESNET8 = synthetic.integer_model(resnet8((1, 28, 28), 10), 0.25)
 FREE = fit(RESNET8, planner.ANY_CORTEX_M4)
@@ -103,6 +107,48 @@ def test_refusal_names_the_layer_the_sizes_and_the_way_out():
     assert "prune from" in str(refused.value)
     assert "RAM: the arena takes" in str(refused.value)
     assert "are alive (" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "layer"),
+    [
+        ((1, 1, 65_536), Conv("long", INPUT, 1, 4, (1, 9), stride=(1, 8))),  # 1.4 s of 48 kHz
+        ((1, 70_000, 1), Conv("tall", INPUT, 1, 4, (9, 1), stride=(8, 1))),
+        ((3, 1, 65_530), Conv("padded", INPUT, 3, 4, (1, 3), stride=(1, 70_000), padding=(0, 9))),
+        ((70_000, 1, 2), Conv("channels", INPUT, 70_000, 2, (1, 1))),
+        ((2, 8_192, 16_385), Conv("huge", INPUT, 2, 1, (1, 1), stride=(64, 64))),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_a_layer_beyond_every_kernels_limits_is_refused_by_name(shape, layer):
+    node, model = lone_conv(shape, layer)
+    for core in Core:
+        with pytest.raises(NoKernelError, match=f"layer '{layer.name}'.*65,535"):
+            ways(node, model, core, 65536)
+
+
+def test_a_layer_beyond_cmsis_nns_limits_alone_is_ours():
+    """40,000 columns do not fit the int16 positions of its depthwise kernels."""
+    layer = Conv("deep", INPUT, 8, 8, (1, 3), padding=(0, 1), groups=8)
+    found = ways(*lone_conv((8, 1, 40_000), layer), Core.M4, 65536)
+    assert {step.kernel for step in found} == {Kernel.SPARSE_DEPTHWISE}
+
+
+def lone_conv(shape, layer):
+    """An integer convolution of ``shape`` with one weight, without running anything."""
+    sizes = zip(shape[1:], layer.padding, layer.kernel, layer.stride, strict=True)
+    output = (layer.out_channels, *((n + 2 * p - k) // s + 1 for n, p, k, s in sizes))
+    inner = layer.in_channels // layer.groups
+    weight = IntegerWeight(
+        (layer.out_channels, *layer.kernel, inner), np.zeros(1, np.int32), np.ones(1, np.int8)
+    )
+    zeros = np.zeros(layer.out_channels, np.int32)
+    node = IntegerConv(
+        layer.name, INPUT, weight, zeros, zeros, layer.stride, layer.padding, layer.groups, (0, 9)
+    )
+    tensors = {INPUT: Int8Tensor(shape, 0.1, 0), layer.name: Int8Tensor(output, 0.1, 0)}
+    entry = InputQuantization(np.ones(shape[0], np.int32), np.zeros(shape[0], np.int64))
+    return node, IntegerGraph("lone", entry, tensors, (node,), layer.name)
 
 
 def test_linux_boards_are_no_targets():

@@ -30,6 +30,7 @@ NEEDS_EXTRA = [
     "fedtiny.firmware",
     "fedtiny.models.torch_module",
     "fedtiny.models.torch_ops",
+    "fedtiny.node",
     "fedtiny.pruning.synflow",
     "fedtiny.report",
     "fedtiny.training.masked.meter",

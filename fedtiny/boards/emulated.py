@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedtiny.boards import elf, qemu
-from fedtiny.boards.kernels import CompiledKernels, compile_portable
+from fedtiny.boards.cmsis_nn import CmsisNN
+from fedtiny.boards.kernels import CompiledKernels, compile_portable, compile_with_cmsis_nn
 from fedtiny.boards.toolchain import ToolchainError
 from fedtiny.errors import FedTinyError
 from fedtiny.firmware.vectors import shorten
@@ -63,13 +64,16 @@ class Emulation:
     symbols: tuple[elf.Symbol, ...] = field(repr=False)
 
 
-def verify(firmware: Path, machine: str, vectors: int = VECTORS) -> Emulation:
+def verify(
+    firmware: Path, machine: str, vectors: int = VECTORS, library: CmsisNN | None = None
+) -> Emulation:
     """Build an exported project for an emulated board and run its self-test there.
 
     Args:
         firmware: as written by :func:`fedtiny.export.bundle.export`.
         machine: one of :data:`fedtiny.boards.qemu.MACHINES`.
         vectors: at most so many of the project's test vectors.
+        library: computes the dense layers; None for the project's own portable kernels.
 
     Raises:
         ToolchainError: a tool is missing, the build fails or the program faults.
@@ -80,7 +84,11 @@ def verify(firmware: Path, machine: str, vectors: int = VECTORS) -> Emulation:
     manifest = _manifest(firmware)
     with tempfile.TemporaryDirectory() as place:
         directory = Path(place)
-        kernels = compile_portable(target, directory / "kernels", firmware / "fedtiny_nn")
+        runtime, objects = firmware / "fedtiny_nn", directory / "kernels"
+        if library is None:
+            kernels = compile_portable(target, objects, runtime)
+        else:
+            kernels = compile_with_cmsis_nn(target, objects, library, runtime)
         program = build(target, firmware, directory, kernels=kernels)
         content = (firmware / "vectors.bin").read_bytes()
         (directory / "vectors.bin").write_bytes(shorten(content, vectors))

@@ -33,16 +33,27 @@ def compile_portable(
     return _compile(target, directory, sources, (runtime / "include",), ())
 
 
-def compile_with_cmsis_nn(target: qemu.Machine, directory: Path) -> CompiledKernels:
+def compile_with_cmsis_nn(
+    target: qemu.Machine,
+    directory: Path,
+    library: cmsis_nn.CmsisNN | None = None,
+    runtime: Path = RUNTIME,
+) -> CompiledKernels:
     """Our sparse kernels and CMSIS-NN's dense ones.
 
+    Args:
+        target: the machine.
+        directory: where objects go.
+        library: CMSIS-NN; by default the wheel's.
+        runtime: as for :func:`compile_portable`.
+
     Raises:
-        FedTinyError: CMSIS-NN's sources are not installed.
+        FedTinyError: the wheel is to be used and is not installed.
     """
-    library = cmsis_nn.find()
-    sources = [*_sparse(RUNTIME), *library.sources]
-    include = (RUNTIME / "include", *library.include)
-    return _compile(target, directory, sources, include, cmsis_nn.FLAGS)
+    library = library or cmsis_nn.wheel()
+    sources = [*_sparse(runtime), *library.sources]
+    include = (runtime / "include", *library.include)
+    return _compile(target, directory, sources, include, library.flags)
 
 
 def _sparse(runtime: Path) -> list[Path]:

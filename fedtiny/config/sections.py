@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from fedtiny.escaping.c_prefix import PrefixError, check_prefix
 from fedtiny.settings import MOST, Count, CountOrNone, Section
 
 
@@ -54,7 +55,18 @@ class ExportConfig(Section):
     Attributes:
         enabled: quantize and write ``firmware/``.
         check: build it with the host's compiler and compare every test sample.
+        prefix: of the model's names in C, for several models in one program; empty: made from the
+            run's name.
     """
 
     enabled: bool = True
     check: bool = True
+    prefix: str = ""
+
+    @field_validator("prefix")
+    @classmethod
+    def _check_prefix(cls, value: str) -> str:
+        try:
+            return check_prefix(value) if value else value
+        except PrefixError as error:
+            raise ValueError(str(error)) from error

@@ -13,10 +13,11 @@ from pathlib import Path
 import fedtiny
 from fedtiny.errors import FedTinyError
 from fedtiny.export.report import FirmwareReport
-from fedtiny.firmware.emit import packaging, render, sources
+from fedtiny.firmware.emit import packaging, sources
 from fedtiny.firmware.interface import SensorInterface
 from fedtiny.firmware.plan import ExportPlan
 from fedtiny.firmware.planner import Target
+from fedtiny.firmware.render import render
 
 RUNTIME = "fedtiny_nn"
 """Directory of the kernels inside the project."""
@@ -115,6 +116,9 @@ def _readme_context(
         "units": interface.units,
         "labels": interface.labels,
         "report": report,
+        "p": interface.prefix,
+        "P": interface.prefix.upper(),
+        "unit": interface.unit,
     }
 
 

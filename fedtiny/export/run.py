@@ -16,9 +16,18 @@ from fedtiny.data.samples import Samples
 from fedtiny.data.simulated import deal
 from fedtiny.devices.budget import engine_of
 from fedtiny.devices.catalog import get
+from fedtiny.errors import FedTinyError
+from fedtiny.escaping.c_prefix import check_prefix, prefix_of
 from fedtiny.export.bundle import export
 from fedtiny.firmware.interface import SensorInterface
-from fedtiny.firmware.planner import ANY_CORTEX_M4, Fit, fit, target_of
+from fedtiny.firmware.planner import (
+    ANY_CORTEX_M4,
+    Fit,
+    Target,
+    fit,
+    target_of,
+    target_of_core,
+)
 from fedtiny.quant import reference
 from fedtiny.quant.integer_model import IntegerGraph
 from fedtiny.quant.ptq import quantize
@@ -47,22 +56,35 @@ class TestSets:
         return concatenate((self.same_people, self.unseen_people))
 
 
-def fit_run(folder: RunFolder, device: str | None = None) -> Fit:
+def fit_run(folder: RunFolder, device: str | None = None, core: str | None = None) -> Fit:
     """How a finished run's model fits a board, before anything is written.
 
     Args:
         folder: with ``model.safetensors``.
-        device: a board of the catalogue; None for a Cortex-M4 without limits.
+        device: a board of the catalogue, whose core the plan is for.
+        core: in place of a board: a core without limits; by default a Cortex-M4.
 
     Raises:
-        FedTinyError: no such run or board, or a model that cannot be quantized.
+        FedTinyError: no such run, board or core, both of them, or a model that cannot be
+            quantized.
     """
-    own = folder.load_config().devices.catalog
-    target = ANY_CORTEX_M4 if device is None else target_of(get(device, own))
+    target = _target(folder, device, core)
     return fit(integer_model(TrainedModel.load(folder.model)), target)
 
 
-def export_run(folder: RunFolder, check: bool = True, fitted: Fit | None = None) -> dict[str, Any]:
+def _target(folder: RunFolder, device: str | None, core: str | None) -> Target:
+    if device is not None and core is not None:
+        raise FedTinyError(
+            f"--device {device} has a core of its own; give either --device or --core"
+        )
+    if device is not None:
+        return target_of(get(device, folder.load_config().devices.catalog))
+    return ANY_CORTEX_M4 if core is None else target_of_core(core)
+
+
+def export_run(
+    folder: RunFolder, check: bool = True, fitted: Fit | None = None, prefix: str = ""
+) -> dict[str, Any]:
     """Export a finished simulation's model to its ``firmware/`` and record the outcome.
 
     It is scored on every device's test samples, which only the simulator has; what was trained
@@ -72,6 +94,8 @@ def export_run(folder: RunFolder, check: bool = True, fitted: Fit | None = None)
         folder: with ``config.toml`` and ``model.safetensors``.
         check: build the C project on this host and compare every test sample.
         fitted: from :func:`fit_run`: this plan is written; by default that for any Cortex-M4.
+        prefix: of the model's names in C; empty for the config's, or else one made from the run's
+            name.
 
     Returns:
         What ``export.json`` holds: accuracies of the float and the integer model, vectors and
@@ -82,11 +106,14 @@ def export_run(folder: RunFolder, check: bool = True, fitted: Fit | None = None)
         FedTinyError: no such run, a model that cannot be quantized, or no compiler.
     """
     started = time.monotonic()
+    if prefix:
+        check_prefix(prefix)
     fitted = fitted or fit_run(folder)
     plan, config = fitted.require(), folder.load_config()
+    prefix = prefix or config.export.prefix or prefix_of(config.name)
     trained, tests = TrainedModel.load(folder.model), test_sets(config)
     integer, engine = plan.model, engine_of(config)
-    vectors, interface = counts(tests.all), sensor_interface(trained)
+    vectors, interface = counts(tests.all), sensor_interface(trained, prefix)
     firmware = export(plan, folder.firmware, vectors, interface, fitted.target)
     result = host.check(folder.firmware) if check else None
     outcome = {
@@ -119,11 +146,11 @@ def counts(data: Dataset) -> Int16s:
     return data.x.astype(np.int16)
 
 
-def sensor_interface(trained: TrainedModel) -> SensorInterface:
-    """Names for people in the exported header."""
+def sensor_interface(trained: TrainedModel, prefix: str) -> SensorInterface:
+    """Names for people in the exported header, and the prefix of the C names."""
     sensor = trained.sensor
     units = (f"{scale:g} {unit}" for unit, scale in zip(sensor.units, sensor.scale, strict=True))
-    return SensorInterface(trained.labels, sensor.channels, tuple(units))
+    return SensorInterface(trained.labels, sensor.channels, tuple(units), prefix)
 
 
 def float_accuracy(trained: TrainedModel, engine: TrainingEngine, data: Dataset) -> float:

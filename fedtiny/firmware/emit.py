@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import jinja2
 import numpy as np
-from jinja2.environment import TemplateModule
+from markupsafe import Markup
 
 import fedtiny
 from fedtiny.firmware.arena import ALIGNMENT
-from fedtiny.firmware.interface import SensorInterface
+from fedtiny.firmware.interface import GENERIC_PREFIX, SensorInterface
 from fedtiny.firmware.ops.table import op_of
 from fedtiny.firmware.plan import ExportPlan, Step
-from fedtiny.firmware.text import Array, check_unique, identifier, real, string
+from fedtiny.firmware.render import Context, c_macros, render
+from fedtiny.firmware.text import Array, check_unique, identifier, real
 from fedtiny.models.ops import INPUT
-from fedtiny.quant.integer_model import (
-    INPUT_SHIFT,
-)
+from fedtiny.quant.integer_model import INPUT_SHIFT
 
-Context = Mapping[str, Any]
-"""Variables of a template."""
-
-
-CODE = ("model.h", "model.c", "model_weights.h", "model_weights.c", "main.c", "Makefile")
-"""Generated files that a build of the self-test needs."""
+CODE = ("model.c", "model_weights.h", "model_weights.c", "main.c", "Makefile")
+"""Generated files that a build of the self-test needs, beside the headers."""
 
 PACKAGING = (
     "CMakeLists.txt",
     "library.json",
-    "FedTiny.fedtiny_model.pdsc",
     "zephyr/module.yml",
     "zephyr/Kconfig",
     "zephyr/CMakeLists.txt",
@@ -41,21 +32,42 @@ PACKAGING = (
     "examples/arduino/platformio.ini",
     "examples/arduino/src/main.cpp",
 )
-"""Generated files for build systems and boards: CMake, PlatformIO, CMSIS-Pack, Zephyr, Arduino."""
+"""Generated files for build systems and boards: CMake, PlatformIO, Zephyr, Arduino."""
+
+FUNCTIONS = ("init", "input", "output", "quantize_input", "invoke", "run_step", "classify")
+"""What a model can do: names behind its prefix."""
+
+NAMES = ("labels", "channels", "units")
+"""Its arrays of names."""
+
+MACROS = (
+    *("INPUT_HEIGHT", "INPUT_WIDTH", "INPUT_CHANNELS", "INPUT_VALUES"),
+    *("INPUT_SCALE", "INPUT_ZERO_POINT", "CLASSES", "OUTPUT_SCALE", "OUTPUT_ZERO_POINT"),
+    *("ARENA_BYTES", "ARENA_ALIGNMENT", "STEPS", "OK", "CORRUPT"),
+    *("BAD_ARENA", "BAD_ARGUMENT"),
+)
+"""Its constants: names behind its prefix in capitals."""
 
 
 def sources(plan: ExportPlan, interface: SensorInterface) -> dict[str, str]:
-    """The text of every file of :data:`CODE`, by name."""
+    """The text of every file that a build needs, by name: :data:`CODE` and the headers.
+
+    ``<prefix>.h`` declares the model. The generated code is written in the generic names of
+    ``model.h``, which stand for the prefixed ones; with the prefix ``model`` they are the same.
+    """
     check_unique(step.node.name for step in plan.steps)
     interface.check(plan.model)
     context = _context(plan, interface)
-    return {name: render(name, context) for name in CODE}
+    headers = {f"{interface.prefix}.h": render("prefix.h", context)}
+    if interface.prefix != GENERIC_PREFIX:
+        headers["model.h"] = render("model.h", context)
+    return headers | {name: render(name, context) for name in CODE}
 
 
 def packaging(
     plan: ExportPlan, interface: SensorInterface, runtime_sources: Sequence[str]
 ) -> dict[str, str]:
-    """The text of every file of :data:`PACKAGING`, by path.
+    """The text of every file of :data:`PACKAGING` and of the CMSIS-Pack, by path.
 
     Args:
         plan: the model.
@@ -64,10 +76,13 @@ def packaging(
     """
     context = {
         **_context(plan, interface),
-        "channel_list": ", ".join(interface.channels).replace("*/", ""),
-        "code_files": ["model.c", "model_weights.c", *runtime_sources],
+        "channel_list": ", ".join(interface.channels),
+        "headers": dict.fromkeys(["model.h", f"{interface.prefix}.h"]),
+        "dense_sources": [name for name in runtime_sources if "/dense/" in name],
+        "sparse_sources": [name for name in runtime_sources if "/dense/" not in name],
     }
-    return {name: render(name, context) for name in PACKAGING}
+    pack = {f"FedTiny.{interface.unit}.pdsc": render("pack.pdsc", context)}
+    return pack | {name: render(name, context) for name in PACKAGING}
 
 
 def _context(plan: ExportPlan, interface: SensorInterface) -> Context:
@@ -75,6 +90,12 @@ def _context(plan: ExportPlan, interface: SensorInterface) -> Context:
     return {
         "version": fedtiny.__version__,
         "name": model.name,
+        "p": interface.prefix,
+        "P": interface.prefix.upper(),
+        "unit": interface.unit,
+        "functions": FUNCTIONS,
+        "names": NAMES,
+        "macros": MACROS,
         "flash_bytes": plan.flash_bytes,
         "arrays": constant_arrays(plan),
         "input": model.input,
@@ -86,16 +107,11 @@ def _context(plan: ExportPlan, interface: SensorInterface) -> Context:
         "alignment": ALIGNMENT,
         "input_offset": plan.arena.offsets[INPUT],
         "output_offset": plan.arena.offsets[model.logits],
-        "labels": ", ".join(map(string, interface.labels)),
-        "channels": ", ".join(map(string, interface.channels)),
-        "units": ", ".join(map(string, interface.units)),
+        "labels": interface.labels,
+        "channels": interface.channels,
+        "units": interface.units,
         "steps": [_step(step, plan) for step in plan.steps],
     }
-
-
-def render(name: str, context: Context) -> str:
-    """The template ``{name}.jinja`` filled in; a variable it misses is an error."""
-    return _environment().get_template(f"{name}.jinja").render(context)
 
 
 def constant_arrays(plan: ExportPlan) -> list[Array]:
@@ -116,16 +132,15 @@ def constant_arrays(plan: ExportPlan) -> list[Array]:
 def _step(step: Step, plan: ExportPlan) -> Context:
     """Symbol, comment and body of the step's function; where it leaves its result."""
     node, op = step.node, op_of(step.node)
-    body: Callable[[Context], str] = getattr(_macros(), op.macro)
+    body: Callable[[Context], Markup] = getattr(c_macros(), op.macro)
     shapes = [plan.model.tensors[name].shape for name in (*node.inputs, node.name)]
     comment = f"{node.name}: {', '.join(map(_dims_text, shapes[:-1]))} -> {_dims_text(shapes[-1])}"
-    text = str(body(op.call(node, step, plan))).strip("\n")
     output = plan.model.tensors[node.name]
     return {
         "symbol": identifier(node.name),
-        "name": string(node.name),
+        "name": node.name,
         "comment": comment,
-        "body": text,
+        "body": body(op.call(node, step, plan)).strip("\n"),
         "output": plan.arena.offsets[node.name],
         "output_bytes": output.nbytes,
     }
@@ -133,20 +148,3 @@ def _step(step: Step, plan: ExportPlan) -> Context:
 
 def _dims_text(shape: tuple[int, int, int]) -> str:
     return f"{shape[1]}x{shape[2]}x{shape[0]}"
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("fedtiny.firmware"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-
-
-@cache
-def _macros() -> TemplateModule:
-    return _environment().get_template("calls.c.jinja").module

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from fedtiny.devices.profile import DeviceProfile
 from fedtiny.errors import FedTinyError
 from fedtiny.firmware.arena import Arena, plan_arena
-from fedtiny.firmware.cores import Core, core_of
+from fedtiny.firmware.cores import CORES, Core, core_of
 from fedtiny.firmware.lower import SCRATCH_LIMIT_BYTES, assemble, fastest
 from fedtiny.firmware.plan import ExportPlan, Step
 from fedtiny.firmware.ways import ways
@@ -111,6 +111,21 @@ def target_of(profile: DeviceProfile) -> Target:
         profile.flash_bytes - CODE_RESERVE_BYTES,
         profile.ram_internal_bytes - RAM_RESERVE_BYTES,
     )
+
+
+def target_of_core(name: str) -> Target:
+    """Any board with a core of :data:`fedtiny.firmware.cores.CORES`, without limits.
+
+    >>> target_of_core("m33")
+    Target(name='any Cortex-M33', core=<Core.M4: 'm4'>, flash_bytes=None, arena_bytes=None)
+
+    Raises:
+        FedTinyError: no such core.
+    """
+    key = name.lower().removeprefix("cortex-")
+    if key not in CORES:
+        raise FedTinyError(f"no core is called {name!r}; choose from {', '.join(CORES)}")
+    return Target(f"any Cortex-{key.upper()}", CORES[key])
 
 
 def fit(model: IntegerGraph, target: Target) -> Fit:

@@ -2,8 +2,8 @@
 
 A layer's weights are a matrix int8 ``(channels, weights)``: one row for each output channel,
 its weights in OHWI order (``weight.transpose(0, 2, 3, 1).reshape(channels, -1)`` of an OIHW
-tensor; a depthwise layer's rows are its taps). The formats are documented at
-``fedtiny_weight_format`` in ``runtime/include/fedtiny_nn_types.h``.
+tensor; a depthwise layer's rows are its taps). The formats are documented at the
+decoders in ``runtime/include/fedtiny_nn.h``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class StreamError(FedTinyError):
 
 
 class WeightFormat(IntEnum):
-    """``fedtiny_weight_format``: the values are those of the C enumeration."""
+    """How weights are stored: each has its decoders, ``fedtiny_decode_d8`` and its like."""
 
     D8 = 0
     N4 = 1

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
 
 from fedtiny.errors import FedTinyError
 
@@ -55,9 +56,11 @@ class Array:
         return f"UINT32_C(0x{zlib.crc32(self.data):08X})"
 
     @property
-    def literals(self) -> str:
-        """The initialiser's lines."""
-        return wrap(integer(value, self.values.dtype) for value in self.values.ravel().tolist())
+    def literals(self) -> Markup:
+        """The initialiser's lines, as code."""
+        return Markup(
+            wrap(integer(value, self.values.dtype) for value in self.values.ravel().tolist())
+        )
 
 
 def integer(value: int, dtype: np.dtype[np.integer]) -> str:
@@ -92,16 +95,6 @@ def identifier(name: str) -> str:
     'stage1_conv1'
     """
     return re.sub(r"\W", "_", name, flags=re.ASCII)
-
-
-def string(text: str) -> str:
-    """A C string literal; anything but printable ASCII becomes octal escapes of its UTF-8.
-
-    >>> print(string('m/s²'))
-    "m/s\\302\\262"
-    """
-    plain = {ord(c): c for c in map(chr, range(32, 127)) if c not in '"\\?'}
-    return '"' + "".join(plain.get(b, f"\\{b:03o}") for b in text.encode()) + '"'
 
 
 def real(value: float) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from fedtiny.models.graph import Graph
 from fedtiny.models.ops import Add, Layer
 from fedtiny.models.ops.activation import linear_name
 from fedtiny.models.sparse_model import SparseModel
+from fedtiny.quant.fold import Doubles
 from fedtiny.quant.ranges import Ranges
 from fedtiny.quant.tensors import Int8Tensor
 
@@ -21,12 +24,20 @@ class Building:
         model: its float parameters.
         ranges: (minimum, maximum) of every observed tensor.
         tensors: of the nodes so far and of the input, by name.
+        constants: of layers and of what pools make of them: what each channel always is, float64
+            ``(C,)``; NaN where it varies.
     """
 
     graph: Graph
     model: SparseModel
     ranges: Ranges
     tensors: dict[str, Int8Tensor] = field(default_factory=dict)
+    constants: dict[str, Doubles] = field(default_factory=dict)
+
+    def constants_of(self, name: str) -> Doubles:
+        """:attr:`constants` of the tensor ``name``; all NaN where nothing is known."""
+        varies = np.full(self.tensors[name].shape[0], np.nan)
+        return self.constants.get(name, varies)
 
     def summed(self, node: Layer | Add, min_scale: float) -> tuple[str, Int8Tensor]:
         """Name and tensor of the node's sums, before an activation that is a table.
@@ -37,6 +48,11 @@ class Building:
         """
         name = node.name if node.activation.clamps else linear_name(node.name)
         return name, self.output(name, node.name, min_scale)
+
+    def calibrated_scale(self, node: Layer) -> float:
+        """Scale of the sums of ``node`` that its range alone asks for."""
+        name = node.name if node.activation.clamps else linear_name(node.name)
+        return Int8Tensor.covering(self.graph.shapes[node.name], *self.ranges[name]).scale
 
     def output(self, name: str, node: str, min_scale: float = 0.0) -> Int8Tensor:
         """The new tensor ``name``, of the shape of ``node``'s output, over its range."""

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from fedtiny.models.ops import Conv, Layer, Linear, Shape
 from fedtiny.quant.building import Building
+from fedtiny.quant.constants import constant_outputs, drop_constant_inputs, drop_settled
 from fedtiny.quant.fold import Doubles, FoldedLayer, fold
 from fedtiny.quant.functions import clamp
 from fedtiny.quant.requantize import SCALE_LIMIT, fixed_point, requantize
@@ -48,8 +49,9 @@ class Affine:
 def quantize_affine(node: Layer, build: Building) -> Affine:
     """Weights, bias and rescaling of ``node``; its tensor is added to ``build``."""
     source = build.tensors[node.input]
-    folded = fold(node, build.model)
+    folded = narrowed(node, fold(node, build.model), build)
     scales = weight_scales(folded, source.scale)
+    build.constants[node.name] = constant_outputs(node, folded)
     accumulator = scales * source.scale
     name, output = build.summed(node, float(accumulator.max()) / SCALE_LIMIT)
     return Affine(
@@ -59,6 +61,26 @@ def quantize_affine(node: Layer, build: Building) -> Affine:
         fixed_point(accumulator / output.scale),
         clamp(node.activation, output),
     )
+
+
+def narrowed(node: Layer, folded: FoldedLayer, build: Building) -> FoldedLayer:
+    """``folded`` without weights of constant channels that ask for more than the range does.
+
+    See :mod:`fedtiny.quant.constants`.
+    """
+    source, calibrated = build.tensors[node.input], build.calibrated_scale(node)
+
+    def asked(layer: FoldedLayer) -> Doubles:
+        return weight_scales(layer, source.scale) * source.scale / SCALE_LIMIT
+
+    wide = asked(folded) > calibrated
+    if not wide.any():
+        return folded
+    folded = drop_constant_inputs(
+        node, folded, build.constants_of(node.input), source.shape, among=wide
+    )
+    still = asked(folded)
+    return drop_settled(node, folded, build.model, still, among=still > calibrated)
 
 
 def weight_scales(folded: FoldedLayer, input_scale: float) -> Doubles:

@@ -10,9 +10,12 @@ Two rules of ours keep every rescaling factor a plain fraction of 2^31 (see
 
 * a channel's weight scale is at least ``|bias| / (s_in · 2^22)``: biases stay within 22 bits.
   Only channels with next to no weights and a large bias feel it, and their output is the bias;
-* an output's scale is more than twice its largest ``s_in · s_weight``. A calibrated range that
-  would ask for less is narrower than two accumulator steps per output code, so widening it
-  loses nothing.
+* an output's scale is more than twice its largest ``s_in · s_weight``. Where the calibrated range
+  asks for less, the scale is widened. That costs the channel with the largest weights nothing: its
+  sums have no finer steps. But the scale is the tensor's: every other channel has fewer codes left,
+  by the factor of the widening, and where that is 255 or more a single one. A channel whose inputs
+  are dead would do that for no use, so its weights are dropped first
+  (:mod:`fedtiny.quant.constants`).
 """
 
 from __future__ import annotations

@@ -29,6 +29,8 @@ class LayerCalls:
 
     def __init__(self, library: Path) -> None:
         self._library = ctypes.CDLL(str(library))
+        ours = hasattr(self._library, "fedtiny_crc32")
+        self._dense_prefix = "fedtiny_dense_" if ours else "arm_"
 
     def _buffer_size(
         self,

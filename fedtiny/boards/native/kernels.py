@@ -39,7 +39,8 @@ from fedtiny.firmware.streams import WeightStreams
 class Kernels(LayerCalls):
     """The functions of a library built by :func:`~fedtiny.boards.native.library.compile_runtime`.
 
-    Of CMSIS-NN built alike, those that it has.
+    Of CMSIS-NN built alike, those that it has. Dense kernels are named as CMSIS-NN's; ours begin
+    with ``fedtiny_dense_`` instead of ``arm_``.
     """
 
     def conv(
@@ -48,7 +49,7 @@ class Kernels(LayerCalls):
         """``arm_convolve_wrapper_s8``."""
         out_shape = output_shape(x, window, weights.shape[0])
         params = conv_params(window, rescale)
-        name = "arm_convolve_wrapper_s8"
+        name = f"{self._dense_prefix}convolve_wrapper_s8"
         return self._dense(name, params, x, weights, bias, rescale, out_shape)
 
     def depthwise(
@@ -57,7 +58,7 @@ class Kernels(LayerCalls):
         """``arm_depthwise_conv_wrapper_s8``."""
         out_shape = output_shape(x, window, weights.shape[3])
         params = depthwise_params(window, rescale, weights.shape[3] // x.shape[2])
-        name = "arm_depthwise_conv_wrapper_s8"
+        name = f"{self._dense_prefix}depthwise_conv_wrapper_s8"
         return self._dense(name, params, x, weights, bias, rescale, out_shape)
 
     def linear(self, x: Int8s, weights: Int8s, bias: Int32s | None, rescale: Rescale) -> Int8s:
@@ -68,7 +69,7 @@ class Kernels(LayerCalls):
         quant = PerTensor(int(rescale.multiplier[0]), shift)
         output_dims = Dims(len(x), 1, 1, outputs)
         return self._call(
-            "arm_fully_connected_s8",
+            f"{self._dense_prefix}fully_connected_s8",
             linear_params(rescale),
             quant,
             x,
@@ -146,7 +147,7 @@ class Kernels(LayerCalls):
             Dims(features, 1, 1, outputs),
             Dims(samples, 1, 1, outputs),
         )
-        packed = sparse_weights(weights)
+        packed = sparse_weights(weights, self._library)
         params = linear_params(rescale)
         return self._layer(
             "fedtiny_sparse_fully_connected_s8", params, x, dims, byref(packed), bias, rescale, 0
@@ -170,17 +171,20 @@ class Kernels(LayerCalls):
             params = depthwise_params(window, rescale, channels // x_shape[2])
             filter_dims = Dims(1, *window.kernel, channels)
         dims = Dims(1, *x_shape), filter_dims, Dims(1, *out_shape)
-        return self._buffer_size(name, params, dims, sparse_weights(weights), band_rows)
+        return self._buffer_size(
+            name, params, dims, sparse_weights(weights, self._library), band_rows
+        )
 
     def average_pool(self, x: Int8s, window: Window, clamp: tuple[int, int]) -> Int8s:
         """``arm_avgpool_s8``."""
         width = output_shape(x, window, x.shape[2])[1]
-        size = self._library.arm_avgpool_s8_get_buffer_size(width, x.shape[2])
-        return self._pool("arm_avgpool_s8", x, window, clamp, size)
+        name = f"{self._dense_prefix}avgpool_s8"
+        size = getattr(self._library, f"{name}_get_buffer_size")(width, x.shape[2])
+        return self._pool(name, x, window, clamp, size)
 
     def max_pool(self, x: Int8s, window: Window, clamp: tuple[int, int]) -> Int8s:
         """``arm_max_pool_s8``."""
-        return self._pool("arm_max_pool_s8", x, window, clamp, 0)
+        return self._pool(f"{self._dense_prefix}max_pool_s8", x, window, clamp, 0)
 
     def add(
         self,
@@ -193,14 +197,15 @@ class Kernels(LayerCalls):
     ) -> Int8s:
         """``arm_elementwise_add_s8``; ``output`` is its (offset, multiplier, shift)."""
         result = np.empty_like(inputs[0])
-        status = self._library.arm_elementwise_add_s8(
+        name = f"{self._dense_prefix}elementwise_add_s8"
+        status = getattr(self._library, name)(
             *(pointer(values, c_int8) for values in inputs),
             *(offsets[0], multipliers[0], 0, offsets[1], multipliers[1], 0),
             left_shift,
             pointer(result, c_int8),
             *(*output, *clamp, result.size),
         )
-        check_status("arm_elementwise_add_s8", status)
+        check_status(name, status)
         return result
 
     def quantize(
@@ -274,7 +279,7 @@ class Kernels(LayerCalls):
         rescale: Rescale,
         scratch_bytes: int | None,
     ) -> Int8s:
-        packed = sparse_weights(weights)
+        packed = sparse_weights(weights, self._library)
         if scratch_bytes is None:
             scratch_bytes = self._buffer_size(name, params, dims, packed, 0)
         return self._layer(name, params, x, dims, byref(packed), bias, rescale, scratch_bytes)

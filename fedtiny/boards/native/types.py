@@ -96,7 +96,8 @@ class SparseWeights(Structure):
     """``fedtiny_sparse_weights``."""
 
     _fields_ = [
-        ("format", ctypes.c_int),
+        ("decode", ctypes.c_void_p),
+        ("dot", ctypes.c_void_p),
         ("entries", POINTER(c_uint16)),
         ("max_nonzeros", c_uint16),
         ("stream", POINTER(c_uint8)),
@@ -202,11 +203,16 @@ def linear_params(rescale: Rescale) -> LinearParams:
     return LinearParams(rescale.input_offset, 0, rescale.output_offset, Activation(*rescale.clamp))
 
 
-def sparse_weights(weights: WeightStreams) -> SparseWeights:
-    """The weights as a sparse kernel reads them; the arrays live as long as the structure."""
+def sparse_weights(weights: WeightStreams, library: ctypes.CDLL) -> SparseWeights:
+    """The weights as a sparse kernel of ``library`` reads them.
+
+    The arrays live as long as the structure.
+    """
+    name = weights.format.name.lower()
+    decoders = (getattr(library, f"fedtiny_{use}_{name}") for use in ("decode", "dot"))
     stream = np.frombuffer(weights.stream, np.uint8)
     packed = SparseWeights(
-        int(weights.format),
+        *(ctypes.cast(decoder, ctypes.c_void_p) for decoder in decoders),
         pointer(weights.entries, c_uint16),
         weights.max_nonzeros,
         pointer(stream, c_uint8),

@@ -34,6 +34,10 @@ BOARD_EXTERNAL static union {
 BOARD_EXTERNAL static uint8_t scratch[SCRATCH_BYTES];
 BOARD_EXTERNAL static int8_t output[OUTPUT_BYTES];
 
+/** By their numbers in the case. */
+static fedtiny_decoder *const decoders[4] = {fedtiny_decode_d8, fedtiny_decode_n4,
+                                             fedtiny_decode_bitmap, fedtiny_decode_dense};
+
 static const cmsis_nn_dims no_bias_dims = {1, 1, 1, 1};
 
 static cmsis_nn_per_channel_quant_params quantization(void)
@@ -47,7 +51,7 @@ static cmsis_nn_per_channel_quant_params quantization(void)
 static fedtiny_sparse_weights sparse_weights(void)
 {
     const fedtiny_sparse_weights weights = {
-        (fedtiny_weight_format)file.head.format,
+        decoders[file.head.format & 3], NULL,
         (const uint16_t *)(const void *)(file.bytes + file.head.entries_at),
         (uint16_t)file.head.max_nonzeros, file.bytes + file.head.stream_at,
         (uint32_t)file.head.stream_bytes};
@@ -66,9 +70,9 @@ static arm_cmsis_nn_status run_dense(int32_t *scratch_bytes)
     const layer_case *const c = &file.head;
     const cmsis_nn_per_channel_quant_params quant = quantization();
     *scratch_bytes =
-        arm_convolve_wrapper_s8_get_buffer_size(&c->params, &c->input, &c->filter, &c->output);
+        FEDTINY_DENSE(convolve_wrapper_s8_get_buffer_size)(&c->params, &c->input, &c->filter, &c->output);
     const cmsis_nn_context ctx = {scratch, *scratch_bytes};
-    return arm_convolve_wrapper_s8(&ctx, &c->params, &quant, &c->input,
+    return FEDTINY_DENSE(convolve_wrapper_s8)(&ctx, &c->params, &quant, &c->input,
                                    (const int8_t *)(file.bytes + c->input_at), &c->filter,
                                    (const int8_t *)(file.bytes + c->weights_at), &no_bias_dims,
                                    (const int32_t *)(const void *)(file.bytes + c->bias_at),

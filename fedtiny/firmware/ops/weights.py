@@ -80,7 +80,8 @@ def layer_call(
         "prefix": f"model_{identifier(node.name)}",
     }
     if step.streams is not None:
-        call["format"] = f"FEDTINY_FORMAT_{step.streams.format.name}"
+        use = "dot" if step.kernel is Kernel.SPARSE_LINEAR else "decode"
+        call["decoder"] = f"fedtiny_{use}_{step.streams.format.name.lower()}"
         call["max_nonzeros"] = step.streams.max_nonzeros
         call["stream_bytes"] = len(step.streams.stream)
     return call | common_call(step, plan)

@@ -45,6 +45,7 @@ def quantize(node: Pool, build: Building) -> tuple[IntegerPool]:
     kernel, stride = node.window(build.graph.shapes[node.input])
     shape = build.graph.shapes[node.name]
     build.tensors[node.name] = Int8Tensor(shape, source.scale, source.zero_point)
+    build.constants[node.name] = build.constants_of(node.input)
     return (IntegerPool(node.name, node.input, node.kind, kernel, stride),)
 
 

@@ -16,13 +16,42 @@
 #define FEDTINY_NN_H
 
 #include "fedtiny_nn_types.h"
-#if !defined(FEDTINY_USE_CMSIS_NN)
+
+/** A dense layer's function by CMSIS-NN's name for it without arm_: Arm's if FEDTINY_USE_CMSIS_NN
+ *  says that it is linked, else the portable one. */
+#if defined(FEDTINY_USE_CMSIS_NN)
+#define FEDTINY_DENSE(name) arm_##name
+#else
 #include "fedtiny_nn_dense.h"
+#define FEDTINY_DENSE(name) fedtiny_dense_##name
 #endif
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* How the non-zero weights of a layer are stored in flash: one decoder for each format, which a
+ * fedtiny_sparse_weights names. The stream is the concatenation of the output channels' streams;
+ * inside a channel weights are in OHWI order, index (ky * kernel_w + kx) * channels + c. */
+
+/** D8: pairs of bytes (u8 distance to the previous index, s8 weight); the first distance counts
+ *  from index 0. A pair with weight 0 bridges a distance above 255. */
+fedtiny_decoder fedtiny_decode_d8;
+fedtiny_dot_decoder fedtiny_dot_d8;
+
+/** N4: (entries + 1) / 2 bytes of 4-bit gaps, low nibble first; then the weights, s8. A gap is the
+ *  number of zeros skipped before the next weight; gap 15 skips 15 zeros and has no weight. */
+fedtiny_decoder fedtiny_decode_n4;
+fedtiny_dot_decoder fedtiny_dot_n4;
+
+/** Bitmap: (weights a channel + 7) / 8 bytes, least significant bit first, a set bit for each
+ *  non-zero weight; then the non-zero weights, s8. */
+fedtiny_decoder fedtiny_decode_bitmap;
+fedtiny_dot_decoder fedtiny_dot_bitmap;
+
+/** Dense: every weight, s8, zeros included. */
+fedtiny_decoder fedtiny_decode_dense;
+fedtiny_dot_decoder fedtiny_dot_dense;
 
 /**
  * Sparse convolution, direct: 8 outputs of a row at a time are kept in registers and each

@@ -9,13 +9,14 @@
 #ifndef FEDTINY_NN_TYPES_H
 #define FEDTINY_NN_TYPES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #if defined(FEDTINY_USE_CMSIS_NN)
 
 #include "arm_nnfunctions.h"
 
-#else
+#elif !defined(_ARM_NN_TYPES_H) && !defined(ARM_NN_TYPES_H) /* of CMSIS-NN, included before */
 
 /** What every kernel returns. */
 typedef enum {
@@ -101,27 +102,29 @@ typedef struct {
 
 #endif /* FEDTINY_USE_CMSIS_NN */
 
-/** How the non-zero weights of a layer are stored in flash. The stream is the concatenation of
- *  the output channels' streams; inside a channel weights are in OHWI order, index
- *  (ky * kernel_w + kx) * channels + c. */
-typedef enum {
-    /** Pairs of bytes (u8 distance to the previous index, s8 weight); the first distance counts
-     *  from index 0. A pair with weight 0 bridges a distance above 255. */
-    FEDTINY_FORMAT_D8 = 0,
-    /** (entries + 1) / 2 bytes of 4-bit gaps, low nibble first; then the weights, s8. A gap is
-     *  the number of zeros skipped before the next weight; gap 15 skips 15 zeros and has no
-     *  weight. */
-    FEDTINY_FORMAT_N4 = 1,
-    /** (weights a channel + 7) / 8 bytes, least significant bit first, a set bit for each
-     *  non-zero weight; then the non-zero weights, s8. */
-    FEDTINY_FORMAT_BITMAP = 2,
-    /** Every weight, s8, zeros included. */
-    FEDTINY_FORMAT_DENSE = 3
-} fedtiny_weight_format;
+/** Largest side, channel count or stride a sparse kernel takes, largest number of weights in one
+ *  output channel, and largest number of values in a padded map: products of two sides and four
+ *  times a map then fit in 32 bits. */
+#define FEDTINY_MAX_SIDE 65535
+#define FEDTINY_MAX_VALUES (INT32_C(1) << 28)
+
+struct fedtiny_stream;
+struct fedtiny_entry_list;
+struct fedtiny_dot;
+
+/** Decodes the next output channel of a stream into a list; false if it is corrupt. One function a
+ *  format, so that a program holds the decoders of its own formats only. */
+typedef bool fedtiny_decoder(struct fedtiny_stream *stream, int32_t entries,
+                             struct fedtiny_entry_list *list);
+
+/** The same fused with a dot product, for layers that use each weight once. */
+typedef bool fedtiny_dot_decoder(struct fedtiny_stream *stream, int32_t entries,
+                                 const int8_t *input, int32_t features, struct fedtiny_dot *dot);
 
 /** The weights of one layer as the sparse kernels read them. */
 typedef struct {
-    fedtiny_weight_format format;
+    fedtiny_decoder *decode;   /**< Of a convolution: fedtiny_decode_d8 and its like. */
+    fedtiny_dot_decoder *dot;  /**< Of a fully-connected layer: fedtiny_dot_d8 and its like. */
     /** Number of entries in each output channel's stream: for D8 the pairs, for N4 the gaps,
      *  for bitmap and dense the non-zero weights. */
     const uint16_t *entries;

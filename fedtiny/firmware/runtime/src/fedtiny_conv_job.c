@@ -29,3 +29,11 @@ bool fedtiny_depthwise_job_init(fedtiny_conv_job *job, const cmsis_nn_dw_conv_pa
            filter_dims->c == output_dims->c && conv_params->ch_mult >= 1 &&
            (int64_t)conv_params->ch_mult * input_dims->c == output_dims->c;
 }
+
+bool fedtiny_conv_job_is_complete(const fedtiny_conv_job *job, const cmsis_nn_context *ctx)
+{
+    const fedtiny_sparse_weights *const weights = job->weights;
+    return ctx != NULL && fedtiny_is_aligned(ctx->buf, sizeof(int32_t)) && weights != NULL &&
+           weights->decode != NULL && weights->entries != NULL && job->quant != NULL &&
+           job->quant->multiplier != NULL && job->input != NULL && job->output != NULL;
+}

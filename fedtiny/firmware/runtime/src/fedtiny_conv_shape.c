@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fedtiny_nn_internal.h"
 
-/* Largest side, channel count or stride, and largest tensor: products of two sides and sizes of
- * four times a tensor then fit in 32 bits. */
-#define MAX_SIDE 65535
-#define MAX_TENSOR (INT64_C(1) << 28)
-
 static bool in_range(int32_t value, int32_t low)
 {
-    return value >= low && value <= MAX_SIDE;
+    return value >= low && value <= FEDTINY_MAX_SIDE;
 }
 
 static bool dims_in_range(const cmsis_nn_dims *dims)
@@ -18,7 +13,8 @@ static bool dims_in_range(const cmsis_nn_dims *dims)
 
 static bool fits(int32_t height, int32_t width, int32_t channels)
 {
-    return (int64_t)height * width <= MAX_TENSOR / channels;
+    /* Below 2^52; a 64-bit division would cost cores without one 700 bytes of code. */
+    return (int64_t)height * width * channels <= FEDTINY_MAX_VALUES;
 }
 
 static bool output_reads_inside(int32_t in, int32_t out, int32_t kernel, int32_t stride,
@@ -47,7 +43,7 @@ bool fedtiny_conv_shape_init(fedtiny_conv_shape *shape, const cmsis_nn_dims *inp
     *shape = numbers;
     return fits(input_dims->h + 2 * padding->h, input_dims->w + 2 * padding->w, input_dims->c) &&
            fits(output_dims->h, output_dims->w, output_dims->c) &&
-           (int64_t)filter_dims->h * filter_dims->w * filter_dims->c <= MAX_SIDE &&
+           (int64_t)filter_dims->h * filter_dims->w * filter_dims->c <= FEDTINY_MAX_SIDE &&
            output_reads_inside(input_dims->h, output_dims->h, filter_dims->h, stride->h,
                                padding->h) &&
            output_reads_inside(input_dims->w, output_dims->w, filter_dims->w, stride->w,

@@ -60,7 +60,7 @@ static bool run_band(const fedtiny_conv_job *job, fedtiny_entry_list *list,
     const int8_t *const input = sweep->input;
     fedtiny_stream stream = fedtiny_stream_of(job->weights);
     for (int32_t channel = 0; channel < job->shape.out_c; channel++) {
-        if (!fedtiny_decode_channel(job->weights, channel, &stream, list)) {
+        if (!job->weights->decode(&stream, job->weights->entries[channel], list)) {
             return false;
         }
         sweep->count = list->count;
@@ -76,9 +76,12 @@ static bool run_band(const fedtiny_conv_job *job, fedtiny_entry_list *list,
 
 arm_cmsis_nn_status fedtiny_direct_run(const fedtiny_conv_job *job, const cmsis_nn_context *ctx)
 {
+    if (!fedtiny_conv_job_is_complete(job, ctx)) {
+        return ARM_CMSIS_NN_ARG_ERROR;
+    }
     const fedtiny_conv_shape *const shape = &job->shape;
     const int32_t band_rows = fedtiny_direct_band_rows(shape, job->weights, ctx->size);
-    if (band_rows == 0 || ctx->buf == NULL) {
+    if (band_rows == 0) {
         return ARM_CMSIS_NN_ARG_ERROR;
     }
     const scratch parts = lay_out(ctx->buf, job);

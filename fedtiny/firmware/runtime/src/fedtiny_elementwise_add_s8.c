@@ -44,7 +44,8 @@ arm_cmsis_nn_status fedtiny_elementwise_add_s8(
     const int32_t out_shift, const int32_t out_activation_min, const int32_t out_activation_max,
     const int32_t block_size)
 {
-    if (ctx == NULL || ctx->buf == NULL || ctx->size < TABLES_BYTES) {
+    if (ctx == NULL || !fedtiny_is_aligned(ctx->buf, sizeof(int32_t)) || ctx->size < TABLES_BYTES ||
+        input_1_vect == NULL || input_2_vect == NULL || output == NULL || block_size < 0) {
         return ARM_CMSIS_NN_ARG_ERROR;
     }
     const operand operand_1 = {input_1_offset, input_1_mult, input_1_shift};

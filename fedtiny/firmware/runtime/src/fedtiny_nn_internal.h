@@ -17,6 +17,11 @@
 #define FEDTINY_INLINE static inline
 #endif
 
+FEDTINY_INLINE bool fedtiny_is_aligned(const void *pointer, size_t bytes)
+{
+    return pointer != NULL && (uintptr_t)pointer % bytes == 0;
+}
+
 /* ---- requantization ------------------------------------------------------------------------ */
 
 /** From an int32 accumulator to an int8 output. */
@@ -105,6 +110,10 @@ FEDTINY_INLINE fedtiny_requantizer fedtiny_channel_requantizer(
 
 /* ---- decoding of weight streams ------------------------------------------------------------ */
 
+/* A decoder reads only inside the stream, writes only inside the list and returns false if the
+ * stream does not describe weights of the map that fit in the list; a fused one may not let its
+ * position pass the features. */
+
 /** One non-zero weight, ready for a sweep. */
 typedef struct {
     int32_t offset; /**< Bytes from the cell of the output's first tap to this weight's input. */
@@ -121,13 +130,13 @@ typedef struct {
 } fedtiny_input_map;
 
 /** The part of a weight stream that was not read yet. */
-typedef struct {
+typedef struct fedtiny_stream {
     const uint8_t *next;
     const uint8_t *end;
 } fedtiny_stream;
 
 /** One output channel's weights, decoded. */
-typedef struct {
+typedef struct fedtiny_entry_list {
     fedtiny_input_map map;
     fedtiny_entry *entries;
     int32_t capacity;
@@ -197,29 +206,11 @@ FEDTINY_INLINE void fedtiny_entry_writer_finish(const fedtiny_entry_writer *writ
     list->weight_sum = writer->weight_sum;
 }
 
-/** Decode the next output channel of a stream.
- *
- * One function a format; each reads only inside the stream, writes only inside the list and
- * returns false if the stream does not describe weights of the map that fit in the list. */
-bool fedtiny_decode_d8(fedtiny_stream *stream, int32_t entries, fedtiny_entry_list *list);
-bool fedtiny_decode_n4(fedtiny_stream *stream, int32_t entries, fedtiny_entry_list *list);
-bool fedtiny_decode_bitmap(fedtiny_stream *stream, int32_t entries, fedtiny_entry_list *list);
-bool fedtiny_decode_dense(fedtiny_stream *stream, int32_t entries, fedtiny_entry_list *list);
-
-/** Decode output channel `channel`, whatever the format. */
-bool fedtiny_decode_channel(const fedtiny_sparse_weights *weights, int32_t channel,
-                            fedtiny_stream *stream, fedtiny_entry_list *list);
-
 /** Sums over one output channel: of input * weight and of the weights. */
-typedef struct {
+typedef struct fedtiny_dot {
     int32_t product;
     int32_t weight_sum;
 } fedtiny_dot;
-
-/** Add the next output channel's products with `features` inputs; false if it is corrupt. */
-bool fedtiny_dot_channel(const fedtiny_sparse_weights *weights, int32_t channel,
-                         fedtiny_stream *stream, const int8_t *input, int32_t features,
-                         fedtiny_dot *dot);
 
 FEDTINY_INLINE fedtiny_stream fedtiny_stream_of(const fedtiny_sparse_weights *weights)
 {
@@ -301,6 +292,9 @@ bool fedtiny_conv_job_init(fedtiny_conv_job *job, const cmsis_nn_conv_params *co
 bool fedtiny_depthwise_job_init(fedtiny_conv_job *job, const cmsis_nn_dw_conv_params *conv_params,
                                 const cmsis_nn_dims *input_dims, const cmsis_nn_dims *filter_dims,
                                 const cmsis_nn_dims *output_dims);
+
+/** Whether every pointer of a call is there and its scratch aligned: asked before the first write. */
+bool fedtiny_conv_job_is_complete(const fedtiny_conv_job *job, const cmsis_nn_context *ctx);
 
 /** The input channel where a depthwise filter starts; 0 for a filter that reads all of them. */
 FEDTINY_INLINE int32_t fedtiny_first_input_channel(const fedtiny_conv_job *job, int32_t channel)

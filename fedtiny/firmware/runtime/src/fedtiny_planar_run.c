@@ -120,7 +120,7 @@ static bool run_band(planar_call *call, fedtiny_planar_sweep *sweep)
     fedtiny_entry_list *const list = &call->list;
     fedtiny_stream stream = fedtiny_stream_of(job->weights);
     for (int32_t channel = 0; channel < job->shape.out_c; channel++) {
-        if (!fedtiny_decode_channel(job->weights, channel, &stream, list)) {
+        if (!job->weights->decode(&stream, job->weights->entries[channel], list)) {
             return false;
         }
         end_entries(list);
@@ -139,6 +139,9 @@ static bool run_band(planar_call *call, fedtiny_planar_sweep *sweep)
 
 arm_cmsis_nn_status fedtiny_planar_run(const fedtiny_conv_job *job, const cmsis_nn_context *ctx)
 {
+    if (!fedtiny_conv_job_is_complete(job, ctx)) {
+        return ARM_CMSIS_NN_ARG_ERROR;
+    }
     fedtiny_conv_job used = *job;
     if (fedtiny_conv_shape_is_pointwise(&job->shape) &&
         ctx->size >= fedtiny_planar_buffer_size(&job->shape, job->weights, 0)) {
@@ -146,7 +149,7 @@ arm_cmsis_nn_status fedtiny_planar_run(const fedtiny_conv_job *job, const cmsis_
     }
     const fedtiny_planar_layout layout = fedtiny_planar_layout_of(&used.shape);
     const int32_t band_rows = band_rows_in(&used, &layout, ctx->size);
-    if (band_rows == 0 || ctx->buf == NULL) {
+    if (band_rows == 0) {
         return ARM_CMSIS_NN_ARG_ERROR;
     }
     planar_call call = prepare(&used, ctx, &layout, band_rows);

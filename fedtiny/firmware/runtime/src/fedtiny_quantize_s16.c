@@ -5,7 +5,9 @@ arm_cmsis_nn_status fedtiny_quantize_s16(const int16_t *input, int32_t positions
                                          const int32_t *multiplier, const int64_t *offset,
                                          int32_t shift, int8_t *output)
 {
-    if (positions < 0 || channels < 1 || shift < 1 || shift > 47) {
+    if (positions < 0 || channels < 1 || shift < 1 || shift > 47 ||
+        !fedtiny_is_aligned(input, sizeof *input) || multiplier == NULL || offset == NULL ||
+        output == NULL) {
         return ARM_CMSIS_NN_ARG_ERROR;
     }
     const int64_t half = INT64_C(1) << (shift - 1);

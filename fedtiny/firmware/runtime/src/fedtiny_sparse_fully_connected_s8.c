@@ -12,14 +12,16 @@ arm_cmsis_nn_status fedtiny_sparse_fully_connected_s8(
     (void)bias_dims;
     const int32_t features = filter_dims->n;
     const int32_t outputs = output_dims->c;
-    if (features < 1 || features > UINT16_MAX || outputs < 1 || input_dims->n < 1) {
+    if (features < 1 || features > FEDTINY_MAX_SIDE || outputs < 1 || input_dims->n < 1 ||
+        input == NULL || output == NULL || weights == NULL || weights->dot == NULL ||
+        weights->entries == NULL || quant_params == NULL || quant_params->multiplier == NULL) {
         return ARM_CMSIS_NN_ARG_ERROR;
     }
     for (int32_t sample = 0; sample < input_dims->n; sample++) {
         fedtiny_stream stream = fedtiny_stream_of(weights);
         for (int32_t channel = 0; channel < outputs; channel++) {
             fedtiny_dot dot = {0, 0};
-            if (!fedtiny_dot_channel(weights, channel, &stream, input, features, &dot)) {
+            if (!weights->dot(&stream, weights->entries[channel], input, features, &dot)) {
                 return ARM_CMSIS_NN_ARG_ERROR;
             }
             const fedtiny_requantizer to = fedtiny_channel_requantizer(

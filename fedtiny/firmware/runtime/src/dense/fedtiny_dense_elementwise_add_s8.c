@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "../fedtiny_nn_internal.h"
 
-arm_cmsis_nn_status arm_elementwise_add_s8(
+arm_cmsis_nn_status fedtiny_dense_elementwise_add_s8(
     const int8_t *input_1_vect, const int8_t *input_2_vect, const int32_t input_1_offset,
     const int32_t input_1_mult, const int32_t input_1_shift, const int32_t input_2_offset,
     const int32_t input_2_mult, const int32_t input_2_shift, const int32_t left_shift,

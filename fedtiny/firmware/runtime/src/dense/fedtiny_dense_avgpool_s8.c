@@ -20,11 +20,11 @@ static int32_t rounded_mean(int32_t sum, int32_t count)
     return (sum > 0 ? sum + half : sum - half) / count;
 }
 
-arm_cmsis_nn_status arm_avgpool_s8(const cmsis_nn_context *ctx,
-                                   const cmsis_nn_pool_params *pool_params,
-                                   const cmsis_nn_dims *input_dims, const int8_t *input_data,
-                                   const cmsis_nn_dims *filter_dims,
-                                   const cmsis_nn_dims *output_dims, int8_t *output_data)
+arm_cmsis_nn_status fedtiny_dense_avgpool_s8(const cmsis_nn_context *ctx,
+                                             const cmsis_nn_pool_params *pool_params,
+                                             const cmsis_nn_dims *input_dims, const int8_t *input_data,
+                                             const cmsis_nn_dims *filter_dims,
+                                             const cmsis_nn_dims *output_dims, int8_t *output_data)
 {
     (void)ctx;
     const cmsis_nn_activation *const clamp = &pool_params->activation;
@@ -46,7 +46,7 @@ arm_cmsis_nn_status arm_avgpool_s8(const cmsis_nn_context *ctx,
     return ARM_CMSIS_NN_SUCCESS;
 }
 
-int32_t arm_avgpool_s8_get_buffer_size(const int dim_dst_width, const int ch_src)
+int32_t fedtiny_dense_avgpool_s8_get_buffer_size(const int dim_dst_width, const int ch_src)
 {
     (void)dim_dst_width;
     (void)ch_src;

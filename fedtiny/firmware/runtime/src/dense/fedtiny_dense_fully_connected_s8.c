@@ -10,7 +10,7 @@ static int32_t dot(const int8_t *a, const int8_t *b, int32_t count, int32_t offs
     return sum;
 }
 
-arm_cmsis_nn_status arm_fully_connected_s8(
+arm_cmsis_nn_status fedtiny_dense_fully_connected_s8(
     const cmsis_nn_context *ctx, const cmsis_nn_fc_params *fc_params,
     const cmsis_nn_per_tensor_quant_params *quant_params, const cmsis_nn_dims *input_dims,
     const int8_t *input_data, const cmsis_nn_dims *filter_dims, const int8_t *filter_data,
@@ -35,7 +35,7 @@ arm_cmsis_nn_status arm_fully_connected_s8(
     return ARM_CMSIS_NN_SUCCESS;
 }
 
-int32_t arm_fully_connected_s8_get_buffer_size(const cmsis_nn_dims *filter_dims)
+int32_t fedtiny_dense_fully_connected_s8_get_buffer_size(const cmsis_nn_dims *filter_dims)
 {
     (void)filter_dims;
     return 0;

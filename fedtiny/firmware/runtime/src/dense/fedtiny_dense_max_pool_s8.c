@@ -13,11 +13,11 @@ static int32_t window_max(const fedtiny_window *window, const cmsis_nn_dims *dim
     return max;
 }
 
-arm_cmsis_nn_status arm_max_pool_s8(const cmsis_nn_context *ctx,
-                                    const cmsis_nn_pool_params *pool_params,
-                                    const cmsis_nn_dims *input_dims, const int8_t *input_data,
-                                    const cmsis_nn_dims *filter_dims,
-                                    const cmsis_nn_dims *output_dims, int8_t *output_data)
+arm_cmsis_nn_status fedtiny_dense_max_pool_s8(const cmsis_nn_context *ctx,
+                                              const cmsis_nn_pool_params *pool_params,
+                                              const cmsis_nn_dims *input_dims, const int8_t *input_data,
+                                              const cmsis_nn_dims *filter_dims,
+                                              const cmsis_nn_dims *output_dims, int8_t *output_data)
 {
     (void)ctx;
     const cmsis_nn_activation *const clamp = &pool_params->activation;

@@ -1,0 +1,1 @@
+"""Real federations: keys and certificates, bundles for devices, a server, its nodes."""

@@ -1,0 +1,41 @@
+"""Who did what and when: one JSON line for each administrative act, join and refusal."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+from sims.deploy.home import Home
+
+
+def record(home: Home, act: str, **facts: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
+    """Append a line: time, user, ``act`` and its facts.
+
+    Written by one ``write`` to a file opened for appending, so that lines of several commands
+    never mix, and synchronised: what was recorded survives a crash.
+    """
+    line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "user": _user(), "act": act}
+    text = json.dumps({**line, **facts}, ensure_ascii=True) + "\n"
+    handle = os.open(home.audit, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(handle, text.encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def entries(home: Home) -> list[dict[str, Any]]:
+    """Every line so far, oldest first."""
+    if not home.audit.exists():
+        return []
+    return [json.loads(line) for line in home.audit.read_text(encoding="utf-8").splitlines()]
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name
+        return str(os.getuid())

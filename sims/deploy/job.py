@@ -1,0 +1,165 @@
+"""Run a deployment's job on its SuperLink, and go on with it after a crash.
+
+The app that Flower sends to the devices is staged with the job's resolved config in it: what they
+train with is what the operator's ``job.toml`` says, whatever lies on the device.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import tomli_w
+
+from fedtiny import config as run_config
+from fedtiny.data.shares import server_file
+from fedtiny.data.simulated import deal_into
+from fedtiny.runs.folder import RunFolder
+from sims.deploy import admission, audit, flower, processes, superlink
+from sims.deploy.home import DeployError, Home
+from sims.deploy.local import shares_folder
+from sims.deploy.progress import Follower
+from sims.flower_run import APP
+
+_JOB = "sims/configs/job.toml"
+_PARTS = ("clients", "strategies", "sims")
+_POLL_S = 0.5
+_TAIL_LINES = 25
+_DONE = "finished:completed"
+
+
+def run(home: Home, resume: bool, say: Callable[[str], None]) -> Path:
+    """Run the job until it ends.
+
+    Args:
+        home: of the deployment; its SuperLink runs.
+        resume: go on from the newest checkpoint of the last run; else a new one, from scratch.
+        say: told of every phase and round.
+
+    Returns:
+        The model's file.
+
+    Raises:
+        DeployError: there is nothing to resume, or a finished run in the way; the run failed, or
+            the SuperLink died. Checkpoints stay: resume goes on.
+    """
+    superlink.require(home)
+    folder = RunFolder(home.results)
+    _check_folder(home, folder, resume)
+    _deal(home)
+    _stop_stale(home)
+    audit.record(home, "run", resume=resume)
+    with _staged(home, resume) as (app, settings):
+        _submit_and_wait(home, app, settings, Follower(folder, say))
+    audit.record(home, "run finished", model=str(folder.model))
+    return folder.model
+
+
+def _check_folder(home: Home, folder: RunFolder, resume: bool) -> None:
+    checkpoints = list(folder.checkpoints.glob("*.safetensors"))
+    if folder.model.exists():
+        raise DeployError(f"{folder.path} holds a finished run: move it away to run the job again")
+    if resume and not checkpoints:
+        raise DeployError(
+            f"nothing to resume in {folder.path}: no round was finished; run it without --resume"
+        )
+    if not resume and checkpoints:
+        raise DeployError(
+            f"{folder.path} holds a run that was interrupted: go on with "
+            f"`python -m sims.deploy run {home.path} --resume`, or move it away"
+        )
+
+
+def _deal(home: Home) -> None:
+    """The server's own samples; of a simulated federation also everybody else's."""
+    job = admission.job_of(home)
+    if not server_file(shares_folder(home)).exists():
+        deal_into(shares_folder(home), job.data, job.seed)
+
+
+def _stop_stale(home: Home) -> None:
+    """End runs that a killed SuperLink left behind: they would go on asking nodes."""
+    for one in runs(home):
+        if not one["status"].startswith("finished"):
+            flower.run(home, ["stop", one["run-id"], flower.LINK])
+
+
+def runs(home: Home) -> list[dict[str, str]]:
+    """What the SuperLink says of all runs, newest first."""
+    found: list[dict[str, str]] = flower.call(home, "list", flower.LINK)["runs"]
+    return found
+
+
+@contextmanager
+def _staged(home: Home, resume: bool) -> Iterator[tuple[Path, Path]]:
+    """The app with the job in it, and the run's settings, in a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="fedtiny-") as name:
+        app = Path(name) / "app"
+        for part in _PARTS:
+            shutil.copytree(APP / part, app / part, ignore=shutil.ignore_patterns("__pycache__"))
+        for file in ("pyproject.toml", "LICENSE", "README.md"):
+            shutil.copy(APP / file, app / file)
+        (app / _JOB).write_text(run_config.dump(admission.job_of(home)), encoding="utf-8")
+        settings = Path(name) / "run.toml"
+        tree = {
+            "config": _JOB,
+            "overrides": "[]",
+            "out": str(home.results.resolve()),
+            "data": str(shares_folder(home)),
+            "resume": resume,
+        }
+        settings.write_text(tomli_w.dumps(tree), encoding="utf-8")
+        yield app, settings
+
+
+def _submit_and_wait(home: Home, app: Path, settings: Path, follower: Follower) -> None:
+    arguments = ["run", str(app), flower.LINK, "--stream", "-c", str(settings)]
+    log = home.logs / "run.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [str(Path(sys.executable).with_name("flwr")), *arguments],
+            env={**os.environ, **flower.environment(home)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            while process.poll() is None:
+                follower.look()
+                if processes.running(home, superlink.NAME) is None:
+                    raise DeployError(_died(home))
+                time.sleep(_POLL_S)
+        finally:
+            process.terminate()
+            process.wait()
+    follower.look()
+    if processes.running(home, superlink.NAME) is None:
+        raise DeployError(_died(home))
+    status = _last_status(home)
+    if status != _DONE:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
+        raise DeployError(f"the run ended as {status}; the end of {log}:\n" + "\n".join(lines))
+
+
+def _last_status(home: Home) -> str:
+    """Of the newest run; a run that has just ended is waited for."""
+    deadline = time.monotonic() + 30
+    while True:
+        status = next((one["status"] for one in runs(home)), "never started")
+        if status.startswith("finished") or time.monotonic() > deadline:
+            return status
+
+
+def _died(home: Home) -> str:
+    return (
+        "the SuperLink ended while the job ran. What was finished is kept: "
+        f"`python -m sims.deploy up {home.path}` starts it again, `run {home.path} --resume` "
+        "goes on with the next round"
+    )

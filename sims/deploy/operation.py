@@ -1,0 +1,109 @@
+"""Running a federation: its server, its nodes on this machine, its job."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sims.deploy import audit, job, local, processes, registry, superlink
+from sims.deploy.home import Home
+from sims.deploy.logs import tail
+from sims.deploy.options import Dir, Json, open_home, print_json, tell
+from sims.deploy.status import status as status_of
+
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run.")]
+
+
+def up(
+    path: Dir,
+    count: Annotated[
+        int, typer.Option("--local", min=0, help="Nodes to run on this machine, and the job.")
+    ] = 0,
+    resume: Resume = False,
+    run_job: Annotated[bool, typer.Option("--job/--no-job", help="With --local.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Start the SuperLink; with --local N also N nodes here, and run the job to its end."""
+    home = open_home(path)
+    nodes = local.prepare(home, count) if count else []
+    tell("starting the SuperLink")
+    superlink.start(home)
+    known = superlink.known(home) if nodes else set()
+    for node in nodes:
+        local.start(home, superlink.register(home, registry.load(home, node.name), known))
+        tell(f"node {node.name} started, partition {node.partition}")
+    facts: dict[str, Any] = {"address": _address(home), "nodes": [one.name for one in nodes]}
+    if nodes and run_job:
+        facts["model"] = str(job.run(home, resume, tell))
+    if as_json:
+        return print_json(facts)
+    print(f"the SuperLink is up at {facts['address']}")
+    if "model" in facts:
+        print(f"model: {facts['model']}")
+    print(f"look: python -m sims.deploy status {path}; end: python -m sims.deploy down {path}")
+    return None
+
+
+def run(path: Dir, resume: Resume = False, as_json: Json = False) -> None:
+    """Run the job on the nodes that are connected, to its end."""
+    model = job.run(open_home(path), resume, tell)
+    if as_json:
+        return print_json({"model": str(model)})
+    print(f"model: {model}")
+    return None
+
+
+def status(path: Dir, as_json: Json = False) -> None:
+    """The SuperLink, every node, days left of certificates, the run's round."""
+    found = status_of(open_home(path))
+    if as_json:
+        return print_json(found)
+    link = found["superlink"]
+    print(f"SuperLink   {found['address']}, {'up' if link['running'] else 'down'}")
+    print(f"authority   {found['authority_days']} days left")
+    print(f"server      {found['server_days']} days left")
+    done = found["run"]
+    print(f"run         round {done['round']} of {done['rounds']}{', finished' * done['finished']}")
+    table = Table("node", "standing", "partition", "board", "days left", "connection")
+    for node in found["nodes"]:
+        cells = ("name", "standing", "partition", "device", "days_left", "connection")
+        table.add_row(*(Text(str(node[cell])) for cell in cells))
+    Console().print(table)
+    return None
+
+
+def logs(
+    path: Dir,
+    name: Annotated[str, typer.Argument(metavar="NODE", help="A local node, superlink or run.")],
+    lines: Annotated[int, typer.Option(min=1, help="The last so many.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """What a process on this machine printed."""
+    found = tail(open_home(path), name, lines)
+    if as_json:
+        return print_json({"name": name, "lines": found})
+    for line in found:
+        print(line)
+    return None
+
+
+def down(path: Dir, as_json: Json = False) -> None:
+    """End what `up` started, and nothing else: nodes first, then the SuperLink."""
+    home = open_home(path)
+    started = processes.recorded(home)
+    ended = processes.end(home, [one for one in started if one.name != superlink.NAME])
+    ended += processes.end(home, [one for one in started if one.name == superlink.NAME])
+    if ended:
+        audit.record(home, "down", ended=ended)
+    if as_json:
+        return print_json({"ended": ended})
+    print(f"ended: {', '.join(ended)}" if ended else "nothing was running")
+    return None
+
+
+def _address(home: Home) -> str:
+    return f"{home.settings().host}:{home.settings().port}"

@@ -1,0 +1,214 @@
+"""Exported projects linked with CMSIS-NN: the wheel's 4.0, and one with later releases' rules."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fedtiny.bench import synthetic
+from fedtiny.boards import cmsis_nn, kernels, plan_run, qemu
+from fedtiny.boards.verify import verify_targets
+from fedtiny.cli import app
+from fedtiny.errors import FedTinyError
+from fedtiny.export import bundle
+from fedtiny.firmware.cores import Core
+from fedtiny.firmware.lower import dense, fastest, lower
+from fedtiny.firmware.plan import Kernel
+from fedtiny.firmware.vectors import vector_file
+from fedtiny.models import build
+from fedtiny.models.graph import Graph
+from fedtiny.models.ops import INPUT, Conv, Linear, Pool
+
+LATER = {
+    "ConvolutionFunctions/arm_convolve_s8.c": (
+        ("(col_length + 7) / 8", "(col_length + 15) / 16"),
+        ("4 * col_length * 8", "4 * col_length * 16"),
+    ),
+    "ConvolutionFunctions/arm_convolve_1_x_n_s8.c": (
+        (
+            "conv_params->dilation.w != 1)",
+            "conv_params->dilation.w != 1 || 2 * conv_params->padding.w + TOTAL % 2 != TOTAL)",
+        ),
+        (
+            '#include "arm_nnfunctions.h"',
+            '#include "arm_nnfunctions.h"\n#define TOTAL ((output_dims->w - 1) * '
+            "conv_params->stride.w + filter_dims->w - input_dims->w)",
+        ),
+    ),
+}
+"""What turns 4.0 into a library that asks and refuses as 4.1 (rows) and 6.0 (patches of 16) do."""
+
+
+def conv(name, source, size, outputs, kernel, stride=(1, 1), padding=(0, 0), groups=1):
+    return Conv(name, source, size, outputs, kernel, stride=stride, padding=padding, groups=groups)
+
+
+def depthwise_net(kernel, channels, stride=1):
+    """A dense depthwise layer between two pointwise ones."""
+    padding = tuple(k // 2 for k in kernel)
+    return Graph(
+        f"depthwise_{kernel[0]}x{kernel[1]}_{channels}",
+        (3, 9, 8),
+        (
+            conv("stem", INPUT, 3, channels, (1, 1)),
+            conv("depth", "stem", channels, channels, kernel, (stride, stride), padding, channels),
+            conv("point", "depth", channels, 6, (1, 1)),
+            Pool("pool", "point"),
+            Linear("classifier", "pool", 6, 4, prunable=False),
+        ),
+    )
+
+
+def patch_net(channels, kernel=(3, 3)):
+    """Patches of ``kh · kw · channels`` values."""
+    padding = tuple(k // 2 for k in kernel)
+    return Graph(
+        f"patch_{kernel[0]}x{kernel[1]}x{channels}",
+        (channels, 8, 7),
+        (
+            conv("first", INPUT, channels, 5, kernel, padding=padding),
+            Pool("pool", "first"),
+            Linear("classifier", "pool", 5, 4, prunable=False),
+        ),
+    )
+
+
+def row_net(width, kernel, stride, padding):
+    """One row: sensor windows."""
+    return Graph(
+        f"row_{width}_{kernel}_{stride}_{padding}",
+        (4, 1, width),
+        (
+            conv("first", INPUT, 4, 8, (1, kernel), (1, stride), (0, padding)),
+            conv("second", "first", 8, 12, (1, 3), (1, 2), (0, 1)),
+            Pool("pool", "second"),
+            Linear("classifier", "pool", 12, 4, prunable=False),
+        ),
+    )
+
+
+NETS = {
+    graph.name: graph
+    for graph in (
+        build("mobilenet_v1", (3, 32, 32), 4),
+        build("smartwatch_cnn", (6, 1, 128), 7),
+        *(depthwise_net((3, 3), 124), depthwise_net((5, 5), 16), depthwise_net((3, 3), 130, 2)),
+        *(depthwise_net((1, 7), 8), patch_net(1), patch_net(5), patch_net(2, (1, 3))),
+        *(row_net(64, 5, 2, 2), row_net(63, 5, 2, 2), row_net(40, 7, 1, 3), row_net(50, 3, 3, 0)),
+    )
+}
+CASES = [
+    ("mobilenet_v1", 0.05, fastest),
+    *(("smartwatch_cnn", density, fastest) for density in (0.2, 0.35, 0.5)),
+    ("smartwatch_cnn", 1.0, dense),
+    *((name, 1.0, dense) for name in list(NETS)[2:]),
+]
+"""(net, density, how kernels are chosen); the plans are for an M4, as a default export's."""
+
+
+@pytest.fixture(scope="session")
+def later(tmp_path_factory):
+    """A tree of 4.0's sources with the rules of later releases, as a user's own would lie."""
+    try:
+        source = cmsis_nn.wheel().include[0].parent
+    except FedTinyError as missing:
+        pytest.skip(str(missing))
+    directory = tmp_path_factory.mktemp("later") / "CMSIS-NN"
+    shutil.copytree(source, directory)
+    shutil.copytree(source.parent / "cmsis_core", directory.parent / "CMSIS" / "Core")
+    for name, changes in LATER.items():
+        text = (directory / "Source" / name).read_text(encoding="utf-8")
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        (directory / "Source" / name).write_text(text, encoding="utf-8")
+    return directory
+
+
+@pytest.fixture(scope="session")
+def linked(tmp_path_factory, later):
+    """Kernels of an M55 with either library, compiled once."""
+    target, built = qemu.machine("qemu-m55"), {}
+    for name, library in (("4.0", cmsis_nn.wheel()), ("later", cmsis_nn.tree(later))):
+        directory = tmp_path_factory.mktemp(name)
+        built[name] = kernels.compile_with_cmsis_nn(target, directory, library)
+    return built
+
+
+@pytest.mark.firmware
+@pytest.mark.parametrize("release", ["4.0", "later"])
+@pytest.mark.parametrize(
+    ("name", "density", "policy"), CASES, ids=lambda value: getattr(value, "__name__", None)
+)
+def test_every_byte_matches_on_an_m55(name, density, policy, release, linked, tmp_path):
+    model = synthetic.integer_model(NETS[name], density)
+    plan = lower(model, policy)
+    vectors = vector_file(model, synthetic.counts(model, 3))
+    result = plan_run.run(plan, qemu.machine("qemu-m55"), linked[release], vectors, tmp_path)
+    assert (result.vectors, result.mismatches) == (3, 0)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    model = synthetic.integer_model(NETS["mobilenet_v1"], 0.05)
+    directory = tmp_path_factory.mktemp("project") / "firmware"
+    bundle.export(lower(model), directory, synthetic.counts(model, 4), synthetic.interface(model))
+    return directory
+
+
+@pytest.mark.firmware
+def test_verify_links_the_wheel_and_a_tree(project, later):
+    for place in (cmsis_nn.WHEEL, str(later)):
+        command = ["verify", str(project), "--target", "qemu-m55", "--cmsis-nn", place]
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, done.output
+        assert "qemu-m55: 4 vectors, 0 mismatches" in done.output
+
+
+def test_a_folder_that_is_no_cmsis_nn_is_refused_before_anything_is_built(tmp_path):
+    with pytest.raises(FedTinyError, match=r"is no CMSIS-NN: it has no Include/arm_nnfunctions\.h"):
+        verify_targets(tmp_path, ["qemu-m55"], 1, library=str(tmp_path))
+    (tmp_path / "Include").mkdir()
+    (tmp_path / "Include" / "arm_nnfunctions.h").touch()
+    with pytest.raises(FedTinyError, match=r"it has no Source/…/arm_convolve_wrapper_s8\.c"):
+        cmsis_nn.tree(tmp_path)
+    with pytest.raises(FedTinyError, match="name the folder that holds"):
+        cmsis_nn.tree(tmp_path / "nowhere")
+
+
+def test_missing_headers_of_the_core_are_named(later, tmp_path):
+    alone = tmp_path / "deep" / "CMSIS-NN"
+    shutil.copytree(later, alone)
+    with pytest.raises(FedTinyError, match=r"includes CMSIS-Core's cmsis_compiler\.h"):
+        cmsis_nn.tree(alone)
+
+
+def test_the_host_cannot_link_it(tmp_path):
+    with pytest.raises(FedTinyError, match="linked for Cortex-M only"):
+        verify_targets(tmp_path, ["host", "qemu-m55"], 1, library=cmsis_nn.WHEEL)
+
+
+def test_only_int8_and_support_sources_are_compiled(later, tmp_path):
+    tree = tmp_path / "CMSIS-NN"
+    shutil.copytree(later, tree)
+    shutil.copytree(later.parent / "CMSIS", tmp_path / "CMSIS")
+    for name in ("arm_convolve_f16.c", "arm_convolve_s4.c", "arm_convolve_s16.c", "arm_svdf_s8.c"):
+        (tree / "Source" / "ConvolutionFunctions" / name).touch()
+    names = {path.name for path in cmsis_nn.tree(tree).sources}
+    before = {path.name for path in cmsis_nn.tree(later).sources}
+    assert names - before == {"arm_svdf_s8.c"}
+    assert len(before) == 21 + 1  # and the wheel's own memory functions
+    assert all(Path(name).suffix == ".c" for name in names)
+
+
+@pytest.mark.parametrize("core", list(Core))
+def test_scratch_does_not_depend_on_the_core(core):
+    """A project made for one core may be compiled for another."""
+    model = synthetic.integer_model(NETS["mobilenet_v1"], 0.5)
+    plans = lower(model, dense, core=core), lower(model, dense, core=Core.M4)
+    found, usual = ([step.scratch_bytes for step in plan.steps] for plan in plans)
+    assert found == usual
+    assert Kernel.DENSE_DEPTHWISE in {step.kernel for step in plans[0].steps}
