@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
 from clients.device import device_of, receive_model
 from clients.handlers import HANDLERS, Handler
-from clients.records import to_packet, to_record
+from clients.records import task_of, to_packet, to_record
 from fedtiny.wire.phase import Phase
 
 _CLIENT_APP_RAISED = 2  # Flower's error code for it
@@ -24,22 +24,27 @@ def respond(message: Message, context: Context, handler: Handler) -> Message:
     try:
         packet = to_packet(message.content)
         receive_model(context, packet)
-        return Message(to_record(handler(device_of(context), packet)), reply_to=message)
+        answer = to_record(handler(device_of(context), packet), task_of(message.content))
+        return Message(answer, reply_to=message)
     except Exception as error:
         logging.getLogger("fedtiny").debug("handler failed", exc_info=True)
         reason = f"{type(error).__name__}: {error}"
         return Message(Error(code=_CLIENT_APP_RAISED, reason=reason), reply_to=message)
 
 
-def client_app(table: Mapping[Phase, Handler]) -> ClientApp:
+Respond = Callable[[Message, Context, Handler], Message]
+"""What makes a reply of a message, the node's context and the phase's handler."""
+
+
+def client_app(table: Mapping[Phase, Handler], respond: Respond = respond) -> ClientApp:
     """The app that answers every phase of ``table``."""
     made = ClientApp()
     for phase, handler in table.items():
-        _register(made, phase, handler)
+        _register(made, phase, handler, respond)
     return made
 
 
-def _register(made: ClientApp, phase: Phase, handler: Handler) -> None:
+def _register(made: ClientApp, phase: Phase, handler: Handler, respond: Respond) -> None:
     def answer(message: Message, context: Context) -> Message:
         return respond(message, context, handler)
 

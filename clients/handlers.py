@@ -43,8 +43,9 @@ def join(device: Device, packet: Packet) -> Packet:
 
 def describe(device: Device, packet: Packet) -> Packet:
     """Samples, input statistics and memory plan; refuses if nothing fits the budget."""
-    train = device.data.train
-    return Description(len(train), InputStatistics.of(train), device.plan()).packet()
+    data = device.data
+    sizes = len(data.train), len(data.development), len(data.test)
+    return Description(*sizes, InputStatistics.of(data.train), device.plan()).packet()
 
 
 def candidate_statistics(device: Device, packet: Packet) -> Packet:

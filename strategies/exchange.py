@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence, Set
+from math import inf
 from typing import TypeVar
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from clients.records import to_packet, to_record, wire_bytes
+from clients.records import task_of, to_packet, to_record, wire_bytes
+from fedtiny.config.sections import FederationConfig
 from fedtiny.errors import FedTinyError
-from fedtiny.runs.events import Exchanged, Failure, Traffic
+from fedtiny.runs.events import (
+    Banned,
+    Doubted,
+    Event,
+    Exchanged,
+    Failure,
+    NodeIgnored,
+    Traffic,
+)
 from fedtiny.wire.join import JoinResult, JoinTask
-from fedtiny.wire.packet import Packet
+from fedtiny.wire.packet import Packet, WireError
 from fedtiny.wire.phase import Phase
 
 Result = TypeVar("Result")
@@ -28,35 +39,50 @@ class Exchange:
 
     Args:
         grid: Flower's, or one of ours.
-        timeout_s: for the replies of one phase.
-        max_failures: clients that may fail in one phase.
+        run: short name of the run, which every reply has to repeat.
+        federation: how long to wait and how many may fail.
+        sends: what devices may send in training besides what that phase's file lists.
+        max_offences: after so many replies that were refused or doubted, a device is not asked
+            again; 0: it always is.
         begin: called when an exchange starts.
-        report: called when it is over.
+        report: told what happened.
+
+    Attributes:
+        offences: by partition, counted so far.
     """
 
     def __init__(
         self,
         grid: Grid,
-        timeout_s: float,
-        max_failures: int,
+        run: str,
+        federation: FederationConfig,
+        sends: Set[str],
+        max_offences: int,
         begin: Callable[[Phase, int], None],
-        report: Callable[[Exchanged], None],
+        report: Callable[[Event], None],
     ) -> None:
         self._grid = grid
-        self._timeout_s = timeout_s
-        self._max_failures = max_failures
+        self._run = run
+        self._timeout_s = federation.timeout_s
+        self._max_failures = federation.max_failures
+        self._sends = sends
+        self._max_offences = max_offences or inf
         self._begin = begin
         self._report = report
         self._nodes: dict[int, int] = {}
+        self.offences: Counter[int] = Counter()
 
     def join(self, partitions: int, task: JoinTask) -> None:
         """Wait for nodes, send each one the model, and ask which partition it holds.
 
         Node ids are random in every run; partitions are not. Everything after this is addressed
-        and ordered by partition.
+        and ordered by partition. A node that holds no partition of this run, or one that another
+        node holds already, takes no part; who of two is right nobody here can know, so the node
+        with the lower id stays.
 
         Raises:
-            FederationError: too few nodes in time, or two hold one partition.
+            FederationError: too few nodes in time, or more than ``max_failures`` partitions that
+                no node holds.
         """
         nodes = self._wait_for_nodes(partitions)
         self._nodes = dict(enumerate(nodes))
@@ -65,18 +91,27 @@ class Exchange:
             Phase.JOIN, 0, packets, lambda _, reply: JoinResult.read(reply).partition
         )
         held: dict[int, int] = {}
+        ignored: list[str] = []
         for position, partition in answers.items():
-            if partition in held:
-                raise FederationError(
+            reason = ""
+            if partition >= partitions:
+                reason = f"partition {partition} is none of 0..{partitions - 1}"
+            elif partition in held:
+                reason = (
                     f"nodes {held[partition]} and {nodes[position]} both hold partition "
                     f"{partition}; give each SuperNode its own partition-id"
                 )
-            held[partition] = nodes[position]
+            else:
+                held[partition] = nodes[position]
+            if reason:
+                ignored.append(reason)
+                self._report(NodeIgnored(0, str(nodes[position]), reason))
         missing = sorted(set(range(partitions)) - set(held))
-        if missing:
+        if len(missing) > self._max_failures or not held:
             raise FederationError(
                 f"no node holds partition {', '.join(map(str, missing))}; start one with "
                 "--node-config 'partition-id=…', or set data.partitions to what there is"
+                + "".join(f". {reason}" for reason in ignored)
             )
         self._nodes = held
 
@@ -89,6 +124,8 @@ class Exchange:
     ) -> dict[int, Result]:
         """Send every partition its packet; the checked results, in partition order.
 
+        Partitions that no node holds, and those that are banned, are not asked.
+
         Args:
             phase: decides which action runs.
             round: 0 outside rounds.
@@ -100,8 +137,11 @@ class Exchange:
         """
         started = time.monotonic()
         self._begin(phase, round)
+        packets = {k: packet for k, packet in packets.items() if self._is_asked(k)}
+        task = f"{self._run} {phase} {round}"
+        known = {*phase.replies, *(self._sends if phase is Phase.TRAIN else ())}
         nodes = {self._nodes[k]: packet for k, packet in packets.items()}
-        records = {id(packet): to_record(packet) for packet in packets.values()}
+        records = {id(packet): to_record(packet, task) for packet in packets.values()}
         replies = self._send(nodes, records, phase.action, round)
         results: dict[int, Result] = {}
         failures: list[Failure] = []
@@ -109,11 +149,15 @@ class Exchange:
         for partition in sorted(packets):
             try:
                 reply = _content(replies.get(self._nodes[partition]), self._timeout_s)
-                answer = to_packet(reply.content)
-                received.append((answer, wire_bytes(reply.content)))
+                received.append(
+                    (answer := to_packet(reply.content, known), wire_bytes(reply.content))
+                )
+                _check_task(reply, task)
                 results[partition] = read(partition, answer)
-            except FedTinyError as error:
+            except _ReplyError as error:
                 failures.append(Failure(partition, str(error)))
+            except FedTinyError as error:
+                failures.append(Failure(partition, str(error), refused=True))
         sizes = {key: wire_bytes(record) for key, record in records.items()}
         sent = [(packet, sizes[id(packet)]) for packet in packets.values()]
         self._report(
@@ -128,8 +172,25 @@ class Exchange:
                 time.monotonic() - started,
             )
         )
+        for failure in failures:
+            if failure.refused:
+                self._count(round, failure.partition)
         self._check(phase, round, failures, results)
         return results
+
+    def doubt(self, phase: Phase, round: int, reasons: Mapping[int, str]) -> None:
+        """Tell of replies that were well-formed but not believed, and count them as offences."""
+        for partition, reason in reasons.items():
+            self._report(Doubted(round, phase, partition, reason))
+            self._count(round, partition)
+
+    def _count(self, round: int, partition: int) -> None:
+        self.offences[partition] += 1
+        if self.offences[partition] == self._max_offences:
+            self._report(Banned(round, partition, self.offences[partition]))
+
+    def _is_asked(self, partition: int) -> bool:
+        return partition in self._nodes and self.offences[partition] < self._max_offences
 
     def _check(
         self, phase: Phase, round: int, failures: list[Failure], results: Mapping[int, object]
@@ -197,6 +258,13 @@ def _content(reply: Message | None, timeout_s: float) -> Message:
     if reply.has_error():
         raise _ReplyError(f"{reply.error.reason} (Flower error {reply.error.code})")
     return reply
+
+
+def _check_task(reply: Message, task: str) -> None:
+    """Raises WireError unless a reply says that it answers this task of this run."""
+    said = task_of(reply.content)
+    if said != task:
+        raise WireError(f"answers {said[:60]!r}, but was asked {task!r}")
 
 
 def _traffic(messages: Sequence[tuple[Packet, int]]) -> Traffic:

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import TypeVar, cast
 
+from fedtiny.aggregation.bounds import implausible_ranges
 from fedtiny.aggregation.ranges import merge_ranges
 from fedtiny.config import RunConfig
 from fedtiny.data.samples import Samples
 from fedtiny.data.server import ServerData
 from fedtiny.data.statistics import Normalization, merge
 from fedtiny.devices.budget import engine_of
+from fedtiny.federation.described import (
+    Described,
+    Sizes,
+    counted,
+    most_samples,
+    odd_statistics,
+)
 from fedtiny.federation.round import Federation, begin, finish, read_reply
 from fedtiny.federation.state import CheckpointStore, ServerState
 from fedtiny.methods.method import Start
-from fedtiny.models.cost import adjustment_flops, parameter_count, statistics_count, training_flops
+from fedtiny.models.cost import adjustment_flops
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.runs.events import (
@@ -30,7 +38,6 @@ from fedtiny.runs.events import (
     Pretrained,
     RoundFinished,
     RunFinished,
-    RunStarted,
     Story,
 )
 from fedtiny.runs.trained_model import TrainedModel
@@ -45,6 +52,7 @@ from fedtiny.wire.model_task import ModelTask
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
 from strategies.exchange import Exchange
+from strategies.facts import density_fields, started_event
 from strategies.observer import Observer, RunInfo
 
 Result = TypeVar("Result")
@@ -77,6 +85,7 @@ class Server:
             CheckpointError: the checkpoint to resume from is damaged or of another config.
         """
         state = self.store.latest() if resume else None
+        self.exchange.offences.update({} if state is None else state.offences)
         next_round = 1 if state is None else state.round + 1
         self.observer.on_start(RunInfo(self.config, self.graph, next_round, state is not None))
         started = time.monotonic()
@@ -91,17 +100,20 @@ class Server:
     def _run(self, state: ServerState | None) -> TrainedModel:
         self.exchange.join(self.config.data.partitions, JoinTask(self.graph))
         if state is None:
-            self.observer.on_event(_started(self.config, self.graph))
-            state = self._prepare()
-            self.store.save(state)
+            self.observer.on_event(started_event(self.config, self.graph))
+            state = self._save(self._prepare())
         for round in range(state.round + 1, self.config.federation.rounds + 1):
-            state = self._round(state, round)
-            self.store.save(state)
+            state = self._save(self._round(state, round))
         return self._calibrate(state)
+
+    def _save(self, state: ServerState) -> ServerState:
+        state = replace(state, offences=dict(self.exchange.offences))
+        self.store.save(state)
+        return state
 
     def _prepare(self) -> ServerState:
         """Descriptions, pre-training, and the method's own preparation."""
-        normalization = self._describe()
+        described, normalization = self._describe()
         public = self.data.public
         self.observer.on_phase(Phase.PRETRAIN, 0)
         started = time.monotonic()
@@ -128,15 +140,16 @@ class Server:
             pretrained=self.config.pretraining.epochs > 0,
             public=public,
             normalization=normalization,
-            ask=self._ask_all,
+            ask=partial(self._ask_all, described),
             dense_trainer=self._dense_trainer,
         )
         prepared = self.federation.method.prepare(start)
         story = cast(Story, prepared.story)
-        self.observer.on_event(ModelPrepared(0, *_density(self.graph, prepared.model), story))
-        return ServerState(0, prepared.model, normalization, prepared.story)
+        self.observer.on_event(ModelPrepared(0, *density_fields(self.graph, prepared.model), story))
+        return ServerState(0, prepared.model, normalization, prepared.story, described=described)
 
-    def _describe(self) -> Normalization:
+    def _describe(self) -> tuple[Described, Normalization]:
+        """How many samples each device has, and the normalization of their inputs."""
         descriptions = self.exchange.ask(
             Phase.DESCRIBE,
             0,
@@ -145,7 +158,13 @@ class Server:
         )
         for partition, one in descriptions.items():
             self.observer.on_event(DeviceDescribed(0, partition, one.samples, one.ledger))
-        return merge([one.statistics for one in descriptions.values()]).normalization()
+        odd = odd_statistics(descriptions, self.config.trust.samples_factor)
+        self.exchange.doubt(Phase.DESCRIBE, 0, odd)
+        described = {
+            k: Sizes(one.samples, one.development, one.test) for k, one in descriptions.items()
+        }
+        believed = [one.statistics for k, one in descriptions.items() if k not in odd]
+        return described, merge(believed).normalization()
 
     def _round(self, state: ServerState, round: int) -> ServerState:
         """Local training, averaging, and this round's adjustment."""
@@ -155,19 +174,25 @@ class Server:
             Phase.TRAIN,
             round,
             task.packets(self.graph),
-            lambda partition, packet: read_reply(self.federation, task, partition, packet),
+            counted(
+                state.described,
+                self.config.trust.samples_factor,
+                Phase.TRAIN,
+                lambda partition, packet: read_reply(self.federation, task, partition, packet),
+            ),
         )
         for partition, result in results.items():
             if result.ledger is not None:
                 self.observer.on_event(Metered(round, partition, result.ledger))
         after, facts = finish(self.federation, state, task, results)
-        self._evaluate(round, facts.combined, state.normalization)
+        self.exchange.doubt(Phase.TRAIN, round, facts.left_out)
+        self._evaluate(round, facts.combined, state)
         if task.quotas:
             self.observer.on_event(Adjusted(round, facts.exchanged))
         self.observer.on_event(
             RoundFinished(
                 round,
-                *_density(self.graph, after.model),
+                *density_fields(self.graph, after.model),
                 loss=facts.loss,
                 seconds=time.monotonic() - started,
                 adjustment_flops=self._adjustment_flops(state.model, task.quotas),
@@ -183,16 +208,18 @@ class Server:
         per_sample = adjustment_flops(self.graph, nnz, list(quotas))
         return self.config.training.batch_size * per_sample
 
-    def _evaluate(self, round: int, model: SparseModel, normalization: Normalization) -> None:
+    def _evaluate(self, round: int, model: SparseModel, state: ServerState) -> None:
         every, last = self.config.federation.evaluate_every, self.config.federation.rounds
         if round % every and round != last:
             return
-        task = ModelTask(model, normalization)
+        task = ModelTask(model, state.normalization)
         results = self.exchange.ask(
             Phase.EVALUATE,
             round,
             self._to_all(task.packet(self.graph)),
-            lambda _, packet: EvaluationResult.read(self.graph, packet),
+            lambda partition, packet: EvaluationResult.read(
+                self.graph, self._most(state, Phase.EVALUATE, partition), packet
+            ),
         )
         for partition, result in results.items():
             self._evaluation("same_people", round, result.evaluation, partition)
@@ -200,8 +227,12 @@ class Server:
         trainer = engine_of(self.config).evaluator(self.graph, model)
         for owner in sorted(set(unseen.owner.tolist())):
             person = unseen.take((unseen.owner == owner).nonzero()[0])
-            evaluation = trainer.evaluate(Samples(person, normalization))
+            evaluation = trainer.evaluate(Samples(person, state.normalization))
             self._evaluation("unseen_people", round, evaluation, owner)
+
+    def _most(self, state: ServerState, phase: Phase, partition: int) -> int:
+        factor = self.config.trust.samples_factor
+        return most_samples(state.described, factor, phase, partition)
 
     def _evaluation(self, group: Group, round: int, evaluation: Evaluation, who: int) -> None:
         confusion = tuple(map(tuple, evaluation.confusion.tolist()))
@@ -226,7 +257,10 @@ class Server:
             self._to_all(task.packet(self.graph)),
             lambda _, packet: RangesResult.read(self.graph, packet),
         )
-        ranges = merge_ranges([result.ranges for result in results.values()])
+        reported = {k: result.ranges for k, result in results.items()}
+        odd = implausible_ranges(reported, self.config.trust.update_factor)
+        self.exchange.doubt(Phase.CALIBRATE, self.config.federation.rounds + 1, odd)
+        ranges = merge_ranges(one for k, one in reported.items() if k not in odd)
         labels, sensor = self.data.labels, self.data.sensor
         return TrainedModel(self.graph, state.model, state.normalization, ranges, labels, sensor)
 
@@ -239,37 +273,21 @@ class Server:
             self.config.data.partitions,
             self.config.federation.clients_per_round,
             self.config.seed,
+            self.config.trust,
         )
 
     def _to_all(self, packet: Packet) -> dict[int, Packet]:
         return dict.fromkeys(range(self.config.data.partitions), packet)
 
     def _ask_all(
-        self, phase: Phase, packet: Packet, read: Callable[[int, Packet], Result]
+        self,
+        described: Described,
+        phase: Phase,
+        packet: Packet,
+        read: Callable[[int, Packet], Result],
     ) -> Sequence[Result]:
-        return list(self.exchange.ask(phase, 0, self._to_all(packet), read).values())
+        believed = counted(described, self.config.trust.samples_factor, phase, read)
+        return list(self.exchange.ask(phase, 0, self._to_all(packet), believed).values())
 
     def _dense_trainer(self, model: SparseModel) -> Trainer:
         return dense_engine().evaluator(self.graph, model)
-
-
-def _started(config: RunConfig, graph: Graph) -> RunStarted:
-    return RunStarted(
-        0,
-        engine=engine_of(config).title,
-        model=graph.name,
-        parameters=parameter_count(graph),
-        statistics=statistics_count(graph),
-        training_flops_dense=training_flops(graph),
-    )
-
-
-def _density(graph: Graph, model: SparseModel) -> tuple[float, float, int, dict[str, float]]:
-    """What :class:`fedtiny.runs.events.ModelState` says of a model, in its order."""
-    nnz = {name: weight.nnz for name, weight in model.weights.items()}
-    return (
-        model.density,
-        model.density_all(graph),
-        training_flops(graph, nnz),
-        {name: weight.mask.density for name, weight in model.weights.items()},
-    )

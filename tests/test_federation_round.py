@@ -10,8 +10,9 @@ import pytest
 from flwr.app import Message
 from flwr.clientapp import ClientApp
 
-from clients.records import to_packet, to_record
+from clients.records import task_of, to_packet, to_record
 from fedtiny.config import parse
+from fedtiny.config.sections import FederationConfig
 from fedtiny.data.statistics import Normalization
 from fedtiny.errors import FedTinyError
 from fedtiny.federation.round import Federation, begin, finish, participants, read_reply
@@ -21,7 +22,7 @@ from fedtiny.models import build
 from fedtiny.models.initial import initial_state
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.pruning.masks import layer_masks
-from fedtiny.runs.events import Exchanged
+from fedtiny.runs.events import Event, Exchanged
 from fedtiny.seeding import rng
 from fedtiny.sparse.tensor import SparseTensor
 from fedtiny.wire.packet import Packet
@@ -37,8 +38,9 @@ ADJUSTS = [name for name, method in METHODS.items() if method.adjusts]
 
 def federation(method: str = "fedtiny", clients_per_round: int = 0) -> Federation:
     pruning = {"method": method, "density": 0.3, "interval": 1, "stop": 4}
-    config = parse({"pruning": pruning, "federation": {"rounds": 4}})
-    return Federation(GRAPH, config.method, 5, clients_per_round, config.seed)
+    trust = {"update_factor": 0}  # device k moves every weight by k: nobody is believed odd
+    config = parse({"pruning": pruning, "federation": {"rounds": 4}, "trust": trust})
+    return Federation(GRAPH, config.method, 5, clients_per_round, config.seed, config.trust)
 
 
 def start() -> ServerState:
@@ -144,13 +146,15 @@ class Echo(InlineGrid):
         for message_id in message_ids:
             message = self._waiting.pop(message_id)
             self.contents.append(id(message.content))
-            yield Message(to_record(to_packet(message.content)), reply_to=message)
+            answer = to_record(to_packet(message.content), task_of(message.content))
+            yield Message(answer, reply_to=message)
 
 
 def test_an_exchange_carries_a_packet_per_partition_and_counts_each() -> None:
-    reports: list[Exchanged] = []
+    reports: list[Event] = []
     grid = Echo(4)
-    exchange = Exchange(grid, 5.0, 0, lambda phase, round: None, reports.append)
+    settings = FederationConfig(timeout_s=5)
+    exchange = Exchange(grid, "abc", settings, set(), 0, lambda phase, round: None, reports.append)
     exchange._nodes = {partition: partition + 1 for partition in range(4)}
     shared = Packet({"values": np.zeros(10, np.float32)})
     own = Packet({"values": np.zeros(1000, np.float32)})
@@ -164,5 +168,6 @@ def test_an_exchange_carries_a_packet_per_partition_and_counts_each() -> None:
     assert list(answers) == [0, 1, 3]
     assert len(set(grid.contents)) == 2, "what several devices get is serialized once"
     (report,) = reports
+    assert isinstance(report, Exchanged)
     assert (report.asked, report.down.payload, report.up.payload) == (3, 4080, 4080)
     assert report.down.wire == report.up.wire > 4080

@@ -309,7 +309,7 @@ def sent_kinds():
     statistics = InputStatistics(1, *(np.ones(6, np.int64) for _ in range(4)))
     entry = ledger(0, 8)
     packets = [
-        Description(9, statistics, entry).packet(),
+        Description(9, 3, 4, statistics, entry).packet(),
         CandidateStatistics([moments], 1).packet(graph),
         CandidateLosses(np.ones(1), 1).packet(),
         TrainResult(model, 1, 0.5, growth, replace(entry, measured_peak_bytes=1)).packet(

@@ -1,5 +1,7 @@
 """Packets: exact round trips, sizes, and what reading refuses."""
 
+from math import prod
+
 import numpy as np
 import pytest
 from builders import fresh_state, sparse_model
@@ -135,7 +137,7 @@ def test_other_results_round_trip() -> None:
     )
     confusion = np.arange(16).reshape(4, 4)
     evaluation = EvaluationResult(Evaluation(3.0, confusion))
-    read = EvaluationResult.read(GRAPH, through_flower(evaluation.packet()))
+    read = EvaluationResult.read(GRAPH, 120, through_flower(evaluation.packet()))
     np.testing.assert_array_equal(read.evaluation.confusion, confusion)
     ranges = dict.fromkeys(GRAPH.observed, (-1.0, 2.0))
     packet = through_flower(RangesResult(ranges).packet(GRAPH))
@@ -147,7 +149,9 @@ def test_description_round_trip() -> None:
     step = StepPlan(8, ("conv1", "conv3"))
     ledger = LedgerEntry(2, "esp32_s3", 1000, 150, None, 16, step, lines)
     three = np.arange(3)
-    description = Description(20, InputStatistics(640, three, three, -three, three), ledger)
+    readings = 20 * prod(GRAPH.input_shape[1:])
+    statistics = InputStatistics(readings, three, three, -three, three)
+    description = Description(20, 5, 7, statistics, ledger)
     again = Description.read(GRAPH, 2, through_flower(description.packet()))
     assert again.samples == 20
     assert again.ledger is not None
@@ -156,15 +160,16 @@ def test_description_round_trip() -> None:
     assert again.ledger.step == step
     np.testing.assert_array_equal(again.statistics.minimum, -three)
     assert (
-        Description.read(GRAPH, 2, Description(20, description.statistics, None).packet()).ledger
-        is None
+        Description.read(GRAPH, 2, Description(20, 5, 7, statistics, None).packet()).ledger is None
     )
+    assert (again.development, again.test) == (5, 7)
 
 
 def test_recomputing_a_layer_that_does_not_exist_is_refused() -> None:
     ledger = LedgerEntry(2, "esp32_s3", 9, 0, None, 16, StepPlan(8, ("conv1", "conv9")), {})
-    one = np.ones(3, np.int64)
-    packet = Description(20, InputStatistics(640, one, one, one, one), ledger).packet()
+    one = np.full(3, 20 * prod(GRAPH.input_shape[1:]))
+    statistics = InputStatistics(int(one[0]), one, one, np.ones_like(one), np.ones_like(one))
+    packet = Description(20, 5, 7, statistics, ledger).packet()
     with pytest.raises(WireError, match="recompute: the model has no layer conv9"):
         Description.read(GRAPH, 2, packet)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fedtiny.aggregation.mean import merge_growth, weighted_mean
+from fedtiny.aggregation.combiner import Combiner
+from fedtiny.aggregation.mean import merge_growth
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.pruning.bn_selection import BnPooling, pool_statistics
@@ -14,38 +15,45 @@ from fedtiny.wire.models import running_moments, with_statistics
 from fedtiny.wire.train import TrainResult
 
 
-def average(graph: Graph, results: Sequence[TrainResult], pooling: BnPooling) -> SparseModel:
-    """Σ (|D_k|/|D|) θ_k over devices that share one mask, in order (FedAvg).
+def average(
+    graph: Graph, results: Sequence[TrainResult], pooling: BnPooling, combiner: Combiner
+) -> SparseModel:
+    """Σ (|D_k|/|D|) θ_k over devices that share one mask, in order (FedAvg), or a robust mean.
 
     Args:
         graph: the model.
         results: of devices that all hold the first one's masks, in partition order.
         pooling: of batch-norm statistics.
+        combiner: of values.
     """
     counts = [result.count for result in results]
     weights = {
         name: SparseTensor(
             weight.mask,
-            weighted_mean([result.model.weights[name].values for result in results], counts),
+            combiner.dense([result.model.weights[name].values for result in results], counts),
         )
         for name, weight in results[0].model.weights.items()
     }
-    return SparseModel(weights, average_dense(graph, results, pooling))
+    return SparseModel(weights, average_dense(graph, results, pooling, combiner))
 
 
 def average_dense(
-    graph: Graph, results: Sequence[TrainResult], pooling: BnPooling
+    graph: Graph, results: Sequence[TrainResult], pooling: BnPooling, combiner: Combiner
 ) -> dict[str, Floats]:
     """What every device holds in full: parameters averaged, running statistics pooled as moments.
 
+    A robust combiner treats the statistics like parameters: pooling has no bound.
+
     Args:
-        graph, results, pooling: as for :func:`average`; masks may differ.
+        graph, results, pooling, combiner: as for :func:`average`; masks may differ.
     """
     counts = [result.count for result in results]
     dense = {
-        name: weighted_mean([result.model.dense[name] for result in results], counts)
+        name: combiner.dense([result.model.dense[name] for result in results], counts)
         for name in results[0].model.dense
     }
+    if combiner.robust:
+        return dense
     statistics = [running_moments(graph, r.model.dense, r.count) for r in results]
     return with_statistics(dense, pool_statistics(statistics, pooling))
 

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from fedtiny import methods
+from fedtiny.aggregation.config import TrustConfig
 from fedtiny.config.sections import DevicesConfig, ExportConfig, FederationConfig
 from fedtiny.data.config import DataConfig
 from fedtiny.methods import METHODS, Method, PruningSettings
@@ -69,6 +70,7 @@ class RunConfig(Section):
     pretraining: PretrainingConfig = Field(default_factory=PretrainingConfig)
     pruning: SerializeAsAny[PruningSettings] = Field(default_factory=PruningConfig)
     devices: DevicesConfig = Field(default_factory=DevicesConfig)
+    trust: TrustConfig = Field(default_factory=TrustConfig)
     export: ExportConfig = Field(default_factory=ExportConfig)
 
     @field_validator("pruning", mode="before")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fedtiny.boards import elf, host, toolchain
+from fedtiny.boards.toolchain import ToolchainError
 from fedtiny.errors import FedTinyError
 from fedtiny.export.project import BUILD, describe_project, write_project
 from fedtiny.export.report import FirmwareReport, layer_reports
@@ -57,8 +58,14 @@ def export(
 
 
 def _measure_code(directory: Path) -> tuple[int, str]:
-    """(code bytes, compiler) of model and runtime; the objects stay for ``make check``."""
+    """(code bytes, compiler) of the model and the kernels it calls.
+
+    The objects stay for ``make check``.
+    """
     version = toolchain.run_tool(["gcc", "--version"], directory, VERSION_TIMEOUT_S).stdout
     host.build(directory, "objects")
-    objects = sorted((directory / BUILD).rglob("*.o"))
+    model = directory / BUILD / "model.o"
+    if not model.is_file():
+        raise ToolchainError(f"`make objects` in {directory} left no {BUILD}/model.o")
+    objects = elf.needed([model], sorted((directory / BUILD).rglob("*.o")))
     return elf.sizes(objects).code_bytes, version.splitlines()[0]

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 import numpy as np
 
+from fedtiny.aggregation.bounds import capped_counts, implausible_updates
+from fedtiny.aggregation.config import TrustConfig
+from fedtiny.aggregation.mean import AggregateError
 from fedtiny.aggregation.models import mean_loss
 from fedtiny.federation.state import ServerState
 from fedtiny.methods.method import Method, RoundEnd
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.seeding import rng
-from fedtiny.wire.packet import Packet
+from fedtiny.wire.packet import Packet, WireError, check_magnitude
 from fedtiny.wire.train import TrainResult, TrainTask
 
 METERED_ROUND = 1
@@ -35,6 +39,7 @@ class Federation:
         partitions: number of devices.
         clients_per_round: that train in a round; 0 for all.
         seed: of the run.
+        trust: what is believed of devices.
     """
 
     graph: Graph
@@ -42,6 +47,12 @@ class Federation:
     partitions: int
     clients_per_round: int
     seed: int
+    trust: TrustConfig
+
+    def asked(self, offences: Mapping[int, int]) -> list[int]:
+        """The partitions that are asked at all, ascending: those not banned for their offences."""
+        most = self.trust.max_offences or inf
+        return [k for k in range(self.partitions) if offences.get(k, 0) < most]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,18 +84,20 @@ class RoundFacts:
             evaluated: weights that grow start at 0 and need a round of training.
         loss: mean training loss, nats.
         exchanged: by layer that was adjusted, weights present now that were not before.
+        left_out: devices whose replies were too implausible to count, with the reason.
     """
 
     combined: SparseModel
     loss: float
     exchanged: Mapping[str, int]
+    left_out: Mapping[int, str]
 
 
 def begin(federation: Federation, state: ServerState, round: int) -> RoundTask:
     """What to ask of whom in ``round`` (counted from 1), given the state after the one before."""
     quotas = federation.method.quotas(round, federation.graph, state.model)
     task = TrainTask(round, state.model, state.normalization, quotas, round == METERED_ROUND)
-    partitions = range(federation.partitions)
+    partitions = federation.asked(state.offences)
     asked = participants(federation.seed, round, partitions, federation.clients_per_round)
     return RoundTask(round, quotas, dict.fromkeys(asked, task))
 
@@ -117,16 +130,39 @@ def finish(
         state: that the round began with.
         task: of :func:`begin`.
         replies: by partition, at least one; those that failed are absent.
+
+    Raises:
+        AggregateError: the combined model is not finite, or beyond what a device would take.
     """
-    method, graph = federation.method, federation.graph
-    results = [replies[partition] for partition in sorted(replies)]
-    combined = method.combine(graph, results)
+    method, graph, trust = federation.method, federation.graph, federation.trust
+    left_out = implausible_updates(graph, state.model, replies, trust.update_factor)
+    counted = capped_counts(
+        {k: reply for k, reply in replies.items() if k not in left_out}, trust.samples_factor
+    )
+    results = [counted[partition] for partition in sorted(counted)]
+    combined = method.combine(graph, results, trust.combiner)
+    _check_sendable(task.round, combined)
     adjusted = method.adjust(RoundEnd(task.round, graph, combined, results, state.memory))
     facts = RoundFacts(
-        combined, mean_loss(results), newcomers(state.model, adjusted.model, task.quotas)
+        combined,
+        mean_loss(results),
+        newcomers(state.model, adjusted.model, task.quotas),
+        left_out,
     )
     after = replace(state, round=task.round, model=adjusted.model, memory=adjusted.memory)
     return after, facts
+
+
+def _check_sendable(round: int, model: SparseModel) -> None:
+    arrays = {name: weight.values for name, weight in model.weights.items()} | dict(model.dense)
+    for name, array in arrays.items():
+        try:
+            check_magnitude(name, array)
+        except WireError as error:
+            raise AggregateError(
+                f"round {round}: the combined model diverged ({error}); nothing of it was sent and "
+                "the last checkpoint stays; lower training.learning_rate, or see [trust]"
+            ) from error
 
 
 def participants(seed: int, round: int, partitions: Sequence[int], count: int) -> list[int]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fedtiny.config import RunConfig, dump
 from fedtiny.data.statistics import Normalization
+from fedtiny.federation.described import Described, Sizes
 from fedtiny.methods.method import Memory
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
@@ -31,6 +32,8 @@ class ServerState:
         normalization: of sensor counts, merged from the devices.
         story: how the first model was chosen; JSON-able.
         memory: what the method remembers.
+        described: samples of every device, as it said before round 1.
+        offences: by partition, how often a device's replies were not believed.
     """
 
     round: int
@@ -38,6 +41,8 @@ class ServerState:
     normalization: Normalization
     story: Mapping[str, Any]
     memory: Memory = field(default_factory=dict)
+    described: Described = field(default_factory=dict)
+    offences: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,9 @@ class CheckpointStore:
         manifest = {
             "round": state.round,
             "story": dict(state.story),
-            "config": self._digest(),
+            "described": {str(k): asdict(sizes) for k, sizes in state.described.items()},
+            "offences": {str(k): count for k, count in state.offences.items()},
+            "config": config_digest(self.config),
             "graph": self.graph.to_json(),
         }
         checkpoint.write(self.folder / f"round-{state.round:05d}.safetensors", arrays, manifest)
@@ -84,7 +91,7 @@ class CheckpointStore:
             return None
         arrays, manifest = checkpoint.read(files[-1])
         graph = read_graph(files[-1], manifest)
-        if manifest["config"] != self._digest():
+        if manifest["config"] != config_digest(self.config):
             raise CheckpointError(
                 f"{files[-1]}: was made with another config; resume with the run's own "
                 "config.toml, or start a new run under another name"
@@ -100,10 +107,14 @@ class CheckpointStore:
             Normalization(arrays["input.mean"], arrays["input.std"]),
             manifest["story"],
             {k.removeprefix(_MEMORY): v for k, v in arrays.items() if k.startswith(_MEMORY)},
+            {int(k): Sizes(**sizes) for k, sizes in manifest["described"].items()},
+            {int(k): count for k, count in manifest["offences"].items()},
         )
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("round-*.safetensors"))
 
-    def _digest(self) -> str:
-        return hashlib.sha256(dump(self.config).encode()).hexdigest()
+
+def config_digest(config: RunConfig) -> str:
+    """SHA-256, in hex, of everything the config says."""
+    return hashlib.sha256(dump(config).encode()).hexdigest()

@@ -19,8 +19,9 @@ from typing import ClassVar
 
 from typing_extensions import override
 
+from fedtiny.aggregation.combiner import Combiner
 from fedtiny.aggregation.models import average_dense
-from fedtiny.aggregation.sparse import keep_largest, sparse_mean
+from fedtiny.aggregation.sparse import keep_largest
 from fedtiny.methods.device import DeviceHalf, Masks, Quotas, Read
 from fedtiny.methods.fixed_masks import ErkMask
 from fedtiny.models.graph import Graph
@@ -76,13 +77,14 @@ class FedDst(ErkMask):
     one_shot: ClassVar[bool] = False
 
     @override
-    def combine(self, graph: Graph, results: Sequence[TrainResult]) -> SparseModel:
+    def combine(
+        self, graph: Graph, results: Sequence[TrainResult], combiner: Combiner
+    ) -> SparseModel:
         """Average per weight over its holders, then keep as many as were sent."""
         counts = [result.count for result in results]
-        weights = {
-            name: keep_largest(
-                sparse_mean([result.model.weights[name] for result in results], counts), sent.nnz
-            )
-            for name, sent in results[0].model.weights.items()
-        }
-        return SparseModel(weights, average_dense(graph, results, self.settings.bn_pooling))
+        weights = {}
+        for name, sent in results[0].model.weights.items():
+            mean = combiner.sparse([result.model.weights[name] for result in results], counts)
+            weights[name] = keep_largest(mean, sent.nnz)
+        dense = average_dense(graph, results, self.settings.bn_pooling, combiner)
+        return SparseModel(weights, dense)

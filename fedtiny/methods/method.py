@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from fedtiny.aggregation.combiner import Combiner
 from fedtiny.aggregation.models import average
 from fedtiny.data.dataset import Dataset
 from fedtiny.data.statistics import Normalization
@@ -192,9 +193,11 @@ class Method(ABC, Generic[Settings]):
                 quotas[name] = quota
         return quotas
 
-    def combine(self, graph: Graph, results: Sequence[TrainResult]) -> SparseModel:
+    def combine(
+        self, graph: Graph, results: Sequence[TrainResult], combiner: Combiner
+    ) -> SparseModel:
         """One model of the devices' (at least one, in partition order)."""
-        return average(graph, results, self.settings.bn_pooling)
+        return average(graph, results, self.settings.bn_pooling, combiner)
 
     def adjust(self, end: RoundEnd) -> Adjusted:
         """The combined model under the masks of the next round."""

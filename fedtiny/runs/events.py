@@ -39,10 +39,17 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One client that did not answer as it should."""
+    """One client that did not answer as it should.
+
+    Attributes:
+        partition: it holds.
+        reason: in words.
+        refused: it did answer, but not what a device of FedTiny sends: an offence.
+    """
 
     partition: Count
     reason: str
+    refused: bool = False
 
     def __str__(self) -> str:
         return f"client {self.partition}: {self.reason}"
@@ -186,6 +193,50 @@ class Exchanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Doubted(Event):
+    """A device's reply was well-formed, but not believed.
+
+    Attributes:
+        phase: it belongs to.
+        partition: of the device.
+        reason: in words.
+    """
+
+    phase: Phase
+    partition: Count
+    reason: str
+    event: Literal["doubted"] = "doubted"
+
+
+@dataclass(frozen=True, slots=True)
+class Banned(Event):
+    """A device is not asked again.
+
+    Attributes:
+        partition: of the device.
+        offences: replies that were refused or not believed.
+    """
+
+    partition: Count
+    offences: Count
+    event: Literal["banned"] = "banned"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeIgnored(Event):
+    """A node connected that takes no part.
+
+    Attributes:
+        node: its id, as Flower writes it.
+        reason: in words.
+    """
+
+    node: str
+    reason: str
+    event: Literal["node"] = "node"
+
+
+@dataclass(frozen=True, slots=True)
 class Metered(Event):
     """A device measured the memory of a training step.
 
@@ -275,6 +326,9 @@ Kind = (
     | Pretrained
     | ModelPrepared
     | Exchanged
+    | Doubted
+    | Banned
+    | NodeIgnored
     | Metered
     | Evaluated
     | Adjusted

@@ -30,7 +30,8 @@ class RangesResult:
     def read(cls, graph: Graph, packet: Packet) -> Self:
         """The inverse of :meth:`packet`; raises WireError."""
         names = graph.observed
-        table = packet.floats("ranges", (len(names), 2)).tolist()
+        # However bad the model is: that is not the device's doing.
+        table = packet.floats("ranges", (len(names), 2), high=np.inf).tolist()
         if any(low > high for low, high in table):
             raise WireError("ranges: a minimum above its maximum")
         return cls({name: (low, high) for name, (low, high) in zip(names, table, strict=True)})

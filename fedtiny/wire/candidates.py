@@ -17,7 +17,7 @@ from fedtiny.pruning.candidates import CandidatePool, pack_pool, unpack_pool
 from fedtiny.sparse.tensor import Floats
 from fedtiny.wire.model_task import normalization_array, read_normalization
 from fedtiny.wire.models import dense_array, moments_array, read_dense, read_moments
-from fedtiny.wire.packet import Packet, WireError
+from fedtiny.wire.packet import Packet, WireError, check_magnitude
 
 FIELDS: Mapping[str, str] = {
     "moments": "mean and variance of every batch-norm channel, for every candidate",
@@ -98,7 +98,9 @@ class CandidateLosses:
     @classmethod
     def read(cls, candidates: int, packet: Packet) -> Self:
         """The inverse of :meth:`packet`; raises WireError."""
+        count = packet.integer("count")
         losses = packet.integers("loss_sums", np.float64, (candidates,))
-        if not np.isfinite(losses).all():
-            raise WireError("loss_sums: contains NaN or infinity")
-        return cls(losses, packet.integer("count"))
+        if losses.min(initial=0) < 0:
+            raise WireError("loss_sums: negative values")
+        check_magnitude("loss_sums / count", losses / max(count, 1))
+        return cls(losses, count)

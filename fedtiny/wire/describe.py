@@ -12,15 +12,24 @@ from fedtiny.data.statistics import InputStatistics
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.models.graph import Graph
 from fedtiny.wire import ledger
-from fedtiny.wire.packet import Packet
+from fedtiny.wire.packet import Packet, WireError
 
 FIELDS: Mapping[str, str] = {
     "samples": "number of training samples",
+    "development": "number of development samples",
+    "test": "number of test samples",
     "readings": "number of readings its input statistics cover",
     "statistics": "sum, sum of squares, smallest and largest reading of each input channel",
     **ledger.FIELDS,
 }
 """What each array or number of the reply is, by kind."""
+
+
+MAX_SAMPLES = 2**31 - 1
+"""Of one device."""
+
+_LOWEST_READING, _HIGHEST_READING = -(2**15), 2**16 - 1
+"""Sensor counts are int16 or unsigned."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,12 +38,15 @@ class Description:
 
     Attributes:
         samples: it will train on.
+        development, test: samples of its other two views.
         statistics: of its training inputs, per channel.
         ledger: board, budget, and the memory plan made before any training; ``None`` for a
             device without a profile.
     """
 
     samples: int
+    development: int
+    test: int
     statistics: InputStatistics
     ledger: LedgerEntry | None
 
@@ -45,14 +57,51 @@ class Description:
         plan = ledger.ledger_packet(self.ledger)
         return Packet(
             {"statistics": table, **plan.arrays},
-            {"samples": self.samples, "readings": one.count, **plan.scalars},
+            {
+                "samples": self.samples,
+                "development": self.development,
+                "test": self.test,
+                "readings": one.count,
+                **plan.scalars,
+            },
         )
 
     @classmethod
     def read(cls, graph: Graph, partition: int, packet: Packet) -> Self:
         """The inverse of :meth:`packet`; raises WireError."""
-        table = packet.integers("statistics", np.int64, (4, graph.input_shape[0]))
+        samples = packet.integer("samples", MAX_SAMPLES)
+        channels, height, width = graph.input_shape
+        table = packet.integers("statistics", np.int64, (4, channels))
         statistics = InputStatistics(packet.integer("readings"), *table)
+        if statistics.count != samples * height * width:
+            raise WireError(
+                f"readings: {statistics.count}, but {samples} samples have "
+                f"{samples * height * width} of them in a channel"
+            )
+        for channel in range(channels):
+            _check_channel(channel, statistics)
         return cls(
-            packet.integer("samples"), statistics, ledger.read_ledger(graph, partition, packet)
+            samples,
+            packet.integer("development", MAX_SAMPLES),
+            packet.integer("test", MAX_SAMPLES),
+            statistics,
+            ledger.read_ledger(graph, partition, packet),
+        )
+
+
+def _check_channel(channel: int, statistics: InputStatistics) -> None:
+    """Raises WireError unless some readings could have these sums and this range."""
+    n = statistics.count
+    rows = (statistics.sum, statistics.sum_of_squares, statistics.minimum, statistics.maximum)
+    total, squares, low, high = (int(row[channel]) for row in rows)  # no overflow in products
+    possible = (
+        _LOWEST_READING <= low <= high <= _HIGHEST_READING
+        and n * low <= total <= n * high
+        and total**2 <= n * squares
+        and squares <= n * max(low**2, high**2)
+    )
+    if not possible:
+        raise WireError(
+            f"statistics: no {n} readings have sum {total}, sum of squares {squares} and range "
+            f"{low}..{high} (channel {channel})"
         )

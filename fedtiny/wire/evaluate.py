@@ -19,6 +19,10 @@ FIELDS: Mapping[str, str] = {
 """What each array or number of the reply is, by kind."""
 
 
+_MAX_LOSS_SUM = 1e300
+"""Sums of a few such numbers are still finite."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class EvaluationResult:
     """Loss and confusion matrix of the global model on one device's test samples."""
@@ -31,9 +35,14 @@ class EvaluationResult:
         return Packet({"confusion": confusion}, {"loss_sum": self.evaluation.loss_sum})
 
     @classmethod
-    def read(cls, graph: Graph, packet: Packet) -> Self:
-        """The inverse of :meth:`packet`; raises WireError."""
+    def read(cls, graph: Graph, most: int, packet: Packet) -> Self:
+        """The inverse of :meth:`packet`; raises WireError, also for more than ``most`` samples."""
         confusion = packet.integers("confusion", np.int32, (graph.classes, graph.classes))
         if confusion.min() < 0:
             raise WireError("confusion: negative counts")
-        return cls(Evaluation(packet.number("loss_sum"), confusion.astype(np.int64)))
+        confusion = confusion.astype(np.int64)
+        count = int(confusion.sum())
+        if count > most:
+            raise WireError(f"confusion: {count} samples, but the device described {most}")
+        # However bad the model is: that is not the device's doing.
+        return cls(Evaluation(packet.number("loss_sum", high=_MAX_LOSS_SUM), confusion))

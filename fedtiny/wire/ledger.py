@@ -9,7 +9,7 @@ import numpy as np
 from fedtiny.memory.ledger import LedgerEntry, LedgerLine
 from fedtiny.memory.step import StepPlan
 from fedtiny.models.graph import Graph
-from fedtiny.wire.packet import Packet, Scalar, WireError
+from fedtiny.wire.packet import MAX_COUNT, Packet, Scalar, WireError
 
 FIELDS: Mapping[str, str] = {
     "device": "name of its board",
@@ -47,12 +47,14 @@ def read_ledger(graph: Graph, partition: int, packet: Packet) -> LedgerEntry | N
     if "ledger" not in packet.arrays:
         return None
     lines = packet.integers("ledger", np.int64, (len(_LINES),)).tolist()
+    if min(lines) < 0 or sum(lines) > MAX_COUNT:
+        raise WireError(f"ledger: a line outside 0..{MAX_COUNT} bytes")
     measured = None
     if "measured_peak_bytes" in packet.scalars:
         measured = packet.integer("measured_peak_bytes")
     return LedgerEntry(
         partition=partition,
-        device=packet.text("device"),
+        device=packet.name("device"),
         budget_bytes=packet.integer("budget_bytes"),
         predicted_peak_bytes=sum(lines),
         measured_peak_bytes=measured,

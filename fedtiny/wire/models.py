@@ -12,7 +12,7 @@ from fedtiny.models.sparse_model import SparseModel, dense_names, sparse_names
 from fedtiny.pruning.bn_selection import Moments
 from fedtiny.sparse.packing import pack_masks, unpack_masks
 from fedtiny.sparse.tensor import Floats, Mask, SparseTensor
-from fedtiny.wire.packet import Array, Packet, concatenate, split
+from fedtiny.wire.packet import Array, Packet, WireError, concatenate, split
 
 
 def model_arrays(graph: Graph, model: SparseModel) -> dict[str, Array]:
@@ -58,7 +58,10 @@ def read_dense(graph: Graph, packet: Packet) -> dict[str, Floats]:
     """The inverse of :func:`dense_array`; raises WireError."""
     shapes = {row.name: row.shape for row in graph.parameter_table if not row.prunable}
     size = sum(int(np.prod(shape)) for shape in shapes.values())
-    return split(packet.floats("dense", (size,)), shapes)
+    dense = split(packet.floats("dense", (size,)), shapes)
+    for layer in graph.batch_norms:
+        _check_variance("dense", layer.name, dense[ParameterKind.RUNNING_VAR.of(layer.name)])
+    return dense
 
 
 def moments_array(graph: Graph, statistics: Sequence[Mapping[str, Moments]]) -> Floats:
@@ -75,10 +78,14 @@ def read_moments(graph: Graph, packet: Packet, rows: int, count: int) -> list[di
     shapes = {layer.name: (2, layer.out_channels) for layer in graph.batch_norms}
     width = sum(2 * channels for _, channels in shapes.values())
     table = packet.floats("moments", (rows, width))
-    return [
+    statistics = [
         {name: Moments(pair[0], pair[1], count) for name, pair in split(row, shapes).items()}
         for row in table
     ]
+    for one in statistics:
+        for name, moments in one.items():
+            _check_variance("moments", name, moments.variance)
+    return statistics
 
 
 def with_statistics(
@@ -102,6 +109,11 @@ def running_moments(graph: Graph, dense: Mapping[str, Floats], count: int) -> di
         )
         for layer in graph.batch_norms
     }
+
+
+def _check_variance(kind: str, layer: str, variance: Floats) -> None:
+    if variance.min(initial=0) < 0:
+        raise WireError(f"{kind}: a variance of {layer} is negative")
 
 
 def _pair(moments: Moments) -> tuple[Floats, Floats]:
