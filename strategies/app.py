@@ -14,7 +14,7 @@ from fedtiny.config import RunConfig
 from fedtiny.data.server import load_server
 from fedtiny.data.shares import shares_folder
 from fedtiny.errors import FedTinyError
-from fedtiny.federation.state import CheckpointStore, config_digest
+from fedtiny.federation.state import CheckpointStore
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from strategies.exchange import Exchange
@@ -72,7 +72,7 @@ def run(
     observer = Observers([MetricsObserver(folder.metrics), *observers])
     exchange = Exchange(
         grid,
-        config_digest(config)[:8],
+        run_config.digest(config)[:8],
         config.federation,
         config.method.device.sends.keys(),
         config.trust.max_offences,

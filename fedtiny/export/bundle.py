@@ -24,6 +24,7 @@ def export(
     counts: Int16s,
     interface: SensorInterface,
     target: Target = ANY_CORTEX_M4,
+    compiled: bool = True,
 ) -> FirmwareReport:
     """Write the C project of ``plan`` into ``directory``, replacing an earlier export.
 
@@ -34,6 +35,7 @@ def export(
             vector with what the integer reference makes of it.
         interface: names for people.
         target: the plan was made for; the manifest names it.
+        compiled: build it once to know its code's size; else that is 0, by no compiler.
 
     Raises:
         FedTinyError: no vectors, names that do not fit, a directory that holds something else,
@@ -44,7 +46,7 @@ def export(
     toolchain.require("make")
     toolchain.require("gcc")
     write_project(directory, plan, vector_file(plan.model, counts), interface)
-    code_bytes, compiler = _measure_code(directory)
+    code_bytes, compiler = _measure_code(directory) if compiled else (0, "no compiler")
     report = FirmwareReport(
         plan.flash_bytes,
         plan.arena.nbytes,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +26,8 @@ REFERENCE = "#767676"
 """Colour of what a run is compared with."""
 
 DPI = 150
+
+_painted = ContextVar("painted", default=True)
 
 _SETTINGS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
@@ -61,13 +64,29 @@ class Chart:
     data: pd.DataFrame
 
     def save(self, folder: Path) -> Path:
-        """Write ``{name}.png`` and ``{name}.csv``; the picture's path."""
+        """Write ``{name}.png`` and ``{name}.csv``; the picture's path.
+
+        In a rehearsal, see :func:`unpainted`, every text is laid out and no picture is written.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.name}.png"
         # Without the version of matplotlib in it, the same numbers give the same bytes.
-        self.figure.savefig(path, dpi=DPI, metadata={"Software": None})
+        if _painted.get():
+            self.figure.savefig(path, dpi=DPI, metadata={"Software": None})
+        else:
+            self.figure.draw_without_rendering()
         self.data.to_csv(folder / f"{self.name}.csv", index=False)
         return path
+
+
+@contextmanager
+def unpainted() -> Iterator[None]:
+    """Charts saved within it are only laid out: what cannot be drawn fails all the same."""
+    before = _painted.set(False)
+    try:
+        yield
+    finally:
+        _painted.reset(before)
 
 
 @contextmanager
