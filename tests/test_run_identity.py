@@ -103,7 +103,7 @@ def test_an_earlier_run_is_moved_aside(tmp_path: Path) -> None:
             assert aside == (expected and tmp_path / expected)
             assert [one.name for one in folder.path.iterdir()] == ["lock"]
             finish(folder, mark)
-    found = {one.name: (one / "mark").read_text() for one in tmp_path.iterdir()}
+    found = {one.name: (one / "mark").read_text(encoding="utf-8") for one in tmp_path.iterdir()}
     assert found == {"demo": "3", "demo.1": "1", "demo.2": "2"}
 
 
@@ -150,7 +150,7 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     )
     try:
         assert holder.stdout is not None
@@ -188,7 +188,7 @@ def test_many_at_once_get_a_folder_or_are_refused(tmp_path: Path) -> None:
         one.start()
     for one in threads:
         one.join()
-    marks = [(one / "mark").read_text() for one in tmp_path.iterdir()]
+    marks = [(one / "mark").read_text(encoding="utf-8") for one in tmp_path.iterdir()]
     assert sorted(marks) == sorted(came)
     assert came
 
@@ -284,7 +284,8 @@ EDITS: dict[Part, Callable[[RunFolder], object]] = {
     Part.CODE: lambda folder: edit_record(folder, code={"fedtiny": "0" * 64}),
     Part.DATA: lambda folder: edit_record(folder, data="0" * 64),
     Part.CONFIG: lambda folder: folder.config.write_text(
-        folder.config.read_text().replace("rounds = 3", "rounds = 4")
+        folder.config.read_text(encoding="utf-8").replace("rounds = 3", "rounds = 4"),
+        encoding="utf-8",
     ),
     Part.MODEL: lambda folder: (
         folder.model.write_bytes((folder.checkpoints / "round-00003.safetensors").read_bytes()),
