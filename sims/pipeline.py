@@ -107,7 +107,7 @@ def preflight(config: RunConfig) -> tuple[Graph, list[LedgerEntry]]:
             plans += [plan] if plan else []
         except FedTinyError as error:
             refused.append(f"partition {partition}: {error}")
-    if len(refused) > config.federation.max_failures:
+    if len(refused) > config.federation.tolerated(config.data.partitions):
         raise FedTinyError("\n".join(refused))
     return graph, plans
 
