@@ -14,7 +14,7 @@ from fedtiny.config import RunConfig
 from fedtiny.data.server import load_server
 from fedtiny.data.shares import shares_folder
 from fedtiny.errors import FedTinyError
-from fedtiny.federation.state import CheckpointStore, config_digest
+from fedtiny.federation.state import CheckpointStore
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from strategies.exchange import Exchange
@@ -73,7 +73,7 @@ def run(
     observer = Observers([MetricsObserver(folder.metrics), *observers])
     exchange = Exchange(
         Post(grid, config.federation.timeout_s),
-        config_digest(config)[:8],
+        run_config.digest(config)[:8],
         config.data.partitions,
         config.federation,
         config.method.device.sends.keys(),
