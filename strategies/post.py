@@ -72,9 +72,10 @@ class Post:
             for reply in self._grid.pull_messages(list(pending)):
                 message_id = reply.metadata.reply_to_message_id
                 pending.discard(message_id)
-                if good < wanted:
-                    replies[nodes[message_id]] = reply
-                    good += reply.has_content()
+                replies[nodes[message_id]] = reply
+                good += reply.has_content()
+                if good >= wanted:
+                    break
             waited = time.monotonic() - started
             if not pending or good >= wanted or waited > self.timeout_s:
                 break
