@@ -9,12 +9,13 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from clients.job import name_of
 from fedtiny import config as run_config
 from fedtiny.config import RunConfig
 from fedtiny.data.server import load_server
 from fedtiny.data.shares import shares_folder
 from fedtiny.errors import FedTinyError
-from fedtiny.federation.state import CheckpointStore, config_digest
+from fedtiny.federation.state import CheckpointStore
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from strategies.exchange import Exchange
@@ -72,7 +73,7 @@ def run(
     observer = Observers([MetricsObserver(folder.metrics), *observers])
     exchange = Exchange(
         grid,
-        config_digest(config)[:8],
+        name_of(config),
         config.federation,
         config.method.device.sends.keys(),
         config.trust.max_offences,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import hashlib
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -155,6 +156,14 @@ def parse(tree: Mapping[str, Any], source: str = "config") -> RunConfig:
 def dump(config: RunConfig) -> str:
     """The resolved config as TOML; ``parse(tomllib.loads(dump(c))) == c``."""
     return tomli_w.dumps(_without_none(config.model_dump(mode="json")))
+
+
+def digest(config: RunConfig) -> str:
+    """SHA-256 of all that decides results: the same wherever the data and the catalogue lie."""
+    data = config.data.model_copy(update={"path": None})
+    devices = config.devices.model_copy(update={"catalog": ""})
+    placeless = config.model_copy(update={"data": data, "devices": devices})
+    return hashlib.sha256(dump(placeless).encode()).hexdigest()
 
 
 def _without_none(tree: Any) -> Any:  # noqa: ANN401 - any TOML value

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fedtiny.config import RunConfig, dump
+from fedtiny.config import RunConfig, digest
 from fedtiny.data.statistics import Normalization
 from fedtiny.federation.described import Described, Sizes
 from fedtiny.methods.method import Memory
@@ -72,7 +71,7 @@ class CheckpointStore:
             "story": dict(state.story),
             "described": {str(k): asdict(sizes) for k, sizes in state.described.items()},
             "offences": {str(k): count for k, count in state.offences.items()},
-            "config": config_digest(self.config),
+            "config": digest(self.config),
             "graph": self.graph.to_json(),
         }
         checkpoint.write(self.folder / f"round-{state.round:05d}.safetensors", arrays, manifest)
@@ -91,7 +90,7 @@ class CheckpointStore:
             return None
         arrays, manifest = checkpoint.read(files[-1])
         graph = read_graph(files[-1], manifest)
-        if manifest["config"] != config_digest(self.config):
+        if manifest["config"] != digest(self.config):
             raise CheckpointError(
                 f"{files[-1]}: was made with another config; resume with the run's own "
                 "config.toml, or start a new run under another name"
@@ -113,8 +112,3 @@ class CheckpointStore:
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("round-*.safetensors"))
-
-
-def config_digest(config: RunConfig) -> str:
-    """SHA-256, in hex, of everything the config says."""
-    return hashlib.sha256(dump(config).encode()).hexdigest()
