@@ -47,6 +47,11 @@ firmware-test: install  ## firmware on emulated Cortex-M boards; installs compil
 	  tests/test_firmware_grid.py tests/test_firmware_activations.py \
 	  tests/test_firmware_cmsis_nn.py tests/test_firmware_dense_scratch.py $(ARGS)
 
+.PHONY: deploy-test
+deploy-test: $(INSTALLED)  ## federations of real processes over TLS: who is refused, what is survived
+	$(BIN)/pytest -m deploy -n $(JOBS) --dist loadfile tests/test_deploy_federation.py \
+	  tests/test_deploy_faults.py tests/test_trust.py $(ARGS)
+
 .PHONY: check
 check: $(INSTALLED)  ## lint, format, types, direction of imports
 	$(BIN)/ruff check --quiet

@@ -19,7 +19,9 @@ from fedtiny.option_types import (
     SampleShape,
     ShapeType,
 )
+from fedtiny.runs import identity
 from fedtiny.runs.folder import RunFolder
+from fedtiny.runs.identity import Part
 from fedtiny.settings import MOST
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -34,6 +36,10 @@ Density = Annotated[
 Input = Annotated[SampleShape, typer.Option("--input", click_type=ShapeType(), help="Of a sample.")]
 Classes = Annotated[int, typer.Option(help="Of the model.", min=1, max=MOST_CLASSES)]
 Run = Annotated[Path, typer.Argument(help="A run folder, e.g. runs/demo.")]
+Accept = Annotated[
+    list[Part] | None,
+    typer.Option("--accept", help="Go on although this is not what the run left; repeat."),
+]
 
 app = CommandLine(no_args_is_help=True, help=__doc__)
 bench = CommandLine(no_args_is_help=True, help="Measure on this machine, rivals in turn.")
@@ -59,18 +65,22 @@ def export(
     prefix: Annotated[
         str, typer.Option(help="Of the model's names in C; by default from the config.")
     ] = "",
+    accept: Accept = None,
     as_json: Json = False,
 ) -> None:
     """Quantize a run's model and write its C project to RUN/firmware."""
     from fedtiny.export.run import export_run, fit_run  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.export.tables import fit_dictionary, print_fit  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
-    fitted = fit_run(RunFolder(run), device, core)
+    folder, accepted = RunFolder(run), accept or ()
+    identity.verify(folder, accepted)
+    fitted = fit_run(folder, device, core)
     if not as_json:
         print_fit(fitted)
     if report:
         return _print_json(fit_dictionary(fitted)) if as_json else None
-    outcome = export_run(RunFolder(run), check, fitted, prefix)
+    with folder.locked("fedtiny export"):
+        outcome = export_run(folder, check, fitted, prefix, accepted)
     if as_json:
         return _print_json(outcome)
     Console().print(
@@ -136,11 +146,13 @@ def deal(
 
 
 @app.command()
-def report(run: Run, as_json: Json = False) -> None:
+def report(run: Run, accept: Accept = None, as_json: Json = False) -> None:
     """Write RUN/report.json, report.md and plots anew from its metrics."""
     from fedtiny.report import headline, write  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
-    written = write(RunFolder(run))
+    folder = RunFolder(run)
+    with folder.locked("fedtiny report"):
+        written = write(folder, accept or ())
     if as_json:
         return _print_json(written)
     for line in headline(written):

@@ -34,8 +34,9 @@ def import_own(key: str, module: str) -> None:
         return
     try:
         importlib.import_module(module)
-    except ImportError as error:
-        raise ConfigError(f"{key} = {module!r}: {error}") from error
+    except Exception as error:  # whatever a module of the user's own does while it is imported
+        name = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
+        raise ConfigError(f"{key} = {module!r}: {name}{error}") from error
 
 
 class Section(BaseModel):

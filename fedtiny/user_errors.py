@@ -45,6 +45,7 @@ _MEMORY = (
     "this machine has too little memory for that: end other programs, or choose fewer workers, a "
     "smaller batch or a smaller model"
 )
+_OUR_ROOMS = ("fedtiny", "clients", "strategies", "sims")
 _BACKENDS = ("ray", "flwr", "grpc")
 """Packages whose errors are about the machine; the core does not import them to name them."""
 
@@ -107,7 +108,7 @@ def explain(error: BaseException) -> Ending:
             return Ending(USERS, _os_error(error))
         case UnicodeError():
             return Ending(USERS, f"a text or its file is not UTF-8 ({error}); save it as UTF-8")
-        case ImportError() if (error.name or "").partition(".")[0] != "fedtiny":
+        case ImportError() if (error.name or "").partition(".")[0] not in _OUR_ROOMS:
             return Ending(USERS, f"{error}: run `make install`, or pip install the extra it is of")
         case subprocess.SubprocessError():
             return Ending(USERS, str(error))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 
-from fedtiny.config import RunConfig
-from fedtiny.data.simulated import deal_into
+from fedtiny.config import RunConfig, absolute
+from fedtiny.data.simulated import deal_into, digest_of
+from fedtiny.runs import identity
 from fedtiny.runs.folder import RunFolder
+from fedtiny.runs.identity import Identity, Part
+from sims.code_version import code_version
 from sims.grids.local import LocalGrid
 from strategies.observer import Observer
 
@@ -37,6 +40,7 @@ def run_federation(
     observers: Sequence[Observer] = (),
     workers: int = 0,
     shares: Path | None = None,
+    accept: Collection[Part] = (),
 ) -> None:
     """Deal the samples, run ``config`` on ``backend`` and leave its results in ``folder``.
 
@@ -45,15 +49,38 @@ def run_federation(
             runs in other processes: it neither resumes nor tells observers anything.
         workers: Ray actors; 0 for one per core.
         shares: folder with the samples, dealt already; by default they are dealt into the run's.
+        accept: what may differ from what a resumed run was begun with.
 
     Raises:
+        IdentityError: a resumed run is not what it was.
         FedTinyError: the backend cannot do what was asked, or the run failed.
     """
     silence_flower()
+    config = absolute(config)
     folder.create(config)
+
+    def begin(digest: str) -> None:
+        now = Identity.of(config, digest, backend, code_version())
+        identity.begin(folder, now, resume, accept)
+
     if shares is None:
         shares = folder.data
-        deal_into(shares, config.data, config.seed)
+        deal_into(shares, config.data, config.seed, begin)
+    else:
+        begin(digest_of(shares))
+    _run(config, folder, shares, backend, resume, observers, workers)
+    identity.seal(folder)
+
+
+def _run(
+    config: RunConfig,
+    folder: RunFolder,
+    shares: Path,
+    backend: Backend,
+    resume: bool,
+    observers: Sequence[Observer],
+    workers: int,
+) -> None:
     if backend is Backend.FLOWER:
         from sims.flower_run import flower_run  # noqa: PLC0415 - Flower and Ray are imported after silence_flower
 

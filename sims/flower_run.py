@@ -17,6 +17,7 @@ from pathlib import Path
 import tomli_w
 
 from fedtiny.errors import FedTinyError
+from sims.scratch import scratch_folder
 
 APP = Path(__file__).resolve().parents[1]
 """The checkout: the folder whose ``pyproject.toml`` declares the Flower app."""
@@ -61,7 +62,7 @@ def flower_run(
         FedTinyError: the run did not finish as ``finished:completed`` (``flwr run`` itself exits
             with 0 even then); ends with the tail of its log.
     """
-    with tempfile.TemporaryDirectory(prefix="flwr-") as folder:
+    with tempfile.TemporaryDirectory(prefix="flwr-", dir=scratch_folder()) as folder:
         home = Path(folder)
         settings = home / "run.toml"
         settings.write_text(
@@ -77,7 +78,7 @@ def flower_run(
         )
         with _superlink(home) as environment:
             federation = f"num-supernodes={num_supernodes} client-resources-num-cpus=1"
-            arguments = ["run", str(app), _LINK, "--stream", "-c", str(settings)]
+            arguments = ["run", str(app.resolve()), _LINK, "--stream", "-c", str(settings)]
             log = _flwr([*arguments, "--federation-config", federation], environment, timeout_s)
             status = _status(environment)
             if status != "finished:completed":
@@ -102,6 +103,7 @@ def _superlink(home: Path) -> Iterator[dict[str, str]]:
         **os.environ,
         **SWITCHES,
         "FLWR_HOME": str(home),
+        "TMPDIR": str(scratch_folder()),  # its Ray has sockets there
         "PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', '')}",
     }
     command = ["flower-superlink", "--insecure", "--simulation", "--host", "127.0.0.1"]
@@ -158,6 +160,7 @@ def _flwr(arguments: Sequence[str], environment: Mapping[str, str], timeout_s: f
         done = subprocess.run(
             command,
             env=environment,
+            cwd=environment["FLWR_HOME"],  # not where a user may have packages of our names
             encoding="utf-8",
             errors="replace",
             stdout=subprocess.PIPE,

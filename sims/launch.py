@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,12 +18,15 @@ from fedtiny.config import RunConfig
 from fedtiny.memory.ledger import format_bytes
 from fedtiny.models.cost import forward_macs, parameter_count
 from fedtiny.option_types import MOST_PROCESSES
+from fedtiny.runs import identity
+from fedtiny.runs.claim import claim
 from fedtiny.runs.folder import RunFolder
+from fedtiny.runs.identity import Part
 from fedtiny.settings import MOST, ConfigError
 from fedtiny.user_errors import INTERRUPTED
 from sims.backends import Backend
 from sims.forecast import forecast
-from sims.pipeline import Pipeline, fresh_folder, preflight
+from sims.pipeline import Pipeline, preflight
 
 cli = CommandLine()
 
@@ -46,6 +51,20 @@ def launch(
         str | None,
         typer.Option(help='JSON, e.g. \'{"init_args": {"num_cpus": 4}}\': Ray actors to start.'),
     ] = None,
+    accept: Annotated[
+        list[Part] | None,
+        typer.Option(
+            help="With --resume: go on although this is not what the run was begun with (code or "
+            "data); repeat. run.json keeps what was accepted."
+        ),
+    ] = None,
+    rehearsed: Annotated[
+        bool,
+        typer.Option(
+            "--preflight/--no-preflight",
+            help="Export and report once before training, to find what would fail after it.",
+        ),
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Simulate a federation, export its model to C, verify it, and report."""
@@ -53,14 +72,14 @@ def launch(
     settings = _settings(config, resume, set_ or [], num_supernodes)
     workers = _workers(backend_config)
     if dry_run:
-        _describe(settings, backend, workers, as_json)
+        _describe(settings, backend, workers, resume or out, rehearsed, as_json)
         return
-    preflight(settings)
+    preflight(settings, resume or out, rehearsed)
     cost = forecast(settings, backend, workers)
     console.print(f"cost: {cost}", highlight=False, soft_wrap=True)
-    folder = _folder(settings, resume, out, console)
-    pipeline = Pipeline(settings, folder, backend, console, workers)
-    report = _run(pipeline, resume is not None)
+    with _folder(settings, resume, out, console) as folder:
+        pipeline = Pipeline(settings, folder, backend, console, workers, accept or ())
+        report = _run(pipeline, resume is not None)
     _conclude({**report, "forecast": cost.to_json()}, folder, as_json)
 
 
@@ -81,19 +100,27 @@ def _settings(
     if resume is not None:
         if config is not None or overrides:
             raise ConfigError("--resume takes the run's own config: drop --config and --set")
+        identity.make_importable(RunFolder(resume))
         return RunFolder(resume).load_config()
     if config is None:
         raise ConfigError("give --config sims/configs/….toml, or --resume runs/…")
-    return run_config.load(config, overrides)
+    return run_config.absolute(run_config.load(config, overrides))
 
 
-def _folder(settings: RunConfig, resume: Path | None, out: Path, console: Console) -> RunFolder:
+@contextmanager
+def _folder(
+    settings: RunConfig, resume: Path | None, out: Path, console: Console
+) -> Iterator[RunFolder]:
+    """The run's folder, in which nobody else works."""
     if resume is not None:
-        return RunFolder(resume)
-    folder, aside = fresh_folder(out / settings.name)
-    if aside is not None:
-        console.print(f"{folder.path} existed; the earlier run is now {aside}")
-    return folder
+        with RunFolder(resume).locked("a resumed run"):
+            yield RunFolder(resume)
+        return
+    with claim(out, settings.name) as (folder, aside):
+        if aside is not None:
+            text = f"{folder.path} existed; the earlier run is now {aside}"
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
+        yield folder
 
 
 def _workers(backend_config: str | None) -> int:
@@ -115,9 +142,11 @@ def _workers(backend_config: str | None) -> int:
     return workers
 
 
-def _describe(settings: RunConfig, backend: Backend, workers: int, as_json: bool) -> None:
+def _describe(
+    settings: RunConfig, backend: Backend, workers: int, out: Path, rehearsed: bool, as_json: bool
+) -> None:
     """What a run would do: for --dry-run."""
-    graph, plans = preflight(settings)
+    graph, plans = preflight(settings, out, rehearsed)
     cost = forecast(settings, backend, workers)
     facts: dict[str, Any] = {
         "config": settings.model_dump(mode="json"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,13 @@ from fedtiny.devices.budget import engine_of, memory_plan
 from fedtiny.errors import FedTinyError
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.models.graph import Graph
+from fedtiny.runs import identity
 from fedtiny.runs.folder import RunFolder
+from fedtiny.runs.identity import Part
 from fedtiny.training.choice import notice
 from sims.backends import Backend, run_federation
 from sims.progress import ProgressObserver
+from sims.rehearsal import check_room, rehearse
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Pipeline:
         backend: where clients run.
         console: for progress; errors and results are the caller's.
         workers: Ray actors, 0 for one per core.
+        accept: what may differ from what a resumed run was begun with.
     """
 
     config: RunConfig
@@ -39,43 +43,69 @@ class Pipeline:
     backend: Backend
     console: Console
     workers: int = 0
+    accept: Collection[Part] = ()
 
     def run(self, resume: bool = False) -> dict[str, Any]:
-        """All steps; with ``resume``, those that are not done yet. Returns the report."""
-        from fedtiny.report import write  # noqa: PLC0415 - only runs that get there need it
+        """All steps; with ``resume``, those that are not done yet. Returns the report.
 
+        Whoever calls holds the folder's lock. The model is on disk before any other step; if one
+        fails, what is kept and how to go on is said before the error.
+        """
         if warning := notice(self.config.training, self.config.method.density):
             self.console.print(f"[yellow]note:[/yellow] {warning}", soft_wrap=True)
         self._federate(self.config, self.folder, resume)
+        try:
+            return self._after(resume)
+        except Exception:
+            self.console.print(_kept(self.folder), markup=False, highlight=False, soft_wrap=True)
+            raise
+
+    def _after(self, resume: bool) -> dict[str, Any]:
+        """Everything that only looks at the trained model."""
+        from fedtiny.report import write  # noqa: PLC0415 - only runs that get there need it
+
         if self.config.dense_reference:
-            self._federate(
-                dense_config(self.config), self.folder.dense_reference, resume, self.folder.data
-            )
+            dense = self.folder.dense_reference
+            dense.path.mkdir(exist_ok=True)
+            with dense.held("the dense reference"):
+                self._federate(dense_config(self.config), dense, resume, self.folder.data)
         if self.config.export.enabled:
             from fedtiny.export.run import export_run  # noqa: PLC0415 - only runs that get there need it
 
+            check = self.config.export.check
             self._step(
-                "int8, C and check", lambda: export_run(self.folder, self.config.export.check)
+                "int8, C and check", lambda: export_run(self.folder, check, accept=self.accept)
             )
-        return self._step("report and plots", lambda: write(self.folder))
+        return self._step("report and plots", lambda: write(self.folder, self.accept))
 
     def _federate(
         self, config: RunConfig, folder: RunFolder, resume: bool, shares: Path | None = None
     ) -> None:
         if resume and folder.model.is_file():
+            identity.seal(folder)
+            identity.verify(folder, self.accept)
             return
-        observer = ProgressObserver(self.console, config.name)
-        run_federation(config, folder, self.backend, resume, [observer], self.workers, shares)
+        observer = ProgressObserver(self.console, folder.path.name)
+        run_federation(
+            config, folder, self.backend, resume, [observer], self.workers, shares, self.accept
+        )
 
     def _step(self, title: str, step: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         with self.console.status(title):
             return step()
 
 
+def _kept(folder: RunFolder) -> str:
+    return (
+        f"the trained model is kept: {folder.model}. Once the cause below is gone, go on with: "
+        f"python -m sims.launch --resume {folder.path}; or one step at a time with: fedtiny "
+        f"export {folder.path}, fedtiny report {folder.path}"
+    )
+
+
 def dense_config(config: RunConfig) -> RunConfig:
     """The same federation without pruning, budgets, or export."""
     update = {
-        "name": f"{config.name}/dense_reference",
         "dense_reference": False,
         "pruning": config.pruning.model_copy(update={"method": "dense"}),
         "devices": config.devices.model_copy(update={"fleet": (), "budget_bytes": {}}),
@@ -84,15 +114,23 @@ def dense_config(config: RunConfig) -> RunConfig:
     return config.model_copy(update=update)
 
 
-def preflight(config: RunConfig) -> tuple[Graph, list[LedgerEntry]]:
+def preflight(
+    config: RunConfig, out: Path | None = None, rehearsed: bool = False
+) -> tuple[Graph, list[LedgerEntry]]:
     """Everything that can be known to fail is found before work starts.
+
+    Args:
+        config: of the run.
+        out: folder that will be written to.
+        rehearsed: also export and report once, as :func:`sims.rehearsal.rehearse`; seconds.
 
     Returns:
         The model and each device's memory plan.
 
     Raises:
-        FedTinyError: data missing or malformed, unknown model, no compiler, or devices that
-            cannot train the model (each named with its reason).
+        FedTinyError: data missing or malformed, unknown model, no compiler, no room on the disk,
+            devices that cannot train the model (each named with its reason), or a step after
+            training that cannot succeed.
     """
     samples = summarize(config.data, config.seed)
     graph = config.graph(samples.input_shape, samples.classes)
@@ -109,19 +147,8 @@ def preflight(config: RunConfig) -> tuple[Graph, list[LedgerEntry]]:
             refused.append(f"partition {partition}: {error}")
     if len(refused) > config.federation.max_failures:
         raise FedTinyError("\n".join(refused))
+    if out is not None:
+        check_room(out, config, graph, samples)
+    if rehearsed:
+        rehearse(config, graph, samples, plans)
     return graph, plans
-
-
-def fresh_folder(path: Path) -> tuple[RunFolder, Path | None]:
-    """A run folder at ``path``; what was there is moved aside, never overwritten.
-
-    Returns:
-        The folder, and where the earlier one went.
-    """
-    if not path.exists():
-        return RunFolder(path), None
-    n = 1
-    while (aside := path.with_name(f"{path.name}.{n}")).exists():
-        n += 1
-    path.rename(aside)
-    return RunFolder(path), aside

@@ -241,7 +241,7 @@ def test_csv_files_must_be_told_apart(tmp_path, write_published):
         read_csv_directory(tmp_path, ())
 
 
-@pytest.mark.parametrize(("source", "package"), [("svhn", "scipy"), ("cinic10", "PIL")])
+@pytest.mark.parametrize(("source", "package"), [("cinic10", "PIL")])
 def test_a_missing_package_is_named_with_its_extra(
     source, package, tmp_path, write_published, monkeypatch
 ):

@@ -13,18 +13,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from fedtiny.node.bundle import read_bundle
 from fedtiny.node.farewell import farewell
-from fedtiny.node.keys import load_key, make_key
+from fedtiny.node.keys import load_key, make_key, read_public
 from fedtiny.node.machine import board_name
 from fedtiny.node.manifest import BundleError
 from fedtiny.node.private import PrivateFileError, write_private
 from fedtiny.node.request import RequestError, read_request
 from fedtiny.node.running import check_bundle
-from sims.deploy import audit, processes, registry, superlink
+from sims.deploy import arrivals, audit, processes, registry, superlink
 from sims.deploy.cli import app
 from sims.deploy.home import Home
+from sims.deploy.registry import Standing
 
 Deploy = Callable[..., tuple[int, str, str]]
 
@@ -432,3 +434,46 @@ def test_only_what_was_started_is_ended(home: Home) -> None:
     finally:
         bystander.kill()
         bystander.wait()
+
+
+REFUSED_LINE = (
+    "ERROR : [/v1/fleet/activate-node][ApiError:2004] Attempted to register SuperNode with public "
+    "key: {key!r}, exception: No SuperNode found with the given public key.\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("standing", "node_id", "reason"),
+    [
+        ("approved", 7, "a key that another SuperNode uses"),
+        ("approved", 0, "approved, but not added"),
+        ("revoked", 7, "a revoked key"),
+        ("", 0, "never approved"),
+    ],
+)
+def test_joins_and_refusals_are_audited_once(
+    home: Home, bundle: Path, standing: str, node_id: int, reason: str
+) -> None:
+    node = registry.load(home, "pi0")
+    pem = read_public(node.public_key, "").public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    if standing:
+        changes = {"standing": Standing(standing), "node_id": node_id}
+        registry.save(home, node.model_copy(update=changes))
+    else:
+        (home.nodes / "pi0.json").unlink()
+    home.logs.mkdir(parents=True)
+    line = REFUSED_LINE.format(key=pem)
+    with processes.log_file(home, "superlink").open("w", encoding="utf-8") as log:
+        log.write(f"noise\n{line}[Fleet.ActivateNode] Activated node_id=7\nhalf a line")
+        log.flush()
+        refused, joined = arrivals.collect(home)
+        assert (refused["act"], joined["act"]) == ("refuse", "join")
+        assert reason in refused["reason"]
+        assert refused["fingerprint"] == node.fingerprint
+        assert joined["node_id"] == 7
+        assert arrivals.collect(home) == []
+        log.write("\n" + line.replace("BEGIN PUBLIC", "?"))
+        log.flush()
+        assert [one["fingerprint"] for one in arrivals.collect(home)] == [""]

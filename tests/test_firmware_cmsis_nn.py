@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from typer.testing import CliRunner
 
 from fedtiny.bench import synthetic
 from fedtiny.boards import cmsis_nn, kernels, plan_run, qemu
+from fedtiny.boards.step_failure import StepFailedError
 from fedtiny.boards.verify import verify_targets
 from fedtiny.cli import app
 from fedtiny.errors import FedTinyError
@@ -166,6 +170,64 @@ def test_verify_links_the_wheel_and_a_tree(project, later):
         done = CliRunner().invoke(app, command)
         assert done.exit_code == 0, done.output
         assert "qemu-m55: 4 vectors, 0 mismatches" in done.output
+
+
+@pytest.mark.firmware
+def test_a_library_that_wants_more_scratch_is_named_with_the_step(project, later, tmp_path):
+    greedy = tmp_path / "CMSIS-NN"
+    shutil.copytree(later, greedy)
+    shutil.copytree(later.parent / "CMSIS", tmp_path / "CMSIS")
+    path = greedy / "Source" / "ConvolutionFunctions" / "arm_depthwise_conv_s8_opt.c"
+    text = path.read_text(encoding="utf-8").replace(
+        "4 * CH_IN_BLOCK_MVE *", "5 * CH_IN_BLOCK_MVE *"
+    )
+    path.write_text(text, encoding="utf-8")
+    message = r"qemu-m55: step '\w+\.depthwise' failed with status -4: .*asks for more scratch"
+    with pytest.raises(StepFailedError, match=message):
+        verify_targets(project, ["qemu-m55"], 2, library=str(greedy))
+
+
+CALLER = """
+#include <stdio.h>
+#include "model.h"
+static int8_t arena[MODEL_ARENA_BYTES] __attribute__((aligned(MODEL_ARENA_ALIGNMENT)));
+int main(void)
+{
+    const int32_t status = model_invoke(arena), nowhere = model_run_step(MODEL_STEPS, arena);
+    printf("%s %d %d %d\\n", model_step_names[MODEL_FAILED_STEP(status)],
+           (int)MODEL_KERNEL_STATUS(status), (int)MODEL_FAILED_STEP(nowhere),
+           (int)MODEL_KERNEL_STATUS(MODEL_OK));
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("position", [0, 2, -1])
+def test_a_kernel_that_refuses_names_its_step(project, position, tmp_path):
+    """On the host, in the self-test and in the C interface: too little scratch is lent."""
+    broken = tmp_path / "firmware"
+    shutil.copytree(project, broken)
+    code = (broken / "model.c").read_text(encoding="utf-8")
+    functions = code.split("static arm_cmsis_nn_status run_")
+    lent = [i for i, text in enumerate(functions) if i and "const cmsis_nn_context ctx" in text]
+    chosen = lent[position]
+    functions[chosen] = re.sub(r"\.size = \d+", ".size = 8", functions[chosen], count=1)
+    (broken / "model.c").write_text(
+        "static arm_cmsis_nn_status run_".join(functions), encoding="utf-8"
+    )
+    manifest = json.loads((broken / "manifest.json").read_text(encoding="utf-8"))
+    name = manifest["sizes"]["layers"][chosen - 1]["name"]
+    with pytest.raises(StepFailedError, match=f"host: step '{name}' failed with status -1"):
+        verify_targets(broken, ["host"], 1)
+    (broken / "caller.c").write_text(CALLER, encoding="utf-8")
+    sources = ["model.c", "model_weights.c", "caller.c"]
+    sources += [str(path) for path in (broken / "fedtiny_nn" / "src").rglob("*.c")]
+    command = ["gcc", "-std=c99", "-I.", "-Ifedtiny_nn/include", *sources, "-o", "caller"]
+    subprocess.run(command, cwd=broken, check=True)
+    done = subprocess.run(
+        ["./caller"], cwd=broken, check=True, capture_output=True, encoding="utf-8"
+    )
+    assert done.stdout == f"{name} -1 -1 0\n"
 
 
 def test_a_folder_that_is_no_cmsis_nn_is_refused_before_anything_is_built(tmp_path):

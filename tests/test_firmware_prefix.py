@@ -122,7 +122,7 @@ def test_generic_names_stand_for_every_prefixed_one(both):
     )
     defined = set(
         re.findall(
-            r"#define WATCH_(\w+) ", (both / "watch" / "watch.h").read_text(encoding="utf-8")
+            r"#define WATCH_(\w+)[ (]", (both / "watch" / "watch.h").read_text(encoding="utf-8")
         )
     )
     assert declared == {*FUNCTIONS, *NAMES}

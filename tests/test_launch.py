@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 from fedtiny.cli import app as fedtiny_cli
 from fedtiny.cli import main as fedtiny_main
 from sims.launch import cli
-from sims.pipeline import fresh_folder
 
 DEMO = "sims/configs/demo.toml"
 runner = CliRunner()
@@ -47,14 +46,6 @@ def test_wrong_input_ends_with_status_2_and_the_fix(
     result = runner.invoke(cli, [*arguments, "--out", str(tmp_path)])
     assert result.exit_code == 2
     assert words in " ".join(result.stderr.split())
-
-
-def test_an_earlier_run_is_moved_aside(tmp_path: Path) -> None:
-    (tmp_path / "demo").mkdir()
-    (tmp_path / "demo.1").mkdir()
-    folder, aside = fresh_folder(tmp_path / "demo")
-    assert aside == tmp_path / "demo.2"
-    assert not folder.path.exists()
 
 
 def test_doctor_refuses_to_train_on_an_nrf52840_and_names_the_line() -> None:

@@ -66,7 +66,7 @@ slow = ["training.learning_rate=0.001", "pruning.order=forward"]
 
 
 def row(method: str = "fedtiny", density: float = 0.01, seed: int = 0, accuracy: float = 0.5):
-    return StudyRow("watch", method, density, seed, accuracy, 1000, 2000, 3000, 40, "abc")
+    return StudyRow("watch", method, density, seed, accuracy, 1000, 2000, 3000, 40, "abc", "")
 
 
 def grid(tmp_path: Path, text: str = SWEEP) -> list[Job]:
@@ -217,7 +217,7 @@ def test_rows_survive_the_csv_and_a_crash_in_the_middle_of_a_line(tmp_path: Path
     assert study.read(path) == rows
     assert path.read_text(encoding="utf-8").splitlines()[0] == (
         "dataset,method,density,seed,accuracy,uplink_bytes,train_flops_per_round,"
-        "peak_memory_bytes,rounds,commit"
+        "peak_memory_bytes,rounds,commit,data"
     )
     path.write_text(path.read_text(encoding="utf-8") + "watch,fedtiny,0.0", encoding="utf-8")
     assert study.read(path) == rows
@@ -342,7 +342,7 @@ def test_a_row_counts_what_the_events_say(tmp_path: Path) -> None:
     MetricsWriter(folder.metrics, events).close()
     found = study.measure(folder, "watch", "snip", 0.05, "same_people", "abc")
     # Two epochs of 4 samples in the mean: (8 · 10 + 6 + 8 · 20) / 2 FLOPs a round.
-    assert found == StudyRow("watch", "snip", 0.05, 4, 0.75, 15, 123, 60, 2, "abc")
+    assert found == StudyRow("watch", "snip", 0.05, 4, 0.75, 15, 123, 60, 2, "abc", "")
     MetricsWriter(folder.metrics, events[:-3]).close()
     with pytest.raises(StudyError, match="no same_people were evaluated in round 2"):
         study.measure(folder, "watch", "snip", 0.05, "same_people", "abc")

@@ -19,7 +19,15 @@ from fedtiny.command_line import CommandLine
 from fedtiny.models import build
 from fedtiny.models.ops import Shape
 from fedtiny.report.blocks import replace_block
-from fedtiny.report.plots.style import REFERENCE, Chart, colors, legend_below, panels, style
+from fedtiny.report.plots.style import (
+    REFERENCE,
+    Chart,
+    colors,
+    legend_below,
+    logarithmic,
+    panels,
+    style,
+)
 
 PAGE = Path("docs/results/firmware.md")
 BEGIN, END = "<!-- bench-firmware -->", "<!-- /bench-firmware -->"
@@ -104,9 +112,8 @@ def chart(rows: Sequence[Row]) -> Chart:
         (flash, "flash, dense / ours"),
     ):
         axes.set_title(title)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}×")
+        logarithmic(axes, "x")
+        logarithmic(axes, "y", marks="{x:g}×")
         axes.set_xlabel("density (%)")
         axes.set_xticks([1, 5, 10], ["1", "5", "10"])
         axes.axhline(1, color=REFERENCE, linestyle="--", linewidth=1)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from fedtiny.report.plots.style import REFERENCE, Chart, colors, legend_below, panels
+from fedtiny.report.plots.style import REFERENCE, Chart, colors, legend_below, logarithmic, panels
 
 Row = dict[str, Any]
 """One benchmark as :meth:`fedtiny.bench.train.TrainBenchmark.json` gives it, plus ``network``."""
@@ -30,8 +30,7 @@ def density_chart(rows: Sequence[Row]) -> Chart:
             ]
             memory.plot(density, less, label=f"{network}, recomputing", linestyle=":", **style)
     _axes(speed, "step time, PyTorch dense / sparse")
-    speed.set_yscale("log", base=2)
-    speed.yaxis.set_major_formatter("{x:g}×")
+    logarithmic(speed, "y", base=2, marks="{x:g}×")
     _axes(memory, "peak bytes, sparse / PyTorch dense")
     memory.set_ylim(bottom=0)
     legend_below(figure, [speed, memory])
@@ -41,7 +40,7 @@ def density_chart(rows: Sequence[Row]) -> Chart:
 
 def _axes(axes: Axes, title: str) -> None:
     axes.set_title(title)
-    axes.set_xscale("log")
+    logarithmic(axes, "x")
     axes.set_xlabel("density (%)")
     axes.axhline(1, color=REFERENCE, linestyle="--", linewidth=1)
     axes.set_xticks([1, 2, 5, 10, 30, 50], ["1", "2", "5", "10", "30", "50"])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fedtiny.engine.build import compiler
+from fedtiny.engine.build import compiler, tool_environment
 
 _SOURCE = Path(__file__).with_name("fma_peak.cpp")
 _FLAGS = ("-O3", "-march=native", "-mprefer-vector-width=512", "-ffp-contract=fast", "-fPIC")
@@ -53,7 +53,8 @@ def _compile(folder: Path) -> ctypes.CDLL | None:
     target = folder / "fma_peak.so"
     for flags in (_FLAGS, _PORTABLE_FLAGS):
         command = [*program.split(), *flags, "-shared", str(_SOURCE), "-o", str(target)]
-        if subprocess.run(command, capture_output=True, check=False).returncode == 0:
+        done = subprocess.run(command, env=tool_environment(), capture_output=True, check=False)
+        if done.returncode == 0:
             library = ctypes.CDLL(str(target))
             library.fma_flops.restype = ctypes.c_double
             return library

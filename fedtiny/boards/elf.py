@@ -74,6 +74,33 @@ def _file_sizes(path: Path) -> ElfSizes:
     return total
 
 
+def needed(roots: Iterable[Path], objects: Iterable[Path]) -> tuple[Path, ...]:
+    """The roots and those objects that a linker takes of a library for them, sorted.
+
+    Args:
+        roots: object files that are linked in any case.
+        objects: the library's members; one is taken if it defines what another needs.
+    """
+    names = {path: _names(path) for path in (*roots, *objects)}
+    taken, waiting = set(), list(roots)
+    while waiting:
+        path = waiting.pop()
+        taken.add(path)
+        wanted = names[path][1]
+        waiting += [p for p, (own, _) in names.items() if p not in taken and own & wanted]
+    return tuple(sorted(taken))
+
+
+def _names(path: Path) -> tuple[frozenset[str], frozenset[str]]:
+    """Global names that an object file defines, and that it needs."""
+    with path.open("rb") as stream:
+        table = ELFFile(stream).get_section_by_name(".symtab")
+        found = list(table.iter_symbols()) if isinstance(table, SymbolTableSection) else []
+    shared = [symbol for symbol in found if symbol["st_info"]["bind"] != "STB_LOCAL"]
+    own = frozenset(s.name for s in shared if s["st_shndx"] != "SHN_UNDEF")
+    return own, frozenset(s.name for s in shared) - own
+
+
 def symbols(path: Path) -> tuple[Symbol, ...]:
     """Functions and variables of an executable that take room, largest first."""
     with path.open("rb") as stream:

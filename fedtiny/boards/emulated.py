@@ -14,6 +14,7 @@ from pathlib import Path
 from fedtiny.boards import elf, qemu
 from fedtiny.boards.cmsis_nn import CmsisNN
 from fedtiny.boards.kernels import CompiledKernels, compile_portable, compile_with_cmsis_nn
+from fedtiny.boards.step_failure import check_steps
 from fedtiny.boards.toolchain import ToolchainError
 from fedtiny.errors import FedTinyError
 from fedtiny.firmware.vectors import shorten
@@ -77,6 +78,7 @@ def verify(
 
     Raises:
         ToolchainError: a tool is missing, the build fails or the program faults.
+        StepFailedError: a kernel refuses its layer.
         FedTinyError: no such machine, or no such project.
     """
     target = qemu.machine(machine)
@@ -144,6 +146,7 @@ def run(
         timeout_s: for the whole run.
     """
     printed = qemu.run(target, program, directory, timeout_s)
+    check_steps(target.name, printed)
     found = (_RESULT.search(printed), _TICKS.search(printed), _STACK.search(printed))
     if None in found:
         raise ToolchainError(f"the self-test on {target.name} reported no result:\n{printed}")

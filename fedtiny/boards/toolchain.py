@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from fedtiny.engine.build import tool_environment
 from fedtiny.errors import FedTinyError
 
 INSTALL = {
@@ -52,6 +53,7 @@ def run_tool(
         done = subprocess.run(
             [str(require(command[0])), *command[1:]],
             cwd=cwd,
+            env=tool_environment(),
             capture_output=True,
             encoding="utf-8",
             errors="replace",

@@ -25,6 +25,8 @@ from fedtiny import methods
 from fedtiny.aggregation.config import TrustConfig
 from fedtiny.config.sections import DevicesConfig, ExportConfig, FederationConfig
 from fedtiny.data.config import DataConfig
+from fedtiny.errors import FedTinyError
+from fedtiny.escaping.file_name import check_file_name
 from fedtiny.methods import METHODS, Method, PruningSettings
 from fedtiny.models.config import ModelConfig
 from fedtiny.models.graph import Graph
@@ -56,7 +58,7 @@ class RunConfig(Section):
     """Everything that determines a run's results, but for the code version.
 
     Attributes:
-        name: of the run folder under ``runs/``.
+        name: of the run folder under ``runs/``, one part of a path.
         seed: of every random number.
         dense_reference: also run the same federation without pruning, for comparison.
     """
@@ -73,6 +75,14 @@ class RunConfig(Section):
     devices: DevicesConfig = Field(default_factory=DevicesConfig)
     trust: TrustConfig = Field(default_factory=TrustConfig)
     export: ExportConfig = Field(default_factory=ExportConfig)
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        try:
+            return check_file_name("the run's name", name)
+        except FedTinyError as error:
+            raise ValueError(str(error)) from None
 
     @field_validator("pruning", mode="before")
     @classmethod
@@ -164,6 +174,20 @@ def digest(config: RunConfig) -> str:
     devices = config.devices.model_copy(update={"catalog": ""})
     placeless = config.model_copy(update={"data": data, "devices": devices})
     return hashlib.sha256(dump(placeless).encode()).hexdigest()
+
+
+def absolute(config: RunConfig) -> RunConfig:
+    """``config`` with its paths as they are from here: it means the same wherever it is read."""
+    data, devices = config.data, config.devices
+    if data.path is not None:
+        data = data.model_copy(update={"path": _absolute(data.path)})
+    if devices.catalog:
+        devices = devices.model_copy(update={"catalog": str(_absolute(Path(devices.catalog)))})
+    return config.model_copy(update={"data": data, "devices": devices})
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
 
 
 def _without_none(tree: Any) -> Any:  # noqa: ANN401 - any TOML value

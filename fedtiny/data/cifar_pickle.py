@@ -81,26 +81,11 @@ def _bytes_array(array: object) -> Images | None:
                 (int(rows), int(columns)),
                 Call(function=Name(name="dtype"), arguments=("u1" | b"u1", *_)),
                 bool(fortran),
-                content,
+                bytes(raw),
             ),
-        ):
-            raw = _bytes(content)
-            if raw is not None and min(rows, columns) >= 0 and len(raw) == rows * columns:
-                order: Literal["F", "C"] = "F" if fortran else "C"
-                return np.frombuffer(raw, np.uint8).reshape(rows, columns, order=order)
-    return None
-
-
-def _bytes(content: object) -> bytes | None:
-    """Bytes, or the call that makes them of Latin-1."""
-    match content:
-        case bytes():
-            return content
-        case Call(function=Name(name="encode"), arguments=(str(text), "latin1")):
-            try:
-                return text.encode("latin1")
-            except UnicodeEncodeError:
-                return None
+        ) if min(rows, columns) >= 0 and len(raw) == rows * columns:
+            order: Literal["F", "C"] = "F" if fortran else "C"
+            return np.frombuffer(raw, np.uint8).reshape(rows, columns, order=order)
     return None
 
 

@@ -54,15 +54,15 @@ def _pillow() -> ModuleType:
 
 def _files(part: Path) -> list[list[Path]]:
     """The images of every class."""
-    files = []
+    files, root = [], part.parent
     for name in CIFAR10_LABELS:
         folder = part / name
         if not folder.is_dir():
             raise missing(folder, _HOME)
-        others = [path for ending in _OTHER_PICTURES for path in ending_in(folder, ending)]
+        others = [path for ending in _OTHER_PICTURES for path in ending_in(folder, ending, root)]
         if others:
             raise bad_file(others[0], "is no PNG file, and would be left out: convert or move it")
-        files.append(ending_in(folder, ".png"))
+        files.append(ending_in(folder, ".png", root))
         if not files[-1]:
             raise bad_file(folder, "no PNG file in it; unpack CINIC-10 again")
     return files

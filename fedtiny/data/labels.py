@@ -51,7 +51,7 @@ class LabelMap:
         """
         if not self.values:
             # Beyond 2⁵³ a difference could overflow; no class is there either.
-            far = np.flatnonzero(np.abs(labels // 2) >= 2**52)
+            far = np.flatnonzero((labels < -(2**53)) | (labels > 2**53))
             if len(far):
                 raise bad_file(path, f"{name} has label {labels[far[0]]} in row {far[0]}: no class")
             return labels - self.offset

@@ -4,7 +4,10 @@ A file of a few bytes can promise an array of gigabytes; here an array is made o
 are there. They may be compressed, which makes them at most 1032 times as many.
 """
 
+import ast
 import io
+import sys
+import warnings
 import zipfile
 from math import prod
 from pathlib import Path
@@ -20,7 +23,8 @@ Arrays = dict[str, NDArray[Any]]
 
 _SUFFIX = ".npy"
 _DEFLATE_RATIO = 1032
-_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+_HEADER_BYTES = 10_000  # of one that describes numbers or names; numpy's own bound
+_LENGTH_BYTES = {(1, 0): 2, (2, 0): 4, (3, 0): 4}
 
 
 def read_arrays(path: Path, required: tuple[str, ...]) -> Arrays:
@@ -45,7 +49,8 @@ def read_arrays(path: Path, required: tuple[str, ...]) -> Arrays:
 
 def _members(path: Path, file: io.BufferedIOBase | io.BytesIO) -> Arrays:
     try:
-        with zipfile.ZipFile(file) as archive:
+        with warnings.catch_warnings(), zipfile.ZipFile(file) as archive:
+            warnings.simplefilter("ignore")  # of Python's, about odd literals in a header
             size = sum(info.compress_size for info in archive.infolist())
             if sum(info.file_size for info in archive.infolist()) > _DEFLATE_RATIO * size + 1024:
                 raise bad_file(path, "corrupt: it promises more than its bytes can hold")
@@ -71,10 +76,7 @@ def _array(path: Path, name: str, raw: bytes) -> NDArray[Any]:
     content = io.BytesIO(raw)
     if not raw.startswith(npy.MAGIC_PREFIX):
         raise bad_file(path, f"not an npz file of plain arrays: {name!a:.80} is no array")
-    version = npy.read_magic(content)
-    if version not in _HEADERS:
-        raise bad_file(path, f"{name!a:.80} is of format {version}, expected 1.0 or 2.0")
-    shape, fortran, dtype = _HEADERS[version](content)
+    shape, fortran, dtype = _header(content)
     if dtype.hasobject:
         raise bad_file(
             path,
@@ -89,7 +91,24 @@ def _array(path: Path, name: str, raw: bytes) -> NDArray[Any]:
             path, f"truncated or corrupt: {name!a:.80} is of {there} bytes, not {promised}"
         )
     order: Literal["F", "C"] = "F" if fortran else "C"
-    flat = np.frombuffer(raw, dtype, offset=content.tell())
-    return np.ascontiguousarray(flat.reshape(shape, order=order)).astype(
+    flat = np.frombuffer(raw, dtype, offset=content.tell()).astype(
         dtype.newbyteorder("="), copy=False
     )
+    if dtype.kind == "U" and flat.size and flat.view(np.uint32).max() > sys.maxunicode:
+        raise bad_file(path, f"corrupt: {name!a:.80} holds what is no character")
+    return np.ascontiguousarray(flat.reshape(shape, order=order))
+
+
+def _header(content: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """(shape, Fortran order, type): the literal of a Python dictionary after its own length."""
+    width = _LENGTH_BYTES[npy.read_magic(content)]
+    size = int.from_bytes(content.read(width), "little")
+    if size > _HEADER_BYTES:
+        raise ValueError(f"a header of {size} bytes")
+    described = ast.literal_eval(content.read(size).decode("latin1").strip())
+    shape, descr = described["shape"], described["descr"]
+    if type(shape) is not tuple or not all(type(side) is int for side in shape):
+        raise ValueError("the shape is no row of integers")
+    if type(descr) is not str:
+        raise ValueError("rows of several columns: save each as an array of its own")
+    return shape, bool(described["fortran_order"]), np.dtype(descr)

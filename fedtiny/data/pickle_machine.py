@@ -63,7 +63,7 @@ def load(raw: bytes, allowed: Collection[tuple[str, str]]) -> Any:  # noqa: ANN4
                 raise PickleError(f"instruction {code!r} at byte {at}, which no batch needs")
             _CODES[code](machine)
         return machine.pop()
-    except (struct.error, IndexError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (struct.error, IndexError, KeyError, TypeError, UnicodeError) as error:
         raise PickleError(f"damaged near byte {machine.at}") from error
 
 
@@ -146,7 +146,11 @@ def _set_items(machine: _Machine, values: list[Any]) -> None:
 
 def _reduce(machine: _Machine) -> None:
     function, arguments = machine.last(2)
-    machine.push(Call(function, arguments))
+    match function, arguments:
+        case Name("_codecs", "encode"), (str(text), "latin1"):
+            machine.push(text.encode("latin1"))  # how Python 3 writes bytes for Python 2
+        case _:
+            machine.push(Call(function, arguments))
 
 
 def _build(machine: _Machine) -> None:

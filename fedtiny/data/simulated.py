@@ -5,8 +5,8 @@ servers read the files that :func:`deal_into` leaves, each its own.
 """
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -18,13 +18,15 @@ from fedtiny.data import partition, shares
 from fedtiny.data.client import ClientData, split
 from fedtiny.data.config import DataConfig
 from fedtiny.data.dataset import Dataset
-from fedtiny.data.errors import DataError
+from fedtiny.data.errors import DataError, bad_file
 from fedtiny.data.npz_file import read_arrays
 from fedtiny.data.server import ServerData
 from fedtiny.data.shares import Origin
 from fedtiny.data.sources import Source, read_source
 from fedtiny.data.spans import Rows, Spans
 from fedtiny.seeding import rng
+
+_FEW = 16
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,12 @@ class Federation:
     Attributes:
         clients: one per partition, in partition order.
         server: what is on no device.
+        digest: of the source that was dealt.
     """
 
     clients: tuple[ClientData, ...]
     server: ServerData
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class Summary:
         public, unseen: samples of the server.
         input_shape: (C, H, W) of one sample.
         classes: how many.
+        few: some of the public samples, for rehearsals; labels and sensor are those of all.
     """
 
     train: tuple[int, ...]
@@ -58,6 +63,7 @@ class Summary:
     unseen: int
     input_shape: tuple[int, int, int]
     classes: int
+    few: Dataset = field(compare=False)
 
 
 def deal(config: DataConfig, seed: int) -> Federation:
@@ -79,8 +85,9 @@ def deal(config: DataConfig, seed: int) -> Federation:
     >>> len(federation.clients), len(federation.server.public), federation.server.input_shape
     (8, 35, (6, 1, 128))
     """
-    dealing = _Dealing.of(read_source(config, seed), config, seed)
-    return Federation(tuple(dealing.clients()), dealing.server)
+    source = read_source(config, seed)
+    dealing = _Dealing.of(source, config, seed)
+    return Federation(tuple(dealing.clients()), dealing.server, _digest(source))
 
 
 @lru_cache(maxsize=16)
@@ -102,10 +109,16 @@ def summarize(config: DataConfig, seed: int) -> Summary:
         len(server.unseen),
         server.input_shape,
         len(server.labels),
+        server.public.take(np.arange(min(_FEW, len(server.public)))),
     )
 
 
-def deal_into(folder: Path, config: DataConfig, seed: int) -> bool:
+def deal_into(
+    folder: Path,
+    config: DataConfig,
+    seed: int,
+    approve: Callable[[str], object] = str,
+) -> bool:
     """Write everyone's own file (:mod:`fedtiny.data.shares`) into ``folder``.
 
     Files that are whole and of this very deal are left alone, any others replaced.
@@ -114,6 +127,8 @@ def deal_into(folder: Path, config: DataConfig, seed: int) -> bool:
         folder: made if need be.
         config: the data settings.
         seed: the run's seed.
+        approve: is called with the digest of the source before anything is written, and may
+            raise; by default any will do.
 
     Returns:
         Whether anything had to be written.
@@ -123,6 +138,7 @@ def deal_into(folder: Path, config: DataConfig, seed: int) -> bool:
     """
     source = read_source(config, seed)
     settings, content = shares.settings_digest(config, seed), _digest(source)
+    approve(content)
     dealing = _Dealing.of(source, config, seed)
     devices = [shares.device(k) for k in range(config.partitions)]
     origins = [Origin(holder, settings, content) for holder in (*devices, shares.SERVER)]
@@ -134,6 +150,25 @@ def deal_into(folder: Path, config: DataConfig, seed: int) -> bool:
     for path, origin, held in zip(files, origins, holdings, strict=True):
         shares.write(path, vars(held), origin)
     return True
+
+
+@lru_cache(maxsize=16)
+def source_digest(config: DataConfig, seed: int) -> str:
+    """Digest of a source as :func:`deal_into` has it; raises what that raises. Cached."""
+    return _digest(read_source(config, seed))
+
+
+def digest_of(folder: Path) -> str:
+    """Digest of the source that a folder of shares was dealt from, as :func:`deal_into` has it.
+
+    Raises:
+        DataError: the server's file is missing or damaged, or was not dealt.
+    """
+    path = shares.server_file(folder)
+    origin = shares.origin_of(shares.read(path))
+    if origin is None:
+        raise bad_file(path, "does not say what it was dealt from; deal again")
+    return origin.source
 
 
 def _is(path: Path, origin: Origin) -> bool:

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedtiny.data.dataset import Dataset
-from fedtiny.data.errors import DataError, bad_file
+from fedtiny.data.errors import bad_file
 from fedtiny.data.images import RGB, class_names, labelled, missing
+from fedtiny.data.mat_file import read_mat
 
 _DIGITS = tuple("0123456789")
 _HOME = (
@@ -28,7 +29,7 @@ def read_svhn(directory: Path, label_names: tuple[str, ...]) -> tuple[Dataset, D
         label_names: name of each class; empty: the digits.
 
     Raises:
-        DataError: SciPy is not installed, a file is missing, truncated or malformed, or a label
+        DataError: a file is missing, truncated or malformed, or a label
             is out of range.
     """
     names = class_names(label_names, _DIGITS)
@@ -42,7 +43,7 @@ def read_svhn(directory: Path, label_names: tuple[str, ...]) -> tuple[Dataset, D
 
 def _read(path: Path, names: tuple[str, ...]) -> Dataset:
     """X is (32, 32, 3, N) uint8 and y (N, 1) with values 1 to 10."""
-    content = _load(path)
+    content = read_mat(path, ("X", "y"))
     for name in ("X", "y"):
         if name not in content:
             raise bad_file(path, f"no variable {name}: is it format 2, cropped digits?")
@@ -52,25 +53,11 @@ def _read(path: Path, names: tuple[str, ...]) -> Dataset:
         raise bad_file(path, f"X is {x.dtype} of shape {x.shape}, expected bytes (32, 32, 3, N)")
     if y.shape != (x.shape[3], 1):
         raise bad_file(path, f"wrong count: {x.shape[3]} images but labels of shape {y.shape}")
+    if y.dtype.kind not in "iuf":
+        raise bad_file(path, f"y is {y.dtype}, expected numbers")
     y = y[:, 0]
     wrong = np.flatnonzero(~np.isin(y, np.arange(1, 11)))
     if len(wrong):
         raise bad_file(path, f"label {y[wrong[0]]} in row {wrong[0]}, expected 1 to 10 (10 is 0)")
     images = np.ascontiguousarray(x.transpose(3, 2, 0, 1))
     return labelled(path, images, y.astype(np.int64) % 10, names, RGB)
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        from scipy.io import loadmat  # noqa: PLC0415 - SciPy is optional
-    except ImportError as error:
-        raise DataError("source = 'svhn' needs SciPy: pip install 'fedtiny[data]'") from error
-    try:
-        with path.open("rb") as file:
-            found: dict[str, Any] = loadmat(file, variable_names=("X", "y"))
-    except NotImplementedError as error:
-        raise bad_file(path, "is a MATLAB 7.3 file; SVHN's are MATLAB 5") from error
-    # SciPy lets whatever the damage leads to through: struct.error, zlib.error, KeyError …
-    except Exception as error:
-        raise bad_file(path, f"truncated, or not a MATLAB 5 file: {error}") from error
-    return found

@@ -48,6 +48,17 @@ def source_hash() -> str:
     return digest.hexdigest()[:16]
 
 
+def tool_environment() -> dict[str, str]:
+    """What compilers, make and emulators see of this process's environment: nearly nothing.
+
+    ``BUILD``, ``MAKEFLAGS``, ``CFLAGS``, ``CPATH``, ``GCC_EXEC_PREFIX`` and their like change what
+    is built; users set them for work of their own.
+    """
+    kept = ("PATH", "HOME", "LD_LIBRARY_PATH")  # to find and start a tool, and a cache beside it
+    found = {name: os.environ[name] for name in kept if name in os.environ}
+    return {**found, "TMPDIR": tempfile.gettempdir(), "LC_ALL": "C"}
+
+
 def compiler() -> str | None:
     """The C++ compiler: ``$CXX``, else the first of c++, g++, clang++ on the path."""
     names = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
@@ -118,7 +129,12 @@ def _compile(common: list[str], source: Path, out: Path, flags: tuple[str, ...])
 
 def _run(command: list[str]) -> None:
     result = subprocess.run(
-        command, capture_output=True, encoding="utf-8", errors="replace", check=False
+        command,
+        env=tool_environment(),
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
     )
     if result.returncode:
         raise BuildError(f"{' '.join(command)}\n{result.stderr}")

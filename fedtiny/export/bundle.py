@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fedtiny.boards import elf, host, toolchain
+from fedtiny.boards.toolchain import ToolchainError
 from fedtiny.errors import FedTinyError
 from fedtiny.export.project import BUILD, describe_project, write_project
 from fedtiny.export.report import FirmwareReport, layer_reports
@@ -23,6 +24,7 @@ def export(
     counts: Int16s,
     interface: SensorInterface,
     target: Target = ANY_CORTEX_M4,
+    compiled: bool = True,
 ) -> FirmwareReport:
     """Write the C project of ``plan`` into ``directory``, replacing an earlier export.
 
@@ -33,6 +35,7 @@ def export(
             vector with what the integer reference makes of it.
         interface: names for people.
         target: the plan was made for; the manifest names it.
+        compiled: build it once to know its code's size; else that is 0, by no compiler.
 
     Raises:
         FedTinyError: no vectors, names that do not fit, a directory that holds something else,
@@ -43,7 +46,7 @@ def export(
     toolchain.require("make")
     toolchain.require("gcc")
     write_project(directory, plan, vector_file(plan.model, counts), interface)
-    code_bytes, compiler = _measure_code(directory)
+    code_bytes, compiler = _measure_code(directory) if compiled else (0, "no compiler")
     report = FirmwareReport(
         plan.flash_bytes,
         plan.arena.nbytes,
@@ -57,8 +60,14 @@ def export(
 
 
 def _measure_code(directory: Path) -> tuple[int, str]:
-    """(code bytes, compiler) of model and runtime; the objects stay for ``make check``."""
+    """(code bytes, compiler) of the model and the kernels it calls.
+
+    The objects stay for ``make check``.
+    """
     version = toolchain.run_tool(["gcc", "--version"], directory, VERSION_TIMEOUT_S).stdout
     host.build(directory, "objects")
-    objects = sorted((directory / BUILD).rglob("*.o"))
+    model = directory / BUILD / "model.o"
+    if not model.is_file():
+        raise ToolchainError(f"`make objects` in {directory} left no {BUILD}/model.o")
+    objects = elf.needed([model], sorted((directory / BUILD).rglob("*.o")))
     return elf.sizes(objects).code_bytes, version.splitlines()[0]

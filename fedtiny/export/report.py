@@ -40,7 +40,8 @@ class FirmwareReport:
     Attributes:
         flash_bytes: weights and quantization parameters; code is apart.
         arena_bytes: all RAM the model needs but for the stack.
-        code_bytes: machine code of model and runtime as ``compiler`` builds it for this host.
+        code_bytes: machine code of the model and the kernels it calls, as ``compiler`` builds it
+            for this host.
         compiler: first line of its version.
         vectors: test windows in the project.
         layers: in execution order.

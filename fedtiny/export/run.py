@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,12 +14,13 @@ from fedtiny.boards import host
 from fedtiny.config import RunConfig
 from fedtiny.data.dataset import Dataset, concatenate
 from fedtiny.data.samples import Samples
-from fedtiny.data.simulated import deal
+from fedtiny.data.simulated import Federation, deal
 from fedtiny.devices.budget import engine_of
 from fedtiny.devices.catalog import get
 from fedtiny.errors import FedTinyError
 from fedtiny.escaping.c_prefix import check_prefix, prefix_of
 from fedtiny.export.bundle import export
+from fedtiny.export.report import FirmwareReport
 from fedtiny.firmware.interface import SensorInterface
 from fedtiny.firmware.planner import (
     ANY_CORTEX_M4,
@@ -32,9 +34,14 @@ from fedtiny.quant import reference
 from fedtiny.quant.integer_model import IntegerGraph
 from fedtiny.quant.ptq import quantize
 from fedtiny.quant.tensors import Int16s
+from fedtiny.runs import atomic, identity
 from fedtiny.runs.folder import RunFolder
+from fedtiny.runs.identity import Part
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.training.engine import TrainingEngine
+
+EXPORT_JSON = "export.json"
+"""File of a run folder with what the last export found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +90,11 @@ def _target(folder: RunFolder, device: str | None, core: str | None) -> Target:
 
 
 def export_run(
-    folder: RunFolder, check: bool = True, fitted: Fit | None = None, prefix: str = ""
+    folder: RunFolder,
+    check: bool = True,
+    fitted: Fit | None = None,
+    prefix: str = "",
+    accept: Collection[Part] = (),
 ) -> dict[str, Any]:
     """Export a finished simulation's model to its ``firmware/`` and record the outcome.
 
@@ -96,6 +107,7 @@ def export_run(
         fitted: from :func:`fit_run`: this plan is written; by default that for any Cortex-M4.
         prefix: of the model's names in C; empty for the config's, or else one made from the run's
             name.
+        accept: what may differ from what the run was begun with, or left.
 
     Returns:
         What ``export.json`` holds: accuracies of the float and the integer model, vectors and
@@ -103,30 +115,52 @@ def export_run(
 
     Raises:
         DoesNotFitError: the model does not fit the board of ``fitted``.
+        IdentityError: config, model, samples or code are not those of the run.
         FedTinyError: no such run, a model that cannot be quantized, or no compiler.
     """
     started = time.monotonic()
-    if prefix:
-        check_prefix(prefix)
+    config = folder.load_config()
+    prefix = check_prefix(prefix) if prefix else own_prefix(config)
+    federation = deal(config.data, config.seed)
+    identity.verify(folder, accept, federation.digest)
     fitted = fitted or fit_run(folder)
-    plan, config = fitted.require(), folder.load_config()
-    prefix = prefix or config.export.prefix or prefix_of(config.name)
-    trained, tests = TrainedModel.load(folder.model), test_sets(config)
+    plan = fitted.require()
+    trained, tests = TrainedModel.load(folder.model), test_sets(federation)
     integer, engine = plan.model, engine_of(config)
     vectors, interface = counts(tests.all), sensor_interface(trained, prefix)
     firmware = export(plan, folder.firmware, vectors, interface, fitted.target)
     result = host.check(folder.firmware) if check else None
-    outcome = {
+    found = {
         "float": {name: float_accuracy(trained, engine, data) for name, data in _named(tests)},
         "int8": {name: int8_accuracy(integer, data) for name, data in _named(tests)},
-        "target": fitted.target.name,
+        **outcome(fitted.target, firmware, result),
+        "seconds": time.monotonic() - started,
+    }
+    atomic.write(folder.path / EXPORT_JSON, json.dumps(found, indent=1) + "\n")
+    return found
+
+
+def own_prefix(config: RunConfig) -> str:
+    """Of the model's names in C, where the command line names none."""
+    return config.export.prefix or prefix_of(config.name)
+
+
+def outcome(
+    target: Target, firmware: FirmwareReport, result: host.CheckResult | None
+) -> dict[str, Any]:
+    """What ``export.json`` holds, accuracies and time aside.
+
+    Args:
+        target: of the plan.
+        firmware: what was written.
+        result: of the check, if there was one.
+    """
+    return {
+        "target": target.name,
         **asdict(firmware),
         "vectors": result.vectors if result else None,
         "mismatches": result.mismatches if result else None,
-        "seconds": time.monotonic() - started,
     }
-    (folder.path / "export.json").write_text(json.dumps(outcome, indent=1) + "\n", encoding="utf-8")
-    return outcome
 
 
 def integer_model(trained: TrainedModel) -> IntegerGraph:
@@ -134,9 +168,8 @@ def integer_model(trained: TrainedModel) -> IntegerGraph:
     return quantize(trained.graph, trained.model, trained.normalization, trained.ranges)
 
 
-def test_sets(config: RunConfig) -> TestSets:
+def test_sets(federation: Federation) -> TestSets:
     """The test samples of a simulated run, dealt anew: only who owns all data has them."""
-    federation = deal(config.data, config.seed)
     same = concatenate(tuple(client.test for client in federation.clients))
     return TestSets(same, federation.server.unseen)
 

@@ -14,8 +14,8 @@ from fedtiny.methods.method import Memory
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.runs import checkpoint
-from fedtiny.runs.checkpoint import CheckpointError
-from fedtiny.runs.trained_model import model_arrays, read_graph, read_model
+from fedtiny.runs.tensors import Array, CheckpointError
+from fedtiny.runs.trained_model import model_arrays, read_graph, read_model, read_normalization
 
 _KEEP = 2
 _MEMORY = "memory."
@@ -90,7 +90,7 @@ class CheckpointStore:
             return None
         arrays, manifest = checkpoint.read(files[-1])
         graph = read_graph(files[-1], manifest)
-        if manifest["config"] != digest(self.config):
+        if manifest.get("config") != digest(self.config):
             raise CheckpointError(
                 f"{files[-1]}: was made with another config; resume with the run's own "
                 "config.toml, or start a new run under another name"
@@ -100,15 +100,26 @@ class CheckpointStore:
                 f"{files[-1]}: holds another model than {self.graph.name!r} is now; resume with "
                 "the code the run was begun with, or start a new run under another name"
             )
-        return ServerState(
-            manifest["round"],
-            read_model(files[-1], graph, arrays),
-            Normalization(arrays["input.mean"], arrays["input.std"]),
-            manifest["story"],
-            {k.removeprefix(_MEMORY): v for k, v in arrays.items() if k.startswith(_MEMORY)},
-            {int(k): Sizes(**sizes) for k, sizes in manifest["described"].items()},
-            {int(k): count for k, count in manifest["offences"].items()},
-        )
+        return _state(files[-1], graph, arrays, manifest)
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("round-*.safetensors"))
+
+
+def _state(
+    path: Path, graph: Graph, arrays: Mapping[str, Array], manifest: Mapping[str, Any]
+) -> ServerState:
+    try:
+        round, story = manifest["round"], manifest["story"]
+        normalization = read_normalization(path, graph, arrays)
+        described = {int(k): Sizes(**sizes) for k, sizes in manifest["described"].items()}
+        offences = {int(k): count for k, count in manifest["offences"].items()}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: its devices are no table: {error!s:.200}") from error
+    except KeyError as error:
+        raise CheckpointError(f"{path}: lacks {error}; it is no checkpoint of a run") from error
+    if type(round) is not int or round < 0 or not isinstance(story, dict):
+        raise CheckpointError(f"{path}: its round or its story is none: {round!s:.80}")
+    memory = {k.removeprefix(_MEMORY): v for k, v in arrays.items() if k.startswith(_MEMORY)}
+    model = read_model(path, graph, arrays)
+    return ServerState(round, model, normalization, story, memory, described, offences)

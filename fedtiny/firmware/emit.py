@@ -37,7 +37,7 @@ PACKAGING = (
 FUNCTIONS = ("init", "input", "output", "quantize_input", "invoke", "run_step", "classify")
 """What a model can do: names behind its prefix."""
 
-NAMES = ("labels", "channels", "units")
+NAMES = ("labels", "channels", "units", "step_names")
 """Its arrays of names."""
 
 MACROS = (
@@ -45,6 +45,7 @@ MACROS = (
     *("INPUT_SCALE", "INPUT_ZERO_POINT", "CLASSES", "OUTPUT_SCALE", "OUTPUT_ZERO_POINT"),
     *("ARENA_BYTES", "ARENA_ALIGNMENT", "STEPS", "OK", "CORRUPT"),
     *("BAD_ARENA", "BAD_ARGUMENT"),
+    *("STEP_FAILED", "FAILED_STEP", "KERNEL_STATUS", "MORE_SCRATCH"),
 )
 """Its constants: names behind its prefix in capitals."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -43,6 +44,8 @@ def _conv(node: Conv, inputs: Sequence[Tensor], context: Context) -> Tensor:
     if not node.batch_norm:
         return y
     scale, shift, mean, variance = (context.tensor(node.name, kind) for kind in BATCH_NORM)
+    if context.training and y.numel() == y.shape[1]:
+        return _norm_of_one(y, scale, shift, mean, variance, context.momentum)
     return functional.batch_norm(
         y,
         mean,
@@ -53,6 +56,21 @@ def _conv(node: Conv, inputs: Sequence[Tensor], context: Context) -> Tensor:
         momentum=context.momentum,
         eps=BATCH_NORM_EPSILON,
     )
+
+
+def _norm_of_one(
+    y: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, variance: Tensor, momentum: float
+) -> Tensor:
+    """Batch norm of a single value a channel, which PyTorch refuses: as the sparse engine has it.
+
+    The value is its own mean and its variance is 0: the shift comes out, no gradient goes through,
+    and the running statistics take in that mean and that variance.
+    """
+    with torch.no_grad():
+        mean.lerp_(y.flatten(), momentum)
+        variance.mul_(1 - momentum)
+    channels = (1, -1, 1, 1)
+    return (y - y) * scale.view(channels) + shift.view(channels)
 
 
 @forward.register

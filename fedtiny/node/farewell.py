@@ -7,7 +7,7 @@ import re
 _NOT_ACCEPTED = (
     "the server does not accept this node's key: it was not added there (`python -m sims.deploy "
     "add-node`), or another SuperNode uses it now, or this node was killed less than a minute ago "
-    "and still counts as connected; it tries again in a minute"
+    "and still counts as connected (its unit tries again in a minute)"
 )
 _NO_LONGER_ACCEPTED = (
     "the server no longer accepts this node: it was revoked (`python -m sims.deploy revoke`), or "

@@ -37,6 +37,9 @@ from fedtiny.quant.ops.table import QUANTIZE
 from fedtiny.quant.ranges import Ranges, check_ranges
 from fedtiny.quant.tensors import Int8Tensor, QuantizationError
 
+_CODES_PER_COUNT = 127.0
+"""At most: the multiplier of :class:`InputQuantization` has 31 bits, 24 of them a fraction."""
+
 
 def quantize(
     graph: Graph,
@@ -69,11 +72,24 @@ def quantize(
         )
     check_ranges(ranges, "calibration")
     build = Building(graph, model, ranges)
-    entry = input_quantization(build.output(INPUT, INPUT), normalization)
+    entry = input_quantization(
+        build.output(INPUT, INPUT, _least_scale(normalization)), normalization
+    )
     nodes: list[IntegerNode] = []
     for node in graph.nodes:
         nodes += QUANTIZE.entry(type(node), node.name)(node, build)
     return IntegerGraph(graph.name, entry, build.tensors, tuple(nodes), graph.logits)
+
+
+def _least_scale(normalization: Normalization) -> float:
+    """Of the input, so that no count spans more codes than its multiplier can say.
+
+    A channel of two values, 0 and 1, say, spans one count: over its own range all 255 codes would
+    lie between them. Nothing needs them, and half as many still tell the values apart.
+    """
+    stds = normalization.std.astype(np.float64)
+    steepest = float(np.max(1 / stds[stds > 0], initial=0.0))
+    return steepest / _CODES_PER_COUNT
 
 
 def input_quantization(tensor: Int8Tensor, normalization: Normalization) -> InputQuantization:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,26 @@ from fedtiny.report.study import StudyRow
 from fedtiny.report.study import read as read_study
 from fedtiny.report.terminal import headline
 from fedtiny.report.tuning import sentence as tuning_sentence
+from fedtiny.runs import atomic, identity
 from fedtiny.runs.folder import RunFolder
+from fedtiny.runs.identity import Part
 
 JSON_NAME = "report.json"
 MARKDOWN_NAME = "report.md"
 
 
-def write(folder: RunFolder) -> dict[str, Any]:
+def write(folder: RunFolder, accept: Collection[Part] = ()) -> dict[str, Any]:
     """Write ``report.json``, ``report.md`` and ``plots/*.png`` with their CSV; the report.
 
     Everything is read from the folder: metrics, config, ``export.json`` if there is one, and the
     dense reference inside it.
 
+    Args:
+        folder: of the run.
+        accept: what may differ from what the run was begun with, or left.
+
     Raises:
+        IdentityError: config, model, shares or code are not those of the run.
         FedTinyError: no run folder, or nothing was evaluated yet.
     """
     # pandas and matplotlib come with the [report] extra; importing this package needs neither.
@@ -34,13 +41,13 @@ def write(folder: RunFolder) -> dict[str, Any]:
     from fedtiny.report.plots import plot_run  # noqa: PLC0415 - pandas and matplotlib are slow to import, and optional
     from fedtiny.report.summary import summarize  # noqa: PLC0415 - pandas and matplotlib are slow to import, and optional
 
+    for one in (folder, folder.dense_reference):
+        identity.verify(one, accept, identity.dealt(one))
     run = read_run(folder)
     report = summarize(run)
     captions = plot_run(run, folder.plots)
-    (folder.path / JSON_NAME).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    (folder.path / MARKDOWN_NAME).write_text(
-        render(report, captions, _location(folder.path)), encoding="utf-8"
-    )
+    atomic.write(folder.path / JSON_NAME, json.dumps(report, indent=2) + "\n")
+    atomic.write(folder.path / MARKDOWN_NAME, render(report, captions, _location(folder.path)))
     return report
 
 

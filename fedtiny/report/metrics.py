@@ -30,6 +30,7 @@ from fedtiny.runs.events import (
 )
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.metrics import E, Recording
+from fedtiny.runs.trained_model import texts
 from fedtiny.text_files import read_json
 from fedtiny.wire.phase import Phase
 
@@ -270,7 +271,7 @@ def _ledger(log: Recording) -> list[LedgerEntry]:
 def _labels(folder: RunFolder, evaluations: Sequence[Evaluated]) -> list[str]:
     if folder.model.exists():
         _, manifest = checkpoint.read(folder.model)
-        return list(manifest["labels"])
+        return list(texts(folder.model, manifest, "labels"))
     return [str(k) for k in range(len(evaluations[0].confusion))]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean
 
 from fedtiny.errors import FedTinyError
+from fedtiny.runs import identity
 from fedtiny.runs.events import (
     DeviceDescribed,
     Evaluated,
@@ -21,6 +22,7 @@ from fedtiny.runs.events import (
 )
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.metrics import Recording
+from fedtiny.text_files import read_text
 
 
 class StudyError(FedTinyError):
@@ -43,6 +45,7 @@ class StudyRow:
             a fleet.
         rounds: of training.
         commit: version of the code.
+        data: :func:`short_digest` of the samples; empty in rows that are older than this column.
     """
 
     dataset: str
@@ -55,6 +58,7 @@ class StudyRow:
     peak_memory_bytes: int | None
     rounds: int
     commit: str
+    data: str
 
     @property
     def key(self) -> tuple[str, str, float, int]:
@@ -78,7 +82,7 @@ def measure(
     Raises:
         StudyError: the run is not finished, or nobody in ``group`` was evaluated.
     """
-    config, recording = folder.load_config(), folder.recording()
+    config, recording, recorded = folder.load_config(), folder.recording(), identity.load(folder)
     rounds = config.federation.rounds
     last = [one for one in recording.of(Evaluated) if one.round == rounds and one.group == group]
     if not last:
@@ -95,7 +99,13 @@ def measure(
         peak_memory_bytes=max((peak for peak in peaks if peak is not None), default=None),
         rounds=rounds,
         commit=commit,
+        data=short_digest(recorded.data if recorded else ""),
     )
+
+
+def short_digest(digest: str) -> str:
+    """As much of a digest of samples as tells it from any other that people meet."""
+    return digest[:12]
 
 
 def _flops_per_round(recording: Recording, epochs: int) -> int:
@@ -119,23 +129,24 @@ def read(path: Path) -> list[StudyRow]:
     """
     if not path.is_file():
         return []
-    lines = [
-        line
-        for line in path.read_text(encoding="utf-8").splitlines(keepends=True)
-        if line.endswith("\n")
-    ]
-    table = csv.reader(lines)
-    if (header := next(table, None)) is not None and tuple(header) != COLUMNS:
-        raise StudyError(f"{path}: expected the columns {','.join(COLUMNS)}")
+    return parse(path, read_text(path))
+
+
+def parse(path: Path, text: str) -> list[StudyRow]:
+    """:func:`read` of a text that was read already; ``path`` is for messages."""
+    whole = text[: text.rfind("\n") + 1]
+    table = csv.reader(io.StringIO(whole, newline=""))
     rows: dict[tuple[str, str, float, int], StudyRow] = {}
-    for number, cells in enumerate(table, start=2):
-        try:
+    try:
+        if (header := next(table, None)) is not None and tuple(header) != COLUMNS:
+            raise StudyError(f"{path}: expected the columns {','.join(COLUMNS)}")
+        for cells in table:
             row = _parse(dict(zip(COLUMNS, cells, strict=True)))
-        except ValueError as error:
-            raise StudyError(f"{path}, line {number}: {error}") from error
-        if row.key in rows:
-            raise StudyError(f"{path}, line {number}: {row.key} is there already; delete one")
-        rows[row.key] = row
+            if row.key in rows:
+                raise ValueError(f"{row.key} is there already; delete one")
+            rows[row.key] = row
+    except (ValueError, OverflowError, csv.Error) as error:
+        raise StudyError(f"{path}, line {table.line_num}: {error}") from error
     return list(rows.values())
 
 
@@ -158,15 +169,32 @@ def _parse(cells: Mapping[str, str]) -> StudyRow:
     return StudyRow(
         dataset=cells["dataset"],
         method=cells["method"],
-        density=float(cells["density"]),
+        density=_share(cells, "density"),
         seed=int(cells["seed"]),
-        accuracy=float(cells["accuracy"]),
-        uplink_bytes=int(cells["uplink_bytes"]),
-        train_flops_per_round=int(cells["train_flops_per_round"]),
-        peak_memory_bytes=int(cells["peak_memory_bytes"]) if cells["peak_memory_bytes"] else None,
-        rounds=int(cells["rounds"]),
+        accuracy=_share(cells, "accuracy"),
+        uplink_bytes=_count(cells, "uplink_bytes"),
+        train_flops_per_round=_count(cells, "train_flops_per_round"),
+        peak_memory_bytes=_count(cells, "peak_memory_bytes")
+        if cells["peak_memory_bytes"]
+        else None,
+        rounds=_count(cells, "rounds"),
         commit=cells["commit"],
+        data=cells["data"],
     )
+
+
+def _share(cells: Mapping[str, str], column: str) -> float:
+    value = float(cells[column])
+    if not 0 <= value <= 1:
+        raise ValueError(f"{column} is {value}, expected 0 to 1")
+    return value
+
+
+def _count(cells: Mapping[str, str], column: str) -> int:
+    value = int(cells[column])
+    if not 0 <= value < 2**63:
+        raise ValueError(f"{column} is {value}, expected 0 to 2⁶³")
+    return value
 
 
 def _cells(row: StudyRow) -> list[str]:

@@ -8,26 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from fedtiny.errors import FedTinyError
-
-Array = npt.NDArray[Any]
+from fedtiny.runs import atomic, tensors
+from fedtiny.runs.tensors import Array, CheckpointError
 
 _MANIFEST = "fedtiny"
 _DIGEST = ".sha256"
-
-
-class CheckpointError(FedTinyError):
-    """A file cannot be used; the message says which, why, and what to do."""
 
 
 def write(path: Path, arrays: Mapping[str, Array], manifest: Mapping[str, Any]) -> None:
@@ -41,8 +33,8 @@ def write(path: Path, arrays: Mapping[str, Array], manifest: Mapping[str, Any]) 
     text = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     data = save(contiguous, metadata={_MANIFEST: text})
-    _replace(path, data)
-    _replace(_digest_path(path), f"{hashlib.sha256(data).hexdigest()}  {path.name}\n".encode())
+    atomic.write(path, data)
+    atomic.write(_digest_path(path), f"{hashlib.sha256(data).hexdigest()}  {path.name}\n")
 
 
 def read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -51,26 +43,35 @@ def read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     Raises:
         CheckpointError: no such file, not ours, or changed since it was written.
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
-    _check_digest(path)
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise CheckpointError(f"{path}: not a safetensors file ({error})") from error
+        raw = path.read_bytes()
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such file") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+    _check_digest(path, raw)
+    arrays, metadata = tensors.parse(path, raw)
     if _MANIFEST not in metadata:
         raise CheckpointError(f"{path}: was not written by FedTiny (no manifest)")
-    return arrays, json.loads(metadata[_MANIFEST])
+    return arrays, _manifest(path, metadata[_MANIFEST])
 
 
-def _check_digest(path: Path) -> None:
+def _manifest(path: Path, text: str) -> dict[str, Any]:
+    try:
+        manifest = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its manifest is no JSON: {error!s:.200}") from error
+    if not isinstance(manifest, dict):
+        raise CheckpointError(f"{path}: its manifest is no JSON object")
+    return manifest
+
+
+def _check_digest(path: Path, raw: bytes) -> None:
     digest_path = _digest_path(path)
     if not digest_path.is_file():
-        return  # a model file passed on alone; safetensors still checks its structure
-    recorded = digest_path.read_text(encoding="utf-8").split()[0]
-    if hashlib.sha256(path.read_bytes()).hexdigest() != recorded:
+        return  # a model file passed on alone; its structure is still checked
+    recorded = digest_path.read_bytes().split()[:1]
+    if recorded != [hashlib.sha256(raw).hexdigest().encode()]:
         raise CheckpointError(
             f"{path}: does not match its recorded SHA-256; the file is damaged, or "
             f"{digest_path.name} is of another run. Restore both, or delete both to fall back on "
@@ -80,13 +81,3 @@ def _check_digest(path: Path) -> None:
 
 def _digest_path(path: Path) -> Path:
     return path.with_name(path.name + _DIGEST)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

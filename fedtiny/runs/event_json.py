@@ -52,13 +52,16 @@ def from_json(text: bytes) -> tuple[Event, list[str]]:
         extra = [one["loc"] for one in error.errors() if one["type"] == _EXTRA]
         if not extra:
             raise _event_error(error) from error
-    fields = json.loads(text)
-    for _, *path, name in extra:
-        _inner(fields, path).pop(name, None)
     try:
+        fields = json.loads(text)
+        for _, *path, name in extra:
+            _inner(fields, path).pop(name, None)
         known = _KINDS.validate_json(json.dumps(fields))
     except ValidationError as error:
         raise _event_error(error) from error
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        # a field twice, a lone surrogate: what one JSON reader takes and the other does not
+        raise EventError(f"no JSON object of one meaning: {error!s:.200}") from error
     return known, [".".join(map(str, where)) for where in extra]
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedtiny import config as run_config
 from fedtiny.config import RunConfig
 from fedtiny.errors import FedTinyError
-from fedtiny.runs import metrics
+from fedtiny.runs import atomic, lock, metrics
 from fedtiny.runs.metrics import E, Recording
+
+CONFIG = "config.toml"
+"""File name of the resolved config: a folder that has it is a run's."""
+
+LOCK = "lock"
+"""File name of the lock: whoever writes into the folder holds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +33,12 @@ class RunFolder:
     @property
     def config(self) -> Path:
         """The resolved config."""
-        return self.path / "config.toml"
+        return self.path / CONFIG
+
+    @property
+    def identity(self) -> Path:
+        """What the run was begun with, see :mod:`fedtiny.runs.identity`."""
+        return self.path / "run.json"
 
     @property
     def metrics(self) -> Path:
@@ -65,7 +78,29 @@ class RunFolder:
     def create(self, config: RunConfig) -> None:
         """Make the folder and save the resolved config."""
         self.path.mkdir(parents=True, exist_ok=True)
-        self.config.write_text(run_config.dump(config), encoding="utf-8")
+        atomic.write(self.config, run_config.dump(config))
+
+    @contextmanager
+    def locked(self, doing: str) -> Iterator[None]:
+        """Nobody else writes into the folder until the block ends.
+
+        Args:
+            doing: for those who find it locked, e.g. ``"fedtiny export"``.
+
+        Raises:
+            LockedError: somebody does; the message says who.
+            ConfigError: there is no such run.
+        """
+        if not self.config.is_file():
+            self.load_config()
+        with self.held(doing):
+            yield
+
+    @contextmanager
+    def held(self, doing: str) -> Iterator[None]:
+        """As :meth:`locked`, for a folder that may hold nothing yet."""
+        with lock.hold(self.path / LOCK, str(self.path), doing):
+            yield
 
     def load_config(self) -> RunConfig:
         """The config the run was made with.

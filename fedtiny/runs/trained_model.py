@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from fedtiny.data.dataset import SensorSpec
+from fedtiny.data.errors import DataError
+from fedtiny.data.labels import check_names
 from fedtiny.data.statistics import Normalization
 from fedtiny.errors import FedTinyError
 from fedtiny.models.graph import Graph
@@ -16,7 +18,7 @@ from fedtiny.models.ops import GraphError
 from fedtiny.models.parameters import Parameter, ParameterKind
 from fedtiny.models.sparse_model import SparseModel, sparse_names
 from fedtiny.runs import checkpoint
-from fedtiny.runs.checkpoint import Array, CheckpointError
+from fedtiny.runs.tensors import Array, CheckpointError
 from fedtiny.sparse.tensor import Mask, SparseTensor
 from fedtiny.training.trainer import Ranges
 
@@ -75,24 +77,71 @@ class TrainedModel:
         arrays, manifest = checkpoint.read(path)
         graph = read_graph(path, manifest)
         try:
-            labels = tuple(manifest["labels"])
+            labels = texts(path, manifest, "labels")
+            check_names(labels)
+            sensor = SensorSpec(
+                texts(path, manifest, "channels"),
+                texts(path, manifest, "units"),
+                _scale(path, manifest),
+            )
             ranges = _ranges(path, graph, arrays)
-            sensor = SensorSpec(*(tuple(manifest[key]) for key in ("channels", "units", "scale")))
-            normalization = Normalization(arrays["input.mean"], arrays["input.std"])
+            normalization = read_normalization(path, graph, arrays)
             model = read_model(path, graph, arrays)
         except KeyError as error:
             raise CheckpointError(f"{path}: lacks {error}; it is no trained model") from error
+        except DataError as error:
+            raise CheckpointError(f"{path}: {error}") from error
         if len(labels) != graph.classes:
             raise CheckpointError(f"{path}: {len(labels)} labels for {graph.classes} logits")
+        if len(sensor.channels) != graph.input_shape[0]:
+            raise CheckpointError(
+                f"{path}: {len(sensor.channels)} channels for the input {graph.input_shape}"
+            )
         return cls(graph, model, normalization, ranges, labels, sensor)
+
+
+def texts(path: Path, manifest: Mapping[str, object], key: str) -> tuple[str, ...]:
+    """A manifest's list of texts.
+
+    Raises:
+        KeyError: there is none.
+        CheckpointError: it is something else.
+    """
+    value = manifest[key]
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise CheckpointError(f"{path}: its {key} are no list of texts: {value!s:.80}")
+    return tuple(value)
+
+
+def _scale(path: Path, manifest: Mapping[str, object]) -> tuple[float, ...]:
+    value = manifest["scale"]
+    if not isinstance(value, list) or not all(type(one) in (int, float) for one in value):
+        raise CheckpointError(f"{path}: its scale is no list of numbers: {value!s:.80}")
+    return tuple(value)
+
+
+def read_normalization(path: Path, graph: Graph, arrays: Mapping[str, Array]) -> Normalization:
+    """What is done to sensor counts, from ``input.mean`` and ``input.std``.
+
+    Raises:
+        KeyError: one is not there.
+        CheckpointError: one does not fit the graph, or is no mean or deviation.
+    """
+    mean, std = arrays["input.mean"], arrays["input.std"]
+    for name, array in (("mean", mean), ("std", std)):
+        if array.dtype != np.float32 or array.shape != graph.input_shape[:1]:
+            raise CheckpointError(f"{path}: input.{name} is {array.dtype} {array.shape}")
+    if not np.isfinite(mean).all() or not np.isfinite(std).all() or not (std > 0).all():
+        raise CheckpointError(f"{path}: input.mean or input.std is not finite, or not positive")
+    return Normalization(mean, std)
 
 
 def _ranges(path: Path, graph: Graph, arrays: Mapping[str, Array]) -> Ranges:
     if "ranges" not in arrays:
         return {}
     table = arrays["ranges"]
-    if table.shape != (len(graph.observed), 2):
-        raise CheckpointError(f"{path}: ranges do not fit its graph: {table.shape}")
+    if table.shape != (len(graph.observed), 2) or table.dtype != np.float32:
+        raise CheckpointError(f"{path}: ranges do not fit its graph: {table.dtype} {table.shape}")
     return dict(zip(graph.observed, map(tuple, table.tolist()), strict=True))
 
 

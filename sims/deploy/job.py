@@ -22,7 +22,7 @@ from fedtiny import config as run_config
 from fedtiny.data.shares import server_file
 from fedtiny.data.simulated import deal_into
 from fedtiny.runs.folder import RunFolder
-from sims.deploy import admission, audit, flower, processes, superlink
+from sims.deploy import admission, arrivals, audit, flower, processes, superlink
 from sims.deploy.home import DeployError, Home
 from sims.deploy.local import shares_folder
 from sims.deploy.progress import Follower
@@ -133,6 +133,7 @@ def _submit_and_wait(home: Home, app: Path, settings: Path, follower: Follower) 
         try:
             while process.poll() is None:
                 follower.look()
+                arrivals.collect(home)
                 if processes.running(home, superlink.NAME) is None:
                     raise DeployError(_died(home))
                 time.sleep(_POLL_S)

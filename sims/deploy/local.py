@@ -35,10 +35,10 @@ def prepare(home: Home, count: int) -> list[Node]:
     return [_node(home, job, partition) for partition in range(count)]
 
 
-def start(home: Home, node: Node) -> None:
-    """Start a local node, unless it runs."""
+def start(home: Home, node: Node) -> bool:
+    """Start a local node, unless it runs; whether it did."""
     if processes.running(home, node.name) is not None:
-        return
+        return False
     folder = home.local / node.name
     command = [
         *(sys.executable, "-m", "fedtiny", "node", str((home.bundles / node.name).resolve())),
@@ -47,6 +47,7 @@ def start(home: Home, node: Node) -> None:
     ]
     processes.start(home, node.name, command, flower.environment(home))
     audit.record(home, "local node started", node=node.name)
+    return True
 
 
 def shares_folder(home: Home) -> Path:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sims.deploy import audit, job, local, processes, registry, superlink
+from sims.deploy import arrivals, audit, job, local, processes, registry, superlink
 from sims.deploy.home import Home
 from sims.deploy.logs import tail
 from sims.deploy.options import Dir, Json, open_home, print_json, tell
@@ -34,8 +34,9 @@ def up(
     superlink.start(home)
     known = superlink.known(home) if nodes else set()
     for node in nodes:
-        local.start(home, superlink.register(home, registry.load(home, node.name), known))
-        tell(f"node {node.name} started, partition {node.partition}")
+        node = superlink.register(home, registry.load(home, node.name), known)
+        word = "started" if local.start(home, node) else "runs already"
+        tell(f"node {node.name} {word}, partition {node.partition}")
     facts: dict[str, Any] = {"address": _address(home), "nodes": [one.name for one in nodes]}
     if nodes and run_job:
         facts["model"] = str(job.run(home, resume, tell))
@@ -97,6 +98,7 @@ def down(path: Dir, as_json: Json = False) -> None:
     started = processes.recorded(home)
     ended = processes.end(home, [one for one in started if one.name != superlink.NAME])
     ended += processes.end(home, [one for one in started if one.name == superlink.NAME])
+    arrivals.collect(home)
     if ended:
         audit.record(home, "down", ended=ended)
     if as_json:

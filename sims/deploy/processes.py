@@ -50,14 +50,18 @@ class Started:
 def start(home: Home, name: str, command: Sequence[str], environment: Mapping[str, str]) -> Started:
     """Start a process in a session of its own, its output in the deployment's logs.
 
+    What is left of an earlier one of that name is ended before: one that was killed may have left
+    children, and two ServerApps must not write into one run.
+
     Args:
         home: of the deployment.
-        name: of the record and the log; one that still runs must be ended before.
+        name: of the record and the log.
         command: with its arguments.
         environment: beside this process's own.
     """
     home.logs.mkdir(parents=True, exist_ok=True)
     _records(home).mkdir(parents=True, exist_ok=True)
+    end(home, [one for one in recorded(home) if one.name == name])
     mark = secrets.token_hex(16)
     with log_file(home, name).open("ab") as log:
         process = subprocess.Popen(
@@ -70,6 +74,8 @@ def start(home: Home, name: str, command: Sequence[str], environment: Mapping[st
             start_new_session=True,
         )
     ticks = _ticks(process.pid)
+    while _ticks(process.pid) == ticks != -1 and not _carries(process.pid, mark):
+        time.sleep(0.001)  # the kernel shows a new program's environment a moment after its start
     process.returncode = 0  # whoever asks next is another process: nothing here waits for it
     started = Started(name, process.pid, ticks, mark)
     path = _records(home) / f"{name}.json"

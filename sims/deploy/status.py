@@ -8,13 +8,14 @@ from fedtiny.errors import FedTinyError
 from fedtiny.node.manifest import load_certificate
 from fedtiny.runs.events import RoundFinished
 from fedtiny.runs.folder import RunFolder
-from sims.deploy import admission, processes, registry, superlink
+from sims.deploy import admission, arrivals, processes, registry, superlink
 from sims.deploy.authority import days_left
 from sims.deploy.home import Home
 
 
 def status(home: Home) -> dict[str, Any]:
     """Everything that is known, as JSON has it; asks the SuperLink if it runs."""
+    arrivals.collect(home)
     link = processes.running(home, superlink.NAME)
     seen = {int(one["node-id"]): one for one in superlink.listed(home)} if link else {}
     settings = home.settings()

@@ -23,8 +23,10 @@ from flwr.common.constant import ErrorCode
 from ray.exceptions import RayActorError, RayError
 from typing_extensions import override
 
+from fedtiny.errors import FedTinyError
 from sims.grids.identity import assume_identity
 from sims.grids.local import LocalGrid, RunConfig, call, stamp
+from sims.scratch import scratch_folder
 
 _WAIT_S = 0.1  # one pull at most: short enough for a progress display
 _IN_FLIGHT = 2  # per actor: one runs, one waits, so that no actor idles while we look away
@@ -35,6 +37,10 @@ _ENVIRONMENT = {
     "RAY_worker_niceness": "0",  # Ray's own 15 starves actors on a machine that does more
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else actors, which ask for CPUs only, see no GPU
 }
+
+
+class RayStartError(FedTinyError):
+    """Ray did not start; the message says what it said."""
 
 
 class Worker:
@@ -131,8 +137,9 @@ class RayGrid(LocalGrid):
                 os.environ.setdefault(name, value)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)
-                ray.init(
+                _init_ray(
                     address="local",
+                    _temp_dir=str(scratch_folder() / "ray"),
                     num_cpus=self._count,
                     include_dashboard=False,
                     log_to_driver=False,
@@ -198,6 +205,21 @@ class RayGrid(LocalGrid):
             )
             stamp(reply)
         self._replies[job.message.metadata.message_id] = reply
+
+
+def _init_ray(**settings: Any) -> None:  # noqa: ANN401 - what ray.init takes
+    """Start Ray; whatever it meets is about this machine, not about the run.
+
+    Raises:
+        RayStartError: it did not start.
+    """
+    try:
+        ray.init(**settings)
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise RayStartError(
+            f"Ray did not start: {lines[0]}; --backend inline runs the same in one process"
+        ) from error
 
 
 def _environment() -> dict[str, Any]:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fedtiny import config as run_config
 from fedtiny.config import RunConfig
+from fedtiny.errors import FedTinyError
+from fedtiny.escaping.file_name import check_file_name
 from fedtiny.report.study import StudyRow
 from fedtiny.report.tuning import best_variants, trial_name
 from fedtiny.settings import ConfigError, Fraction
@@ -20,6 +22,17 @@ DENSE = 1.0
 """Density in the rows of the dense model, which runs once per seed."""
 
 Group = Literal["same_people", "unseen_people"]
+
+
+def _part_of_a_path(name: str) -> str:
+    try:
+        return check_file_name("the name", name)
+    except FedTinyError as error:
+        raise ValueError(str(error)) from None
+
+
+Name = Annotated[str, AfterValidator(_part_of_a_path)]
+"""Of a data set, a method or a variant: folders are named after it."""
 
 
 class Tuning(BaseModel):
@@ -40,7 +53,7 @@ class Tuning(BaseModel):
     accuracy: Group
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
     density: Fraction
-    variants: Annotated[Mapping[str, tuple[str, ...]], Field(min_length=1)]
+    variants: Annotated[Mapping[Name, tuple[str, ...]], Field(min_length=1)]
 
 
 class SweepConfig(BaseModel):
@@ -59,14 +72,14 @@ class SweepConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dataset: str
+    dataset: Name
     base: Path
     csv: Path
     accuracy: Group
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
     densities: Annotated[tuple[Fraction, ...], Field(min_length=1)]
     settings: tuple[str, ...] = ()
-    methods: Annotated[Mapping[str, tuple[str, ...]], Field(min_length=1)]
+    methods: Annotated[Mapping[Name, tuple[str, ...]], Field(min_length=1)]
     tuning: Tuning | None = None
 
     @model_validator(mode="after")

@@ -49,9 +49,11 @@ def results(
 def _finished(path: Path, seed: int, out: Path, backend: Backend, console: Console) -> RunFolder:
     settings = run_config.load(path, [f"seed={seed}"])
     folder = RunFolder(out / f"{settings.name}-{seed}")
-    if not (folder.path / "report.json").is_file():
-        preflight(settings)
-        Pipeline(settings, folder, backend, console).run(resume=folder.config.is_file())
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with folder.held("make results"):
+        if not (folder.path / "report.json").is_file():
+            preflight(settings, folder.path, rehearsed=True)
+            Pipeline(settings, folder, backend, console).run(resume=folder.config.is_file())
     return folder
 
 

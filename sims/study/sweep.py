@@ -7,9 +7,8 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -24,21 +23,24 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-import fedtiny
 from fedtiny.command_line import CommandLine
+from fedtiny.config import RunConfig
+from fedtiny.data.simulated import source_digest
 from fedtiny.errors import FedTinyError
 from fedtiny.option_types import MOST_PROCESSES
 from fedtiny.report import study
-from fedtiny.report.study import StudyRow
-from fedtiny.runs.folder import RunFolder
+from fedtiny.report.study import StudyRow, short_digest
+from fedtiny.runs import lock
+from fedtiny.runs.folder import LOCK, RunFolder
+from fedtiny.runs.identity import IdentityError, Part
 from fedtiny.user_errors import INTERRUPTED
 from sims.backends import Backend, run_federation
+from sims.code_version import code_version
 from sims.pipeline import preflight
 from sims.study import plan as sweep_plan
 from sims.study.plan import Job
 
 _ROOT = Path(__file__).resolve().parents[2]
-_CODE = ("fedtiny", "clients", "strategies", "sims", "constraints.txt")
 
 Task = Callable[[Job], StudyRow]
 
@@ -58,6 +60,10 @@ def sweep(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Drop this sweep's rows first and run all of it.")
     ] = False,
+    accept: Annotated[
+        list[Part] | None,
+        typer.Option(help="Add rows although those there are of other code or data; repeat."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option(help="Check every run, run nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
@@ -67,14 +73,14 @@ def sweep(
         plan = sweep_plan.load(file)
         trials, grid = sweep_plan.trials(plan, file.parent), sweep_plan.jobs(plan, file.parent)
         _check([*trials, *grid])
-        path, runs = _csv(plan.csv, out), runs / plan.dataset
+        path, place = _csv(plan.csv, out), _Place(runs / plan.dataset, workers, tuple(accept or ()))
         if plan.tuning and not dry_run:
             table = _csv(plan.tuning.csv, out)
-            _sweep("trials", trials, table, runs, workers, fresh, console)
+            _sweep("trials", trials, table, place, fresh, console)
             tuned = sweep_plan.choose(trials, study.read(table))
             grid = sweep_plan.jobs(plan, file.parent, tuned)
         if not dry_run:
-            _sweep("runs", grid, path, runs, workers, fresh, console)
+            _sweep("runs", grid, path, place, fresh, console)
     except KeyboardInterrupt:
         console.print("stopped; the same command goes on with what is missing")
         raise typer.Exit(INTERRUPTED) from None
@@ -100,25 +106,35 @@ def _check(grid: Sequence[Job]) -> None:
             raise FedTinyError(f"{job.title}: {error}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a sweep runs.
+
+    Attributes:
+        folder: of its run folders.
+        workers: processes; 0 for one per core.
+        accept: what may differ between its rows.
+    """
+
+    folder: Path
+    workers: int
+    accept: tuple[Part, ...]
+
+
 def _sweep(
-    what: str,
-    grid: Sequence[Job],
-    path: Path,
-    folder: Path,
-    workers: int,
-    fresh: bool,
-    console: Console,
+    what: str, grid: Sequence[Job], path: Path, place: _Place, fresh: bool, console: Console
 ) -> None:
     """Run what ``path`` lacks of ``grid``; raises FedTinyError if a run fails, after the others."""
     dropped = {job.key for job in grid} if fresh else set()
-    with _sole_writer(path):
+    with _sole_writer(path), _sole_runner(place.folder):
         rows = [row for row in study.read(path) if row.key not in dropped]
-        pending = _pending(what, grid, rows, path, console)
+        pending = _pending(what, grid, rows, console)
         if not pending:
             return
+        _check_same(grid, rows, path, place.accept)
         study.write(path, rows)
-        workers = min(workers or len(os.sched_getaffinity(0)), len(pending))
-        task = partial(run_job, folder=folder, commit=code_version())
+        workers = min(place.workers or len(os.sched_getaffinity(0)), len(pending))
+        task = partial(run_job, folder=place.folder, commit=code_version())
         failures = run_all(pending, task, _pool(workers), path, console)
         # Runs end in any order; the file does not depend on it.
         study.write(path, sorted(study.read(path), key=lambda row: row.key))
@@ -127,19 +143,48 @@ def _sweep(
 
 
 def _pending(
-    what: str, grid: Sequence[Job], rows: Sequence[StudyRow], path: Path, console: Console
+    what: str, grid: Sequence[Job], rows: Sequence[StudyRow], console: Console
 ) -> list[Job]:
-    commits = {row.key: row.commit for row in rows}
-    pending = [job for job in grid if job.key not in commits]
+    done = {row.key for row in rows}
+    pending = [job for job in grid if job.key not in done]
     console.print(f"{len(grid)} {what}, {len(grid) - len(pending)} of them done")
-    others = {commits[job.key] for job in grid if job.key in commits} - {code_version()}
-    if others:
-        console.print(
-            f"[yellow]note:[/yellow] {path} has rows of other code ({', '.join(sorted(others))}); "
-            "--fresh runs all of them again",
-            soft_wrap=True,
-        )
     return pending
+
+
+def _check_same(
+    grid: Sequence[Job], rows: Sequence[StudyRow], path: Path, accept: Collection[Part]
+) -> None:
+    """Rows that are there must be of this code and these samples, or be accepted.
+
+    Raises:
+        IdentityError: they are not.
+    """
+    there = {row.key: row for row in rows}
+    done = [(job, there[job.key]) for job in grid if job.key in there]
+    others = {row.commit for _, row in done} - {code_version()}
+    if others and Part.CODE not in accept:
+        raise IdentityError(
+            f"{path} has rows of other code ({', '.join(sorted(others))}): --fresh runs all of "
+            f"them again, --accept {Part.CODE} lets new ones stand beside them"
+        )
+    moved = [job.title for job, row in done if row.data and row.data != _data(job.config)]
+    if moved and Part.DATA not in accept:
+        raise IdentityError(
+            f"{path} has rows of other samples than there are now ({moved[0]} and "
+            f"{len(moved) - 1} more): --fresh runs all of them again, --accept {Part.DATA} lets "
+            "new ones stand beside them"
+        )
+
+
+def _data(config: RunConfig) -> str:
+    return short_digest(source_digest(config.data, config.seed))
+
+
+@contextmanager
+def _sole_runner(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock.hold(folder / LOCK, str(folder), "a sweep"):
+        yield
 
 
 @contextmanager
@@ -177,8 +222,9 @@ def _initialize() -> None:
 
 def run_job(job: Job, folder: Path, commit: str) -> StudyRow:
     """One run in this process, from the beginning; its metrics and model stay in ``folder``."""
-    run = RunFolder(folder / f"{job.method}-{job.density:g}-{job.seed}")
-    shutil.rmtree(run.path, ignore_errors=True)
+    run = RunFolder(folder / f"{job.method}-{job.density}-{job.seed}")
+    if run.config.is_file() and not run.path.is_symlink():
+        shutil.rmtree(run.path)
     run_federation(job.config, run, Backend.INLINE)
     for done in (run.checkpoints, run.data):
         shutil.rmtree(done)
@@ -270,29 +316,6 @@ def count_text(done: int, total: int) -> str:
     '  7/240'
     """
     return f"{done:{len(str(total))}}/{total}"
-
-
-def code_version() -> str:
-    """Commit that last changed code, ``-dirty`` with changes since; FedTiny's without git."""
-    found = _git("log", "-1", "--format=%h", "--abbrev=10")
-    if not found:
-        return fedtiny.__version__
-    return found + ("-dirty" if _git("status", "--porcelain") else "")
-
-
-def _git(*arguments: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", *arguments, "--", *_CODE],
-            cwd=_ROOT,
-            check=True,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return done.stdout.strip()
 
 
 if __name__ == "__main__":

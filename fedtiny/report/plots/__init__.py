@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import fedtiny.report.plots._alone  # before any other module imports Matplotlib
 from fedtiny.report.metrics import Run
 from fedtiny.report.plots.accuracy import accuracy_by_round, accuracy_by_uplink
 from fedtiny.report.plots.density import layer_densities
@@ -43,4 +44,4 @@ def plot_overlay(runs: Mapping[str, Run], folder: Path) -> list[Path]:
         return [chart.save(folder) for chart in charts]
 
 
-__all__ = ["plot_overlay", "plot_run"]
+__all__ = ["fedtiny", "plot_overlay", "plot_run"]

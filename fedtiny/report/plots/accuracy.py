@@ -7,8 +7,17 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.axes import Axes
 
+from fedtiny.escaping.plot import legend_label
 from fedtiny.report.metrics import Run
-from fedtiny.report.plots.style import REFERENCE, Chart, colors, legend_below, panels, whole_rounds
+from fedtiny.report.plots.style import (
+    REFERENCE,
+    Chart,
+    colors,
+    legend_below,
+    logarithmic,
+    panels,
+    whole_rounds,
+)
 from fedtiny.report.words import GROUPS, group_title
 
 MEBI = 2**20
@@ -49,8 +58,7 @@ def _draw(runs: Mapping[str, Run], name: str, x: str, x_label: str, caption: str
             one.set_xlim(left=0)
             whole_rounds(one)
         else:
-            one.set_xscale("log")
-            one.xaxis.set_major_formatter("{x:g}")
+            logarithmic(one, "x")
     axes[0].set_ylabel("accuracy (%)")
     legend_below(figure, axes)
     data = pd.concat([table.assign(run=label) for label, table in tables.items()])
@@ -63,7 +71,8 @@ def _with_reference(runs: Mapping[str, Run]) -> dict[str, Run]:
     if len(runs) == 1:
         (run,) = runs.values()
         if run.dense is not None:
-            lines["dense reference"] = run.dense
+            taken = "dense reference" in lines
+            lines["its dense reference" if taken else "dense reference"] = run.dense
     return lines
 
 
@@ -85,7 +94,7 @@ def _lines(
         axes.plot(
             table[x],
             table[group],
-            label=label,
+            label=legend_label(label),
             color=REFERENCE if is_reference else palette[k],
             linestyle="--" if is_reference else "-",
         )

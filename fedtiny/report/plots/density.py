@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.axes import Axes
 
+from fedtiny.escaping.plot import broken, legend_label
 from fedtiny.report.metrics import Run
 from fedtiny.report.plots.style import Chart, colors, legend_below, panels, whole_rounds
 
@@ -19,7 +20,7 @@ def layer_densities(runs: Mapping[str, Run]) -> Chart:
     figure, axes = panels(2, len(runs), width, 4.6)
     for k, (label, run) in enumerate(runs.items()):
         above, below = axes[k], axes[k + len(runs)]
-        above.set_title(label)
+        above.set_title(broken(label))
         _densities(above, run, palette)
         _adjustments(below, run, palette)
         below.sharex(above)
@@ -38,7 +39,12 @@ def layer_densities(runs: Mapping[str, Run]) -> Chart:
 
 def _densities(axes: Axes, run: Run, palette: Mapping[str, str]) -> None:
     for layer, table in run.densities.groupby("layer", sort=False):
-        axes.plot(table["round"], 100 * table["density"], color=palette[str(layer)], label=layer)
+        axes.plot(
+            table["round"],
+            100 * table["density"],
+            color=palette[str(layer)],
+            label=legend_label(str(layer)),
+        )
     axes.plot(
         run.rounds["round"], 100 * run.rounds["density"], "k--", linewidth=1.2, label="all prunable"
     )

@@ -9,8 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from fedtiny.devices.catalog import catalog
+from fedtiny.escaping.plot import broken
 from fedtiny.memory.ledger import format_bytes
-from fedtiny.report.plots.style import PALETTE, Chart, panels
+from fedtiny.report.plots.style import PALETTE, Chart, logarithmic, panels
 from fedtiny.report.words import board_title
 
 KIBI = 2**10
@@ -31,7 +32,7 @@ def firmware_footprint(export: Mapping[str, Any]) -> Chart:
     figure, axes = panels(1, 2, 8.6, 1.3 + 0.3 * len(boards), sharey=True)
     _panel(axes[0], data["flash_bytes"], export["flash_bytes"], "flash")
     _panel(axes[1], data["ram_internal_bytes"], export["arena_bytes"], "internal RAM")
-    axes[0].set_yticks(range(len(boards)), data["board"])
+    axes[0].set_yticks(range(len(boards)), [broken(title) for title in data["board"]])
     axes[0].invert_yaxis()
     caption = (
         "The int8 model's flash (weights and quantization parameters; code is apart) and RAM (its "
@@ -49,8 +50,7 @@ def _panel(axes: Axes, capacity: pd.Series[int], needed: int, what: str) -> None
         share = f"{100 * needed / size:.1f} %"
         axes.text(max(size, needed) / KIBI * 1.2, k, share, va="center", fontsize=8)
     axes.axvline(needed / KIBI, color=PALETTE[1])
-    axes.set_xscale("log")
+    logarithmic(axes, "x")
     axes.set_xlim(needed / KIBI / 2, max(capacity.max(), needed) / KIBI * 5)
-    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_title(f"{what}: the model takes {format_bytes(needed)}", color=PALETTE[1])
     axes.set_xlabel(f"{what} (KiB, logarithmic)")

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 
+from fedtiny.escaping.plot import broken
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.report.metrics import Run
-from fedtiny.report.plots.style import PALETTE, Chart, legend_below, panels
+from fedtiny.report.plots.style import PALETTE, Chart, legend_below, logarithmic, panels
 from fedtiny.report.words import board_title
 
 MEBI = 2**20
@@ -29,15 +30,14 @@ def memory_ledger(run: Run) -> Chart:
             note += f", {len(entry.step.recompute)} recomputed"
         right = max(entry.budget_bytes, entry.predicted_peak_bytes, entry.measured_peak_bytes or 0)
         axes.text(right / MEBI * 1.15, k, note, va="center", fontsize=8)
-    titles = [f"{entry.partition}: {board_title(entry.device)}" for entry in entries]
+    titles = [broken(f"{entry.partition}: {board_title(entry.device)}") for entry in entries]
     axes.set_yticks(range(len(entries)), titles)
     axes.invert_yaxis()
-    axes.set_xscale("log")
+    logarithmic(axes, "x")
     low = min(min(entry.predicted_peak_bytes, entry.budget_bytes) for entry in entries)
     high = max(max(entry.predicted_peak_bytes, entry.budget_bytes) for entry in entries)
     room = 16 if any(entry.step.recompute for entry in entries) else 6  # for the notes
     axes.set_xlim(low / MEBI / 1.5, high / MEBI * room)
-    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("training memory (MiB, logarithmic)")
     legend_below(figure, [axes])
     caption = (

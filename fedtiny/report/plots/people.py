@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from math import ceil
+
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 
+from fedtiny.escaping.plot import broken
 from fedtiny.report.metrics import Run
 from fedtiny.report.plots.style import PALETTE, Chart, legend_below, panels
 from fedtiny.report.words import GROUPS, group_title, person_title
 
 _MOST_BARS = 40
+_NAMED_CLASSES = 100
+"""Of more classes only some have their name beside the matrix."""
 _CELL_TEXT_CLASSES = 12
 """Up to so many classes, each cell of a confusion matrix also shows its number."""
 
@@ -68,42 +76,59 @@ def _people(run: Run) -> pd.DataFrame:
 def confusion_matrices(run: Run) -> Chart:
     """One matrix per group; colour is the share of the true class."""
     groups = [group for group in GROUPS if group in run.confusion]
-    titles = [group_title(run.config, group) for group in groups]
-    side, slanted = 0.6 + 0.4 * len(run.labels), 0.06 * max(map(len, run.labels))
-    wide = max(side, 0.075 * max(map(len, titles)))  # few classes are narrower than the title
-    width = 2.0 + slanted + (wide + 0.4) * len(groups)
-    figure, axes = panels(1, len(groups), width, side + slanted + 0.8, sharey=True)
-    tables = []
+    titles = [broken(group_title(run.config, group)) for group in groups]
+    names = [broken(name) for name in run.labels]
+    cell = _cell_inches(names)
+    side, longest = max(0.6, cell * len(names)), 0.09 * _letters(names)
+    slanted = 0.75 * longest
+    wide = max(side, 0.09 * _letters(titles)) + 0.4  # few classes are narrower than the title
+    width = 2.0 + longest + slanted + wide * len(groups)
+    figure, axes = panels(1, len(groups), width, side + slanted + 1.2, sharey=True)
     for one, group, title in zip(axes, groups, titles, strict=True):
-        table = pd.DataFrame(run.confusion[group], index=run.labels, columns=run.labels)
-        _matrix(one, table, title)
-        tables.append(_long(table, group))
+        counts = np.array(run.confusion[group], np.int64).reshape(len(names), len(names))
+        _matrix(one, counts, names, title)
     axes[0].set_ylabel("true class")
     figure.colorbar(axes[-1].images[0], ax=axes, label="share of the true class (%)", shrink=0.8)
     caption = "Last round's model: rows are the true class, columns what it said; numbers count "
-    return Chart("confusion", caption + "samples.", figure, pd.concat(tables, ignore_index=True))
+    data = pd.DataFrame(
+        [row for group in groups for row in _long(run, group)],
+        columns=["group", "true", "predicted", "count"],
+    )
+    return Chart("confusion", caption + "samples.", figure, data)
 
 
-def _matrix(axes: Axes, table: pd.DataFrame, title: str) -> None:
-    totals = table.sum(axis="columns").clip(lower=1)
-    share = 100 * table.div(totals, axis="index")
+def _letters(texts: Sequence[str]) -> int:
+    """Of the longest line."""
+    return max((len(line) for text in texts for line in text.split("\n")), default=0)
+
+
+def _cell_inches(names: Sequence[str]) -> float:
+    """Side of a matrix's cell: names do not touch, numbers fit, a hundred classes fit a screen."""
+    if len(names) > _NAMED_CLASSES:
+        return 0.18 * _NAMED_CLASSES / len(names)
+    lines = max((1 + name.count("\n") for name in names), default=1)
+    return max(0.4 if len(names) <= _CELL_TEXT_CLASSES else 0.22, 0.22 * lines)
+
+
+def _matrix(axes: Axes, counts: npt.NDArray[np.int64], names: Sequence[str], title: str) -> None:
+    share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=100, aspect="auto")
     axes.set_title(title)
     axes.set_xlabel("predicted class")
-    axes.set_xticks(
-        range(len(table)), table.columns, rotation=45, ha="right", rotation_mode="anchor"
-    )
-    axes.set_yticks(range(len(table)), table.index)
+    named = range(0, len(names), ceil(len(names) / _NAMED_CLASSES) or 1)
+    shown = [names[k] for k in named]
+    axes.set_xticks(named, shown, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(named, shown)
     axes.grid(visible=False)
-    if len(table) > _CELL_TEXT_CLASSES:
+    if len(names) > _CELL_TEXT_CLASSES:
         return
-    for i, row in enumerate(table.to_numpy()):
-        for j, count in enumerate(row):
-            if count:
-                color = "white" if share.iat[i, j] > 55 else "black"
-                axes.text(j, i, str(count), ha="center", va="center", color=color, fontsize=7.5)
+    for i, j in zip(*np.nonzero(counts), strict=True):
+        color = "white" if share[i, j] > 55 else "black"
+        axes.text(j, i, str(counts[i, j]), ha="center", va="center", color=color, fontsize=7.5)
 
 
-def _long(table: pd.DataFrame, group: str) -> pd.DataFrame:
-    long = table.rename_axis(index="true", columns="predicted").stack().rename("count")
-    return long.reset_index().assign(group=group)[["group", "true", "predicted", "count"]]
+def _long(run: Run, group: str) -> Iterator[tuple[str, str, str, int]]:
+    """A row per cell; two classes of one name give two rows."""
+    for true, row in zip(run.labels, run.confusion[group], strict=True):
+        for predicted, count in zip(run.labels, row, strict=True):
+            yield group, true, predicted, count

@@ -10,7 +10,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator
 
-from fedtiny.report.plots.style import PALETTE, REFERENCE, Chart, legend_below, panels, style
+from fedtiny.escaping.plot import LINE_CHARACTERS, broken, legend_label
+from fedtiny.report.plots.style import (
+    PALETTE,
+    REFERENCE,
+    Chart,
+    legend_below,
+    logarithmic,
+    panels,
+    style,
+)
 from fedtiny.report.study import StudyRow
 from fedtiny.report.study_tables import DENSE, OURS, is_ablation, rank, summarize
 
@@ -52,15 +61,14 @@ def accuracy_by_density(dataset: str, lines: pd.DataFrame) -> Chart:
                 _curve(one, name, curve, looks[name])
         if dense is not None:
             one.axhline(100 * dense["accuracy_mean"].iloc[0], label=DENSE, color=REFERENCE, ls="-.")
-        one.set_title(f"{dataset}: {title}")
+        one.set_title(broken(f"{dataset}: {title}"))
         one.set_xlabel("density (%, logarithmic)")
-        one.set_xscale("log")
+        logarithmic(one, "x")
         percents = {100 * density for curve in curves.values() for density in curve["density"]}
         one.set_xticks(
             [tick for tick in _TICKS if min(percents) <= tick <= max(percents)], minor=False
         )
         one.minorticks_off()
-        one.xaxis.set_major_formatter("{x:g}")
     axes[0].set_ylabel("accuracy (%)")
     legend_below(figure, axes)
     caption = f"{dataset}: accuracy by density; bands are ± one standard deviation over seeds."
@@ -71,7 +79,15 @@ def _curve(axes: Axes, name: str, curve: pd.DataFrame, look: Mapping[str, Any]) 
     x, y = 100 * curve["density"], 100 * curve["accuracy_mean"]
     sd = 100 * curve["accuracy_sd"].fillna(0.0)
     width = 2.6 if name == OURS else 1.2
-    axes.plot(x, y, label=name, linewidth=width, zorder=3 if name == OURS else 2, ms=4, **look)
+    axes.plot(
+        x,
+        y,
+        label=legend_label(name),
+        linewidth=width,
+        zorder=3 if name == OURS else 2,
+        ms=4,
+        **look,
+    )
     axes.fill_between(x, y - sd, y + sd, color=look["color"], alpha=0.08, linewidth=0)
 
 
@@ -87,18 +103,19 @@ def accuracy_by_cost(dataset: str, lines: pd.DataFrame, quantity: str) -> Chart:
         look = {**looks[str(name)], "linestyle": ""}
         y = 100 * group["accuracy_mean"]
         size, order = (8, 3) if name == OURS else (5, 2)
-        axes.plot(costs[group.index], y, label=str(name), ms=size, zorder=order, **look)
+        axes.plot(
+            costs[group.index], y, label=legend_label(str(name)), ms=size, zorder=order, **look
+        )
     axes.step(
         costs[front], 100 * points["accuracy_mean"][front], where="post", color=REFERENCE, lw=1,
         label="Pareto front", zorder=1,
     )  # fmt: skip
-    axes.set_xscale("log")
+    logarithmic(axes, "x")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
     axes.minorticks_off()
     axes.set_xlabel(label)
     axes.set_ylabel("accuracy (%)")
-    axes.set_title(dataset)
+    axes.set_title(broken(dataset, 2 * LINE_CHARACTERS))
     legend_below(figure, [axes])
     caption = (
         f"{dataset}: accuracy against {quantity.replace('_', ' ')}, a point per method and "

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
+
+from fedtiny.escaping.plot import PLAIN_TEXT, broken, legend_text
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's colours, told apart with any kind of colour vision."""
@@ -22,6 +26,8 @@ REFERENCE = "#767676"
 """Colour of what a run is compared with."""
 
 DPI = 150
+
+_painted = ContextVar("painted", default=True)
 
 _SETTINGS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
@@ -36,6 +42,9 @@ _SETTINGS: dict[Any, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 1.6,
 }
+
+
+_OF_THE_PROCESS = ("backend", "backend_fallback", "interactive")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,19 +64,41 @@ class Chart:
     data: pd.DataFrame
 
     def save(self, folder: Path) -> Path:
-        """Write ``{name}.png`` and ``{name}.csv``; the picture's path."""
+        """Write ``{name}.png`` and ``{name}.csv``; the picture's path.
+
+        In a rehearsal, see :func:`unpainted`, every text is laid out and no picture is written.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.name}.png"
         # Without the version of matplotlib in it, the same numbers give the same bytes.
-        self.figure.savefig(path, dpi=DPI, metadata={"Software": None})
+        if _painted.get():
+            self.figure.savefig(path, dpi=DPI, metadata={"Software": None})
+        else:
+            self.figure.draw_without_rendering()
         self.data.to_csv(folder / f"{self.name}.csv", index=False)
         return path
 
 
 @contextmanager
+def unpainted() -> Iterator[None]:
+    """Charts saved within it are only laid out: what cannot be drawn fails all the same."""
+    before = _painted.set(False)
+    try:
+        yield
+    finally:
+        _painted.reset(before)
+
+
+@contextmanager
 def style() -> Iterator[None]:
-    """Draw and save within it; the process's own matplotlib settings stay as they are."""
-    with matplotlib.rc_context(_SETTINGS):
+    """Draw and save within it; the process's own matplotlib settings stay as they are.
+
+    Neither they nor a ``matplotlibrc`` or style of the user's have a say in the figures.
+    """
+    with warnings.catch_warnings(), matplotlib.rc_context():
+        warnings.simplefilter("ignore")  # a glyph that the font lacks is drawn as a box
+        ours = {**matplotlib.rcParamsDefault, **_SETTINGS, **PLAIN_TEXT}
+        matplotlib.rcParams.update({k: v for k, v in ours.items() if k not in _OF_THE_PROCESS})
         yield
 
 
@@ -83,6 +114,19 @@ def panels(
 def whole_rounds(axes: Axes) -> None:
     """Ticks of the x axis at whole numbers."""
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+
+
+def logarithmic(
+    axes: Axes, which: Literal["x", "y"], base: float = 10, marks: str = "{x:g}"
+) -> None:
+    """A logarithmic scale whose numbers are plain text: Matplotlib's own are mathematics."""
+    if which == "x":
+        axes.set_xscale("log", base=base)
+    else:
+        axes.set_yscale("log", base=base)
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_formatter(marks)
+    axis.set_minor_formatter(LogFormatter(base))
 
 
 def colors(count: int) -> list[str]:
@@ -102,7 +146,15 @@ def legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
     entries: dict[str, Artist] = {}
     for one in axes:
         for handle, label in zip(*one.get_legend_handles_labels(), strict=True):
-            entries.setdefault(str(label), handle)
-    widest = 0.6 + 0.09 * max(map(len, entries))
-    columns = min(len(entries), max(1, int(figure.get_figwidth() / widest)))
-    figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=columns)
+            entries.setdefault(legend_text(str(label)), handle)
+    if not entries:
+        return
+    letters = max(len(line) for text in entries for line in broken(text).split("\n"))
+    columns = min(len(entries), max(1, int(figure.get_figwidth() / (0.6 + 0.09 * letters))))
+    numbers = list(map(str, range(len(entries))))
+    legend = figure.legend(
+        list(entries.values()), numbers, loc="outside lower center", ncols=columns
+    )
+    # Older versions of Matplotlib list no text that begins with an underscore: set it afterwards.
+    for shown, text in zip(legend.get_texts(), entries, strict=True):
+        shown.set_text(broken(text))

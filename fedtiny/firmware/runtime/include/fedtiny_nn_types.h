@@ -108,6 +108,12 @@ typedef struct {
 #define FEDTINY_MAX_SIDE 65535
 #define FEDTINY_MAX_VALUES (INT32_C(1) << 28)
 
+/** A condition that the compiler checks; a statement within a function. */
+#define FEDTINY_STATIC_ASSERT(condition) \
+    do { \
+        (void)sizeof(char[(condition) ? 1 : -1]); \
+    } while (0)
+
 struct fedtiny_stream;
 struct fedtiny_entry_list;
 struct fedtiny_dot;
