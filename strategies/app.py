@@ -9,6 +9,7 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from clients.job import name_of
 from fedtiny import config as run_config
 from fedtiny.config import RunConfig
 from fedtiny.data.server import load_server
@@ -73,7 +74,7 @@ def run(
     observer = Observers([MetricsObserver(folder.metrics), *observers])
     exchange = Exchange(
         Post(grid, config.federation.timeout_s),
-        run_config.digest(config)[:8],
+        name_of(config),
         config.data.partitions,
         config.federation,
         config.method.device.sends.keys(),
