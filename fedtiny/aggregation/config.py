@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from fedtiny.aggregation.combiner import Combine, Combiner
-from fedtiny.settings import Section
+from fedtiny.settings import MOST, CountOrNone, Section
 
 
 class TrustConfig(Section):
@@ -26,11 +26,18 @@ class TrustConfig(Section):
         trim: share of the smallest and of the largest values that a trimmed mean drops.
     """
 
-    update_factor: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 6.0
-    samples_factor: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
-    max_offences: Annotated[int, Field(ge=0)] = 3
+    update_factor: Annotated[float, Field(ge=0, le=MOST)] = 6.0
+    samples_factor: Annotated[float, Field(ge=0, le=MOST)] = 10.0
+    max_offences: CountOrNone = 3
     combine: Combine = Combine.MEAN
     trim: Annotated[float, Field(ge=0, lt=0.5)] = 0.2
+
+    @field_validator("update_factor", "samples_factor")
+    @classmethod
+    def _spares_the_median(cls, value: float) -> float:
+        if 0 < value < 1:
+            raise ValueError("leaves out the median device itself: at least 1, or 0 for no bound")
+        return value
 
     @property
     def combiner(self) -> Combiner:

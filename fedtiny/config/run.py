@@ -120,6 +120,12 @@ class RunConfig(Section):
                 "federation.over_selection asks more than federation.clients_per_round clients: "
                 "set that, too"
             )
+        nobody = [k for k in self.devices.budget_bytes if not 0 <= k < self.data.partitions]
+        if nobody:
+            raise ValueError(
+                f"devices.budget_bytes: there is no partition {nobody[0]}: they are 0 to "
+                f"data.partitions - 1 = {self.data.partitions - 1}"
+            )
         return self
 
     def graph(self, input_shape: Shape, classes: int) -> Graph:

@@ -1,5 +1,6 @@
 """The settings of a run's data."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -93,6 +94,17 @@ class DataConfig(BaseModel):
         if source not in (known := (*_WITH_OWNERS, *PUBLISHED)):
             raise ValueError(f"no source {source!r}; there are {', '.join(known)}")
         return source
+
+    @field_validator("path")
+    @classmethod
+    def _can_be_a_path(cls, path: Path | None) -> Path | None:
+        try:
+            unusable = path is not None and b"\0" in os.fsencode(path)
+        except UnicodeEncodeError:
+            unusable = True
+        if unusable:
+            raise ValueError(f"no file can be called {str(path)!r}")
+        return path
 
     @property
     def labels(self) -> LabelMap:
