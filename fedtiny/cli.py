@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from fedtiny.command_line import CommandLine
+from fedtiny.escaping.terminal import Screen, terminal_text
 from fedtiny.option_types import (
     MOST_CLASSES,
     MOST_PROCESSES,
@@ -83,7 +83,7 @@ def export(
         outcome = export_run(folder, check, fitted, prefix, accepted)
     if as_json:
         return _print_json(outcome)
-    Console().print(
+    Screen().print(
         f"{run / 'firmware'}: flash {outcome['flash_bytes']:,} B, arena "
         f"{outcome['arena_bytes']:,} B; {_mismatches(outcome)}"
     )
@@ -156,7 +156,7 @@ def report(run: Run, accept: Accept = None, as_json: Json = False) -> None:
     if as_json:
         return _print_json(written)
     for line in headline(written):
-        Console().print(line, highlight=False)
+        Screen().say(line)
     return None
 
 
@@ -314,11 +314,15 @@ def bench_crossover(
 
 
 def _print_environment(checks: list[Any]) -> None:
-    table = Table("", "this machine", "found", "to get it")
+    table = Table("", "this machine", _folded("found"), _folded("to get it"))
     for check in checks:
-        mark = "[green]yes[/green]" if check.ok else "[yellow]no[/yellow]"
+        mark = terminal_text(*(("yes", "green") if check.ok else ("no", "yellow")))
         table.add_row(mark, check.name, check.detail, "" if check.ok else check.fix)
-    Console().print(table)
+    Screen().print(table)
+
+
+def _folded(header: str) -> Column:
+    return Column(header, overflow="fold")
 
 
 def _print_boards(reports: tuple[Any, ...]) -> None:
@@ -346,14 +350,14 @@ def _print_boards(reports: tuple[Any, ...]) -> None:
             format_bytes(run.flash_bytes),
             format_bytes(run.arena_bytes),
         )
-    console = Console()
+    console = Screen()
     console.print(table)
     console.print("Flash and arena are estimates before export; code and stack come on top.")
     for row in reports:
         if again := row.training.recompute:
-            console.print(f"- {row.profile.name} recomputes {', '.join(again)} to fit its budget")
+            console.say(f"- {row.profile.name} recomputes {', '.join(again)} to fit its budget")
         for reason in filter(None, (row.training.reason, row.run.reason)):
-            console.print(f"- {reason}", highlight=False)
+            console.say(f"- {reason}")
 
 
 def _mismatches(result: dict[str, Any]) -> str:
