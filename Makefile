@@ -50,7 +50,7 @@ firmware-test: install  ## firmware on emulated Cortex-M boards; installs compil
 .PHONY: deploy-test
 deploy-test: $(INSTALLED)  ## federations of real processes over TLS: who is refused, what is survived
 	$(BIN)/pytest -m deploy -n $(JOBS) --dist loadfile tests/test_deploy_federation.py \
-	  tests/test_deploy_faults.py tests/test_trust.py $(ARGS)
+	  tests/test_deploy_faults.py tests/test_deploy_guide.py tests/test_trust.py $(ARGS)
 
 .PHONY: check
 check: $(INSTALLED)  ## lint, format, types, direction of imports

@@ -10,6 +10,7 @@ from flwr.clientapp import ClientApp
 
 from clients.device import device_of, receive_model
 from clients.handlers import HANDLERS, Handler
+from clients.job import check_task, job_of
 from clients.records import task_of, to_packet, to_record
 from fedtiny.wire.phase import Phase
 
@@ -22,9 +23,11 @@ def respond(message: Message, context: Context, handler: Handler) -> Message:
     Flower would send its own error reply, but not every backend keeps the exception's words.
     """
     try:
+        task = task_of(message.content)
+        check_task(job_of(context.run_config), task, context.run_config["config"])
         packet = to_packet(message.content)
         receive_model(context, packet)
-        answer = to_record(handler(device_of(context), packet), task_of(message.content))
+        answer = to_record(handler(device_of(context), packet), task)
         return Message(answer, reply_to=message)
     except Exception as error:
         logging.getLogger("fedtiny").debug("handler failed", exc_info=True)

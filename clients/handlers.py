@@ -43,6 +43,7 @@ def join(device: Device, packet: Packet) -> Packet:
 
 def describe(device: Device, packet: Packet) -> Packet:
     """Samples, input statistics and memory plan; refuses if nothing fits the budget."""
+    device.begin()
     data = device.data
     sizes = len(data.train), len(data.development), len(data.test)
     return Description(*sizes, InputStatistics.of(data.train), device.plan()).packet()

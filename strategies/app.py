@@ -9,6 +9,7 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from clients.job import name_of
 from fedtiny import config as run_config
 from fedtiny.config import RunConfig
 from fedtiny.data.server import load_server
@@ -72,7 +73,7 @@ def run(
     observer = Observers([MetricsObserver(folder.metrics), *observers])
     exchange = Exchange(
         grid,
-        run_config.digest(config)[:8],
+        name_of(config),
         config.federation,
         config.method.device.sends.keys(),
         config.trust.max_offences,

@@ -64,8 +64,9 @@ def test_a_lost_client_and_a_late_one_cost_their_updates_and_nothing_else(
     """Round 1: a client process is killed. Round 2: a node is stopped until the deadline."""
     job = fed.begin("up", "--local", 3)
     wait_for(lambda: "describe" in metrics(fed), "the descriptions", job)
-    client = wait_for(lambda: clients_of(fed, "local-2"), "a client process", job)
-    os.kill(client[0], signal.SIGKILL)
+    before = set(clients_of(fed, "local-2"))  # that of the descriptions may not have ended yet
+    fresh = wait_for(lambda: set(clients_of(fed, "local-2")) - before, "a client process", job)
+    os.kill(fresh.pop(), signal.SIGKILL)
     wait_for((fed.run.checkpoints / "round-00001.safetensors").exists, "the first round", job)
     stopped = [fed.pid("local-1"), *children(fed.pid("local-1"), "")]
     for pid in stopped:

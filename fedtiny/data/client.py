@@ -1,4 +1,4 @@
-"""One device's own samples: read from its own file, and how they are split into views."""
+"""One device's own samples: read from its own files, and how they are split into views."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +9,9 @@ from fedtiny.data import shares
 from fedtiny.data.config import DataConfig
 from fedtiny.data.dataset import Dataset
 from fedtiny.data.errors import DataError, bad_file
-from fedtiny.data.npz import read_samples
-from fedtiny.data.npz_file import Arrays
+from fedtiny.data.recordings import read_recorded
 from fedtiny.data.spans import Rows, Spans
+from fedtiny.data.spool import Holding
 from fedtiny.seeding import rng
 
 
@@ -31,42 +31,45 @@ class ClientData:
 
 
 def load_client(path: Path, config: DataConfig, seed: int, partition: int) -> ClientData:
-    """What one device holds; opens ``path`` and no other file.
-
-    The file is a share that was dealt (:mod:`fedtiny.data.shares`), or what the device recorded
-    itself, an npz file with arrays ``x`` and ``y`` (:mod:`fedtiny.data.npz`). Recordings are split
-    here, by the fractions of the settings: ``x_test`` becomes the test view, and without it a
-    part of every class is drawn. Windows that overlap in time would leak from one view into
-    another, so such recordings bring their own ``x_test``.
+    """What one device was dealt (:mod:`fedtiny.data.shares`); opens ``path`` and no other file.
 
     Args:
-        path: of the device's file.
+        path: of the device's share.
         config: the data settings.
         seed: the run's seed.
         partition: which the device holds.
 
     Raises:
-        DataError: the file, named with the reason: missing, damaged, another device's, of
-            another deal, or with too few samples.
+        DataError: the file, named with the reason: missing, damaged, another device's, or of
+            another deal.
     """
     arrays = shares.read(path)
-    if "x" in arrays:
-        return _recorded(path, arrays, config, seed, partition)
     shares.check_origin(path, arrays, shares.device(partition), config, seed)
     names = ("train", "development", "test")
     return ClientData(**shares.views(path, arrays, names, config.label_names))
 
 
-def _recorded(
-    path: Path, arrays: Arrays, config: DataConfig, seed: int, partition: int
-) -> ClientData:
-    if "y" not in arrays:
-        raise bad_file(path, f"no array named y; found {', '.join(arrays)}")
-    share, test = read_samples(path, arrays, config.label_names, config.labels)
+def split_recorded(holding: Holding, config: DataConfig, seed: int, partition: int) -> ClientData:
+    """What one device recorded itself (:mod:`fedtiny.data.recordings`): all of it is its own.
+
+    It is split here, by the fractions of the settings, and dealt to nobody else, whatever the
+    partitioner: ``x_test`` of ``.npz`` files becomes the test view, and without it a part of every
+    class is drawn. Windows of ``.npz`` files that overlap in time would leak from one view into
+    another, so such recordings bring their own ``x_test``; CSV recordings are cut into windows
+    here, and no two views share a reading.
+
+    Args:
+        holding: the device's files.
+        config, seed, partition: as for :func:`load_client`.
+
+    Raises:
+        DataError: a file cannot be used, named with the reason; or there are too few samples.
+    """
+    data, spans, test = read_recorded(holding, config)
     try:
-        return split(share, Spans.separate(len(share)), test, config, seed, partition)
+        return split(data, spans, test, config, seed, partition)
     except DataError as error:
-        raise bad_file(path, str(error)) from error
+        raise bad_file(holding.path, str(error)) from error
 
 
 def split(
@@ -94,7 +97,7 @@ def split(
     if len(share) < 3:
         raise DataError(
             f"client {partition} has {len(share)} samples, too few for train, development and "
-            "test: use fewer partitions or raise min_samples"
+            "test: use fewer partitions, raise min_samples, or record more"
         )
     if test is None:
         generator = rng(seed, "test", partition=partition)

@@ -12,6 +12,7 @@ hand has none, and is taken as it is.
 
 import hashlib
 import os
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,6 +66,13 @@ def client_file(folder: Path, partition: int) -> Path:
     'data/share-00003.npz'
     """
     return folder / f"share-{partition:05d}.npz"
+
+
+def is_share(path: Path) -> bool:
+    """Whether a file has the name of one that was dealt."""
+    return (
+        path == server_file(path.parent) or re.fullmatch(r"share-\d{5}\.npz", path.name) is not None
+    )
 
 
 def shares_folder(run_config: Mapping[str, Any]) -> Path:

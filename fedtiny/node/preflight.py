@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fedtiny.data import shares
+from fedtiny.data.spool import is_recorded, look
 from fedtiny.doctor.environment import Check
 from fedtiny.engine import available, unavailable_reason
 from fedtiny.errors import FedTinyError
@@ -104,6 +105,8 @@ def _disk(folder: Path) -> Check:
 
 def _data(bundle: Bundle) -> str:
     named = Path(bundle.settings.data)
+    if is_recorded(named):
+        return f"{named}: {len(look(named).files)} file(s) of its own recordings"
     whole = named.suffix == ".npz"
     path = named if whole else shares.client_file(named, bundle.settings.partition)
     arrays = shares.read(path)

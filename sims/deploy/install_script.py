@@ -47,6 +47,7 @@ fi
 if [ "$key" != {key} ]; then
   install -m 0600 -o {user} -g {user} "$key" {key}
 fi
+chown -R {user}:{user} {state}
 install -m 0644 -o root -g root {bundle}/{unit} /etc/systemd/system/{unit}
 systemctl daemon-reload
 systemctl enable {unit}
