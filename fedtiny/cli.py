@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Column, Table
 
 from fedtiny.command_line import CommandLine
-from fedtiny.escaping.terminal import Screen, terminal_text
+from fedtiny.escaping.terminal import Screen
 from fedtiny.option_types import (
     MOST_CLASSES,
     MOST_PROCESSES,
@@ -201,6 +200,7 @@ def doctor(
     from fedtiny.devices.catalog import catalog, get  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.doctor.boards import examine_all  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.doctor.environment import check_environment  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.doctor.tables import print_boards, print_environment  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.models import build  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
     profiles = [get(board, own)] if board else list(catalog(own).values())
@@ -209,8 +209,8 @@ def doctor(
     if as_json:
         environment, boards = [asdict(c) for c in checks], [asdict(r) for r in reports]
         return _print_json({"environment": environment, "boards": boards})
-    _print_environment(checks)
-    _print_boards(reports)
+    print_environment(checks)
+    print_boards(reports)
     return None
 
 
@@ -311,53 +311,6 @@ def bench_crossover(
         return _print_json(result.json())
     print_crossover(result)
     return None
-
-
-def _print_environment(checks: list[Any]) -> None:
-    table = Table("", "this machine", _folded("found"), _folded("to get it"))
-    for check in checks:
-        mark = terminal_text(*(("yes", "green") if check.ok else ("no", "yellow")))
-        table.add_row(mark, check.name, check.detail, "" if check.ok else check.fix)
-    Screen().print(table)
-
-
-def _folded(header: str) -> Column:
-    return Column(header, overflow="fold")
-
-
-def _print_boards(reports: tuple[Any, ...]) -> None:
-    from fedtiny.memory.ledger import format_bytes  # noqa: PLC0415 - only this command pays for it; base installations lack some
-
-    table = Table(
-        Column("board", no_wrap=True),
-        "trains",
-        "micro-batch",
-        "peak",
-        "budget",
-        "runs",
-        "flash",
-        "arena",
-    )
-    for row in reports:
-        training, run = row.training, row.run
-        table.add_row(
-            row.profile.name,
-            "yes" if training.possible else "no",
-            str(training.micro_batch or ""),
-            format_bytes(training.prediction.peak_bytes) if training.prediction else "",
-            format_bytes(training.budget_bytes) if training.budget_bytes else "",
-            "yes" if run.possible else "no",
-            format_bytes(run.flash_bytes),
-            format_bytes(run.arena_bytes),
-        )
-    console = Screen()
-    console.print(table)
-    console.print("Flash and arena are estimates before export; code and stack come on top.")
-    for row in reports:
-        if again := row.training.recompute:
-            console.say(f"- {row.profile.name} recomputes {', '.join(again)} to fit its budget")
-        for reason in filter(None, (row.training.reason, row.run.reason)):
-            console.say(f"- {reason}")
 
 
 def _mismatches(result: dict[str, Any]) -> str:

@@ -11,9 +11,9 @@ from rich.table import Column, Table
 from rich.text import Text
 from test_free_text_in_plots import HOSTILE, names
 
-from fedtiny import cli
 from fedtiny.bench.firmware_text import print_firmware
 from fedtiny.bench.text import print_train
+from fedtiny.doctor.tables import print_boards, print_environment
 from fedtiny.escaping.terminal import Screen, terminal_text, visible
 from fedtiny.export import tables
 from sims.progress import ProgressObserver
@@ -37,7 +37,7 @@ def test_lines_cells_heads_and_titles(text: str) -> None:
     assert shown(lambda s: s.say(terminal_text("note: ", "red") + terminal_text(text))) == (
         f"note: {text}\n"
     )
-    wide = f"a{text}"  # a cell of characters without width gets none
+    wide = f"a{text}z"  # blanks at the ends of a title go, and characters without width need one
     table = Table(wide, Column(wide, no_wrap=True), title=wide, caption=wide)
     table.add_row(wide, wide)
     assert shown(lambda s: s.print(table)).count(wide) >= 6
@@ -84,7 +84,7 @@ def targets(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def environment(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    cli._print_environment([Any(name=text, ok=False, detail=text, fix=text)])
+    print_environment([Any(name=text, ok=False, detail=text, fix=text)])
 
 
 def boards(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +92,7 @@ def boards(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
         possible=True, micro_batch=1, prediction=None, budget_bytes=1, recompute=[text], reason=text
     )
     run = Any(possible=False, flash_bytes=1, arena_bytes=1, reason=text)
-    cli._print_boards((Any(profile=Any(name=text), training=training, run=run),))
+    print_boards((Any(profile=Any(name=text), training=training, run=run),))
 
 
 def train(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
