@@ -1,9 +1,10 @@
-"""Every key of a config with values that nobody should give: refused before training, or harmless."""
+"""Every key of a config with values that nobody should give: refused at once, or harmless."""
 
 from __future__ import annotations
 
 import importlib
 import math
+import shutil
 import time
 import tomllib
 from collections.abc import Iterator
@@ -31,9 +32,9 @@ TEXTS = [
     "smartwatch_cnn@99999999999", "smartwatch_cnn@-1", "sys", "os.path", ".", "..", "a.b..c",
 ]  # fmt: skip
 LISTS: list[Any] = [
-    [], [""], ["a"], ["a", "a"], ["a", "b", "c"], ["$$", "b"], ["\n", "b"], [0], [1, 0], [-1, 2**62],
-    [2**63, 0], [None], [[]], [math.nan, 1], ["x" * 5000, "b"], ["a"] * 2000, list(range(2000)),
-    [10**400], [True, False], ["pi_4"], ["no such board"],
+    [], [""], ["a"], ["a", "a"], ["a", "b", "c"], ["$$", "b"], ["\n", "b"], [0], [1, 0],
+    [-1, 2**62], [2**63, 0], [None], [[]], [math.nan, 1], ["x" * 5000, "b"], ["a"] * 2000,
+    list(range(2000)), [10**400], [True, False], ["pi_4"], ["no such board"],
 ]  # fmt: skip
 TREES: list[Any] = [
     {}, {"a": 1}, {"0": 1}, {"0": -1}, {"0": 2**62}, {"-1": 5}, {"99": 10**6}, {"0": math.nan},
@@ -82,7 +83,7 @@ def tree(samples: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_no_value_of_any_key_is_a_foreign_error(key: str, samples: Path, tmp_path: Path) -> None:
-    """What is accepted can be written down, read again, planned and forecast; all else is one of our errors."""
+    """What is accepted can be saved, read again, planned and forecast; else the error is ours."""
     *sections, leaf = key.split(".")
     for value in VALUES:
         config = tree(samples)
@@ -96,8 +97,8 @@ def test_no_value_of_any_key_is_a_foreign_error(key: str, samples: Path, tmp_pat
             assert parse(tomllib.loads(dump(found))) == found, (key, value)
             preflight(found, tmp_path)
             forecast(found, long_s=math.inf)
-        except FedTinyError as error:
-            assert str(error).strip(), (key, value)
+        except FedTinyError:
+            pass
         except Exception as error:
             raise AssertionError(f"{key} = {value!r:.60}: {type(error).__name__}") from error
         assert time.process_time() - began < SLOW_S, f"{key} = {value!r:.60}"
@@ -111,8 +112,8 @@ def test_odd_names_go_all_the_way(
     monkeypatch.setattr(style, "DPI", 20)
     odd = tree(samples)
     odd |= {"name": "-$a_$ %s [red] \"'; `x` * {x} \N{RIGHT-TO-LEFT OVERRIDE}שלום 网络"}
-    odd["data"] |= {"label_names": ["$$ \\ */ \" ]]> [/] | <b>", "_%d ${x} $(x) `x`"]}
-    odd["data"]["path"] = str(samples.rename(samples.with_name("$x [v2] ü%.npz")))
+    odd["data"] |= {"label_names": ['$$ \\ */ " ]]> [/] | <b>', "_%d ${x} $(x) `x`"]}
+    odd["data"]["path"] = str(shutil.copy(samples, tmp_path / "$x [v2] ü%.npz"))
     (tmp_path / "run.toml").write_text(dump(parse(odd)), encoding="utf-8")
     out = tmp_path / "o [1] ${x} ü"
     places = ["--config", str(tmp_path / "run.toml"), "--out", str(out)]
