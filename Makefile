@@ -52,6 +52,10 @@ deploy-test: $(INSTALLED)  ## federations of real processes over TLS: who is ref
 	$(BIN)/pytest -m deploy -n $(JOBS) --dist loadfile tests/test_deploy_federation.py \
 	  tests/test_deploy_faults.py tests/test_deploy_guide.py tests/test_trust.py $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(INSTALLED)  ## every reader of files on 20,000 damaged ones
+	FEDTINY_FUZZ_INPUTS=20000 $(BIN)/pytest -n $(JOBS) tests/test_malformed_files.py $(ARGS)
+
 .PHONY: check
 check: $(INSTALLED)  ## lint, format, types, direction of imports
 	$(BIN)/ruff check --quiet

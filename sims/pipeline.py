@@ -145,7 +145,7 @@ def preflight(
             plans += [plan] if plan else []
         except FedTinyError as error:
             refused.append(f"partition {partition}: {error}")
-    if len(refused) > config.federation.max_failures:
+    if len(refused) > config.federation.tolerated(config.data.partitions):
         raise FedTinyError("\n".join(refused))
     if out is not None:
         check_room(out, config, graph, samples)

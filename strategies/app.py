@@ -21,6 +21,7 @@ from fedtiny.runs.trained_model import TrainedModel
 from strategies.exchange import Exchange
 from strategies.metrics import MetricsObserver
 from strategies.observer import Observer, Observers
+from strategies.post import Post
 from strategies.server import Server
 
 app = ServerApp()
@@ -58,7 +59,7 @@ def run(
 
     Args:
         config: of the run.
-        grid: connects to at least ``config.data.partitions`` nodes.
+        grid: connects to nodes that hold the partitions.
         folder: of the run; its config, metrics, checkpoints and model are written.
         resume: go on from the newest checkpoint, if there is one.
         observers: watch besides the metrics file.
@@ -72,8 +73,9 @@ def run(
     graph = config.graph(data.input_shape, len(data.labels))
     observer = Observers([MetricsObserver(folder.metrics), *observers])
     exchange = Exchange(
-        grid,
+        Post(grid, config.federation.timeout_s),
         name_of(config),
+        config.data.partitions,
         config.federation,
         config.method.device.sends.keys(),
         config.trust.max_offences,

@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from math import inf
 from typing import TypeVar
 
-from flwr.app import Message, RecordDict
-from flwr.serverapp import Grid
+from flwr.app import Message
 
 from clients.records import task_of, to_packet, to_record, wire_bytes
 from fedtiny.config.sections import FederationConfig
@@ -26,6 +25,8 @@ from fedtiny.runs.events import (
 from fedtiny.wire.join import JoinResult, JoinTask
 from fedtiny.wire.packet import Packet, WireError
 from fedtiny.wire.phase import Phase
+from strategies.members import Claim, Members
+from strategies.post import Post
 
 Result = TypeVar("Result")
 
@@ -38,9 +39,10 @@ class Exchange:
     """Talks to devices by partition, whatever node each one lives on.
 
     Args:
-        grid: Flower's, or one of ours.
+        post: carries messages.
         run: short name of the run, which every reply has to repeat.
-        federation: how long to wait and how many may fail.
+        partitions: of the run.
+        federation: how many may fail or be away.
         sends: what devices may send in training besides what that phase's file lists.
         max_offences: after so many replies that were refused or doubted, a device is not asked
             again; 0: it always is.
@@ -53,67 +55,76 @@ class Exchange:
 
     def __init__(
         self,
-        grid: Grid,
+        post: Post,
         run: str,
+        partitions: int,
         federation: FederationConfig,
         sends: Set[str],
         max_offences: int,
         begin: Callable[[Phase, int], None],
         report: Callable[[Event], None],
     ) -> None:
-        self._grid = grid
+        self._post = post
         self._run = run
-        self._timeout_s = federation.timeout_s
-        self._max_failures = federation.max_failures
+        self._partitions = partitions
+        self._tolerated = federation.tolerated(partitions)
         self._sends = sends
         self._max_offences = max_offences or inf
         self._begin = begin
         self._report = report
-        self._nodes: dict[int, int] = {}
+        self._members = Members(partitions)
+        self._online: list[int] = []
         self.offences: Counter[int] = Counter()
 
-    def join(self, partitions: int, task: JoinTask) -> None:
-        """Wait for nodes, send each one the model, and ask which partition it holds.
+    def join(self, task: JoinTask, round: int = 0) -> None:
+        """Wait until enough nodes are connected, and take in those that are new.
 
-        Node ids are random in every run; partitions are not. Everything after this is addressed
-        and ordered by partition. A node that holds no partition of this run, or one that another
-        node holds already, takes no part; who of two is right nobody here can know, so the node
-        with the lower id stays.
+        Each new one gets the model and is asked which partition it holds
+        (:class:`~strategies.members.Members`). Before every round: one that was away or joins late
+        takes part from now on.
 
         Raises:
-            FederationError: too few nodes in time, or more than ``max_failures`` partitions that
-                no node holds.
+            FederationError: more partitions are held by no connected node than may be away.
         """
-        nodes = self._wait_for_nodes(partitions)
-        self._nodes = dict(enumerate(nodes))
-        packets = dict.fromkeys(self._nodes, task.packet())
-        answers = self.ask(
-            Phase.JOIN, 0, packets, lambda _, reply: JoinResult.read(reply).partition
-        )
-        held: dict[int, int] = {}
-        ignored: list[str] = []
-        for position, partition in answers.items():
-            reason = ""
-            if partition >= partitions:
-                reason = f"partition {partition} is none of 0..{partitions - 1}"
-            elif partition in held:
-                reason = (
-                    f"nodes {held[partition]} and {nodes[position]} both hold partition "
-                    f"{partition}; give each SuperNode its own partition-id"
-                )
-            else:
-                held[partition] = nodes[position]
-            if reason:
-                ignored.append(reason)
-                self._report(NodeIgnored(0, str(nodes[position]), reason))
-        missing = sorted(set(range(partitions)) - set(held))
-        if len(missing) > self._max_failures or not held:
+        needed = self._partitions - self._tolerated
+        self._online = self._post.wait_for(needed)
+        if len(self._online) < needed:
+            raise FederationError(
+                f"{len(self._online)} of {needed} nodes connected within "
+                f"{self._post.timeout_s:.0f} s; start more SuperNodes (or --num-supernodes), or "
+                "lower data.partitions or federation.min_clients"
+            )
+        ignored = self._take_in(task, round)
+        if len(self._missing()) > self._tolerated:  # perhaps a node that is not needed was faster
+            self._online = self._post.wait_for(len(self._online) + 1, at_most_s=_SETTLE_S)
+            ignored |= self._take_in(task, round)
+        if len(missing := self._missing()) > self._tolerated:
             raise FederationError(
                 f"no node holds partition {', '.join(map(str, missing))}; start one with "
                 "--node-config 'partition-id=…', or set data.partitions to what there is"
-                + "".join(f". {reason}" for reason in ignored)
+                + "".join(f". {reason}" for reason in ignored.values())
             )
-        self._nodes = held
+
+    def _take_in(self, task: JoinTask, round: int) -> dict[int, str]:
+        """Ask the nodes that are new; those that take no part, with the reason."""
+        strangers = self._members.strangers(self._online)
+        if not strangers:
+            return {}
+        claims, failures = self._exchange(
+            Phase.JOIN,
+            round,
+            dict.fromkeys(strangers, task.packet()),
+            {node: node for node in strangers},
+            lambda node, packet: Claim(node, JoinResult.read(packet).partition),
+        )
+        ignored = {one.partition: one.reason for one in failures}
+        ignored |= self._members.admit(list(claims.values()), self._online)
+        for node, reason in ignored.items():
+            self._report(NodeIgnored(round, str(node), reason))
+        return ignored
+
+    def _missing(self) -> list[int]:
+        return self._members.missing(self._online)
 
     def ask(
         self,
@@ -121,43 +132,73 @@ class Exchange:
         round: int,
         packets: Mapping[int, Packet],
         read: Callable[[int, Packet], Result],
+        enough: int | None = None,
     ) -> dict[int, Result]:
         """Send every partition its packet; the checked results, in partition order.
 
-        Partitions that no node holds, and those that are banned, are not asked.
+        Partitions whose node is away, and those that are banned, are not asked.
 
         Args:
             phase: decides which action runs.
             round: 0 outside rounds.
             packets: what to send, by partition. One object that several get is serialized once.
             read: turns a reply into a result, or raises FedTinyError if it is not one.
+            enough: go on as soon as so many have replied; the others are late, which is no failure.
 
         Raises:
-            FederationError: more than ``max_failures`` clients failed, or all did.
+            FederationError: more clients failed or were away than may, or all did. An evaluation
+                never fails.
         """
+        self._online = self._post.nodes()
+        nodes = {
+            k: node
+            for k, node in self._members.present(self._online).items()
+            if k in packets and self.offences[k] < self._max_offences
+        }
+        away = [k for k in packets if k not in nodes and self.offences[k] < self._max_offences]
+        asked = {k: packets[k] for k in packets if k in nodes}
+        results, failures = self._exchange(phase, round, asked, nodes, read, enough)
+        for failure in failures:
+            if failure.refused:
+                self._count(round, failure.partition)
+        if phase is not Phase.EVALUATE:
+            self._check(phase, round, failures, away, results)
+        return results
+
+    def _exchange(
+        self,
+        phase: Phase,
+        round: int,
+        packets: Mapping[int, Packet],
+        nodes: Mapping[int, int],
+        read: Callable[[int, Packet], Result],
+        enough: int | None = None,
+    ) -> tuple[dict[int, Result], list[Failure]]:
+        """Send, wait, read, and tell of it; keys are partitions, or nodes that have none yet."""
         started = time.monotonic()
         self._begin(phase, round)
-        packets = {k: packet for k, packet in packets.items() if self._is_asked(k)}
         task = f"{self._run} {phase} {round}"
         known = {*phase.replies, *(self._sends if phase is Phase.TRAIN else ())}
-        nodes = {self._nodes[k]: packet for k, packet in packets.items()}
         records = {id(packet): to_record(packet, task) for packet in packets.values()}
-        replies = self._send(nodes, records, phase.action, round)
+        contents = {nodes[k]: records[id(packet)] for k, packet in packets.items()}
+        replies = self._post.deliver(contents, phase.action, round, enough)
+        is_over = enough is not None and sum(r.has_content() for r in replies.values()) >= enough
         results: dict[int, Result] = {}
         failures: list[Failure] = []
         received: list[tuple[Packet, int]] = []
-        for partition in sorted(packets):
+        for k in sorted(packets):
+            if nodes[k] not in replies and is_over:
+                continue
             try:
-                reply = _content(replies.get(self._nodes[partition]), self._timeout_s)
-                received.append(
-                    (answer := to_packet(reply.content, known), wire_bytes(reply.content))
-                )
+                reply = _content(replies.get(nodes[k]), self._post.timeout_s)
+                answer = to_packet(reply.content, known)
+                received.append((answer, wire_bytes(reply.content)))
                 _check_task(reply, task)
-                results[partition] = read(partition, answer)
+                results[k] = read(k, answer)
             except _ReplyError as error:
-                failures.append(Failure(partition, str(error)))
+                failures.append(Failure(k, str(error)))
             except FedTinyError as error:
-                failures.append(Failure(partition, str(error), refused=True))
+                failures.append(Failure(k, str(error), refused=True))
         sizes = {key: wire_bytes(record) for key, record in records.items()}
         sent = [(packet, sizes[id(packet)]) for packet in packets.values()]
         self._report(
@@ -168,15 +209,11 @@ class Exchange:
                 len(results),
                 _traffic(sent),
                 _traffic(received),
-                tuple(failures),
+                () if phase is Phase.JOIN else tuple(failures),
                 time.monotonic() - started,
             )
         )
-        for failure in failures:
-            if failure.refused:
-                self._count(round, failure.partition)
-        self._check(phase, round, failures, results)
-        return results
+        return results, failures
 
     def doubt(self, phase: Phase, round: int, reasons: Mapping[int, str]) -> None:
         """Tell of replies that were well-formed but not believed, and count them as offences."""
@@ -189,63 +226,25 @@ class Exchange:
         if self.offences[partition] == self._max_offences:
             self._report(Banned(round, partition, self.offences[partition]))
 
-    def _is_asked(self, partition: int) -> bool:
-        return partition in self._nodes and self.offences[partition] < self._max_offences
-
     def _check(
-        self, phase: Phase, round: int, failures: list[Failure], results: Mapping[int, object]
-    ) -> None:
-        if len(failures) > self._max_failures or not results:
-            where = f"round {round}, {phase}" if round else phase
-            raise FederationError(
-                f"{where}: {len(failures)} client(s) failed, federation.max_failures = "
-                f"{self._max_failures}. " + "; ".join(map(str, failures))
-            )
-
-    def _send(
         self,
-        packets: Mapping[int, Packet],
-        records: Mapping[int, RecordDict],
-        action: str,
+        phase: Phase,
         round: int,
-    ) -> dict[int, Message]:
-        """Replies by node id. A lost node's error has no source: replies are matched by message."""
-        messages = [
-            Message(records[id(packet)], node, action, group_id=str(round))
-            for node, packet in packets.items()
-        ]
-        return self._collect(dict(zip(self._grid.push_messages(messages), packets, strict=True)))
-
-    def _collect(self, nodes: Mapping[str, int]) -> dict[int, Message]:
-        replies: dict[int, Message] = {}
-        deadline = time.monotonic() + self._timeout_s
-        pending = set(nodes)
-        while pending:
-            for reply in self._grid.pull_messages(list(pending)):
-                message_id = reply.metadata.reply_to_message_id
-                pending.discard(message_id)
-                replies[nodes[message_id]] = reply
-            if not pending or time.monotonic() > deadline:
-                break
-            time.sleep(_POLL_S)
-        return replies
-
-    def _wait_for_nodes(self, count: int) -> list[int]:
-        deadline = time.monotonic() + self._timeout_s
-        while True:
-            nodes = sorted(self._grid.get_node_ids())
-            if len(nodes) >= count:
-                return nodes
-            if time.monotonic() > deadline:
-                raise FederationError(
-                    f"{len(nodes)} of {count} nodes connected within {self._timeout_s:.0f} s; "
-                    "start more SuperNodes (or --num-supernodes), or lower data.partitions"
-                )
-            time.sleep(_JOIN_POLL_S)
+        failures: list[Failure],
+        away: list[int],
+        results: Mapping[int, object],
+    ) -> None:
+        if len(failures) + len(away) <= self._tolerated and results:
+            return
+        where = f"round {round}, {phase}" if round else phase
+        reasons = [*map(str, failures), *(f"client {k}: its node is not connected" for k in away)]
+        raise FederationError(
+            f"{where}: {len(reasons)} client(s) failed, federation.max_failures = "
+            f"{self._tolerated}. " + "; ".join(reasons)
+        )
 
 
-_POLL_S = 0.005
-_JOIN_POLL_S = 0.2
+_SETTLE_S = 10.0
 
 
 class _ReplyError(FedTinyError):

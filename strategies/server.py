@@ -98,11 +98,12 @@ class Server:
             self.observer.on_end()
 
     def _run(self, state: ServerState | None) -> TrainedModel:
-        self.exchange.join(self.config.data.partitions, JoinTask(self.graph))
+        self.exchange.join(JoinTask(self.graph))
         if state is None:
             self.observer.on_event(started_event(self.config, self.graph))
             state = self._save(self._prepare())
         for round in range(state.round + 1, self.config.federation.rounds + 1):
+            self.exchange.join(JoinTask(self.graph), round)
             state = self._save(self._round(state, round))
         return self._calibrate(state)
 
@@ -181,6 +182,7 @@ class Server:
                 Phase.TRAIN,
                 lambda partition, packet: read_reply(self.federation, task, partition, packet),
             ),
+            self.config.federation.enough,
         )
         for partition, result in results.items():
             if result.ledger is not None:
@@ -272,7 +274,7 @@ class Server:
             self.graph,
             self.config.method,
             self.config.data.partitions,
-            self.config.federation.clients_per_round,
+            self.config.federation.drawn,
             self.config.seed,
             self.config.trust,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 import tracemalloc
@@ -9,7 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from fedtiny.errors import FedTinyError
 
-INPUTS = 20_000
+INPUTS = int(os.environ.get("FEDTINY_FUZZ_INPUTS", "2000"))
+"""For every reader; ``make fuzz`` takes 20,000."""
+
 TRACED = 300
 MEMORY_BYTES = 16 << 20
 """What a reader may allocate for a file of a few KB."""

@@ -23,6 +23,7 @@ from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
 from fedtiny.wire.train import TrainTask
 from sims.backends import Backend, run_federation
+from sims.deploy import processes
 from sims.grids.inline import InlineGrid
 from strategies.app import run
 
@@ -32,11 +33,14 @@ DEADLINE_S = 75
 """Longer than Flower takes to give a dead client up, so that each loss has its own cause."""
 
 
+LONG = "training.epochs=40"
+"""So that a training client can be met while it trains."""
+
+
 @pytest.fixture
 def fed(tmp_path: Path) -> Iterator[Deployment]:
-    deployment = make(
-        tmp_path / "fed", "federation.max_failures=1", f"federation.timeout_s={DEADLINE_S}"
-    )
+    deadline = f"federation.timeout_s={DEADLINE_S}"
+    deployment = make(tmp_path / "fed", "federation.max_failures=1", deadline, LONG)
     try:
         yield deployment
     finally:
@@ -61,12 +65,11 @@ def test_a_killed_superlink_is_resumed_to_the_same_bytes(fed: Deployment, tmp_pa
 def test_a_lost_client_and_a_late_one_cost_their_updates_and_nothing_else(
     fed: Deployment, tmp_path: Path
 ) -> None:
-    """Round 1: a client process is killed. Round 2: a node is stopped until the deadline."""
+    """Round 1: a client process is killed. Round 2: a node is stopped until it is given up."""
     job = fed.begin("up", "--local", 3)
-    wait_for(lambda: "describe" in metrics(fed), "the descriptions", job)
-    before = set(clients_of(fed, "local-2"))  # that of the descriptions may not have ended yet
-    fresh = wait_for(lambda: set(clients_of(fed, "local-2")) - before, "a client process", job)
-    os.kill(fresh.pop(), signal.SIGKILL)
+    wait_for(lambda: "Receiving: train message" in log_of(fed, "local-2"), "the first task", job)
+    training = wait_for(lambda: trainers(fed, "local-2"), "a client that trains", job)
+    os.kill(training[0], signal.SIGKILL)
     wait_for((fed.run.checkpoints / "round-00001.safetensors").exists, "the first round", job)
     stopped = [fed.pid("local-1"), *children(fed.pid("local-1"), "")]
     for pid in stopped:
@@ -86,12 +89,21 @@ def test_a_lost_client_and_a_late_one_cost_their_updates_and_nothing_else(
     assert fed.run.model.read_bytes() == without(fed, tmp_path, {(1, 2), (2, 1)})
 
 
-def metrics(fed: Deployment) -> str:
-    return fed.run.metrics.read_text(encoding="utf-8") if fed.run.metrics.exists() else ""
+def log_of(fed: Deployment, name: str) -> str:
+    return fed.log(name) if processes.log_file(fed.home, name).exists() else ""
 
 
-def clients_of(fed: Deployment, name: str) -> list[int]:
-    return children(fed.pid(name), "flwr-clientapp")
+def trainers(fed: Deployment, name: str) -> list[int]:
+    """Client processes with the engine in them; Flower also keeps idle ones."""
+    return [pid for pid in children(fed.pid(name), "flwr-clientapp") if has_engine(pid)]
+
+
+def has_engine(pid: int) -> bool:
+    try:
+        maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return "/_engine" in maps
 
 
 def without(fed: Deployment, tmp_path: Path, losses: set[tuple[int, int]]) -> bytes:

@@ -30,6 +30,7 @@ from fedtiny.wire.phase import Phase
 from fedtiny.wire.train import TrainResult, TrainTask
 from sims.grids.inline import InlineGrid
 from strategies.exchange import Exchange
+from strategies.post import Post
 
 GRAPH = build("smartwatch_cnn@4", (2, 1, 32), 3)
 WEIGHTS = initial_state(GRAPH, rng(0, "initialization"))
@@ -154,8 +155,11 @@ def test_an_exchange_carries_a_packet_per_partition_and_counts_each() -> None:
     reports: list[Event] = []
     grid = Echo(4)
     settings = FederationConfig(timeout_s=5)
-    exchange = Exchange(grid, "abc", settings, set(), 0, lambda phase, round: None, reports.append)
-    exchange._nodes = {partition: partition + 1 for partition in range(4)}
+    post = Post(grid, settings.timeout_s)
+    exchange = Exchange(
+        post, "abc", 4, settings, set(), 0, lambda phase, round: None, reports.append
+    )
+    exchange._members.nodes = {partition: partition + 1 for partition in range(4)}
     shared = Packet({"values": np.zeros(10, np.float32)})
     own = Packet({"values": np.zeros(1000, np.float32)})
     answers = exchange.ask(

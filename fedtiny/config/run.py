@@ -110,6 +110,16 @@ class RunConfig(Section):
                 f"federation.clients_per_round = {self.federation.clients_per_round} exceeds "
                 f"data.partitions = {self.data.partitions}"
             )
+        if self.federation.min_clients > self.data.partitions:
+            raise ValueError(
+                f"federation.min_clients = {self.federation.min_clients} exceeds data.partitions = "
+                f"{self.data.partitions}"
+            )
+        if self.federation.over_selection and not self.federation.clients_per_round:
+            raise ValueError(
+                "federation.over_selection asks more than federation.clients_per_round clients: "
+                "set that, too"
+            )
         return self
 
     def graph(self, input_shape: Shape, classes: int) -> Graph:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import ceil
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -17,16 +18,38 @@ class FederationConfig(Section):
     Attributes:
         rounds: federated rounds of local training.
         clients_per_round: partitions drawn anew each round; 0 takes all.
-        max_failures: clients that may fail in one phase before the run stops.
+        over_selection: share of ``clients_per_round`` that is asked beyond them; a round is over
+            when ``clients_per_round`` have answered. Who is fast then decides the result: for real
+            devices, not for simulations.
+        max_failures: clients that may fail or be away in one phase before the run stops; in an
+            evaluation all may.
+        min_clients: in place of ``max_failures``: the run begins when so many are connected and
+            goes on while so many answer. 0: all but ``max_failures``.
         evaluate_every: rounds between federated evaluations; the last round is always evaluated.
         timeout_s: how long to wait for replies of one phase.
     """
 
     rounds: Count = 30
     clients_per_round: CountOrNone = 0
+    over_selection: Annotated[float, Field(ge=0, le=10)] = 0.0
     max_failures: CountOrNone = 0
+    min_clients: CountOrNone = 0
     evaluate_every: Count = 1
     timeout_s: Annotated[float, Field(gt=0, le=MOST)] = 600.0
+
+    def tolerated(self, partitions: int) -> int:
+        """How many of the clients may fail or be away."""
+        return partitions - self.min_clients if self.min_clients else self.max_failures
+
+    @property
+    def drawn(self) -> int:
+        """Clients that are asked to train in a round; 0 for all."""
+        return ceil(self.clients_per_round * (1 + self.over_selection))
+
+    @property
+    def enough(self) -> int | None:
+        """Replies that end a round of training early; None: all are waited for."""
+        return self.clients_per_round if self.over_selection and self.clients_per_round else None
 
 
 class DevicesConfig(Section):

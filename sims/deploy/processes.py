@@ -23,6 +23,7 @@ from sims.deploy.home import Home
 _MARK = "FEDTINY_DEPLOYMENT"
 _STOP_S = 20.0
 _POLL_S = 0.1
+_SHOWN_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ def start(home: Home, name: str, command: Sequence[str], environment: Mapping[st
             start_new_session=True,
         )
     ticks = _ticks(process.pid)
-    while _ticks(process.pid) == ticks != -1 and not _carries(process.pid, mark):
+    patience = time.monotonic() + _SHOWN_S
+    while not _carries(process.pid, mark) and time.monotonic() < patience:
         time.sleep(0.001)  # the kernel shows a new program's environment a moment after its start
     process.returncode = 0  # whoever asks next is another process: nothing here waits for it
     started = Started(name, process.pid, ticks, mark)

@@ -80,8 +80,9 @@ class RayGrid(LocalGrid):
     comes back with its reply and goes out with its next message, so it persists as in Flower's
     own engine, for a server that sends a node one message at a time.
 
-    An actor that dies (killed for its memory, say) answers the message it was running with an
-    error and is replaced; what waited behind it goes to another.
+    An actor that dies (killed for its memory, say) is replaced; the message it was running and
+    those that waited behind it go to another. A message whose second actor dies is answered with
+    an error.
 
     Args:
         app: the client app as ``module:attribute``; every actor imports it.
@@ -99,6 +100,7 @@ class RayGrid(LocalGrid):
         self._waiting: deque[Message] = deque()
         self._replies: dict[str, Message] = {}
         self._contents: dict[int, Any] = {}
+        self._retried: set[str] = set()
         # The kernel ends Ray's processes with the thread that started them: keep it until close.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="ray-start")
         self._lanes: Future[list[_Lane]] = self._starter.submit(self._start)
@@ -196,9 +198,14 @@ class RayGrid(LocalGrid):
             reply, self._contexts[node].state = ray.get(job.result)
         except RayError as error:
             if isinstance(error, RayActorError):
-                self._waiting.extendleft(one.message for one in reversed(lane.jobs))
+                lost = [job.message] if job.message.metadata.message_id not in self._retried else []
+                self._retried.update(one.metadata.message_id for one in lost)
+                lost += [one.message for one in lane.jobs]
+                self._waiting.extendleft(reversed(lost))
                 lane.jobs.clear()
                 lane.actor = self._actor()
+                if job.message in lost:
+                    return
             reply = Message(
                 Error(code=ErrorCode.CLIENT_APP_CRASHED, reason=_explain(error)),
                 reply_to=job.message,

@@ -1,0 +1,87 @@
+"""Messages to nodes and back, over whatever grid carries them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from math import inf
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+
+_SHORTEST_POLL_S, _LONGEST_POLL_S = 0.005, 0.5
+_POLL_SHARE = 0.05
+"""Of the time already waited: a reply is noticed at most 5 % late, and a network is not flooded."""
+
+
+class Post:
+    """Sends messages to nodes and waits for their replies.
+
+    Args:
+        grid: Flower's, or one of ours.
+        timeout_s: for the replies to one delivery.
+    """
+
+    def __init__(self, grid: Grid, timeout_s: float) -> None:
+        self._grid = grid
+        self.timeout_s = timeout_s
+
+    def nodes(self) -> list[int]:
+        """Ids of the nodes that are connected now, ascending."""
+        return sorted(self._grid.get_node_ids())
+
+    def wait_for(self, count: int, at_most_s: float = inf) -> list[int]:
+        """The connected nodes, as soon as there are ``count``; fewer when time is up."""
+        limit_s = min(at_most_s, self.timeout_s)
+        started = time.monotonic()
+        while True:
+            nodes = self.nodes()
+            waited = time.monotonic() - started
+            if len(nodes) >= count or waited > limit_s:
+                return nodes
+            time.sleep(_pause(waited))
+
+    def deliver(
+        self,
+        contents: Mapping[int, RecordDict],
+        action: str,
+        round: int,
+        enough: int | None = None,
+    ) -> dict[int, Message]:
+        """Replies by node id, in the order of their arrival.
+
+        A lost node's error has no source: replies are matched by message.
+
+        Args:
+            contents: what to send, by node id.
+            action: Flower's message type.
+            round: for Flower's own log.
+            enough: go on as soon as so many replies carry content; what comes later is never read.
+        """
+        messages = [
+            Message(content, node, action, group_id=str(round))
+            for node, content in contents.items()
+        ]
+        nodes = dict(zip(self._grid.push_messages(messages), contents, strict=True))
+        wanted = len(nodes) if enough is None else min(enough, len(nodes))
+        replies: dict[int, Message] = {}
+        started = time.monotonic()
+        pending = set(nodes)
+        good = 0
+        while pending and good < wanted:
+            for reply in self._grid.pull_messages(list(pending)):
+                message_id = reply.metadata.reply_to_message_id
+                pending.discard(message_id)
+                replies[nodes[message_id]] = reply
+                good += reply.has_content()
+                if good >= wanted:
+                    break
+            waited = time.monotonic() - started
+            if not pending or good >= wanted or waited > self.timeout_s:
+                break
+            time.sleep(_pause(waited))
+        return replies
+
+
+def _pause(waited_s: float) -> float:
+    return min(_LONGEST_POLL_S, max(_SHORTEST_POLL_S, _POLL_SHARE * waited_s))
