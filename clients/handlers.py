@@ -115,9 +115,9 @@ def train(device: Device, packet: Packet) -> Packet:
             quotas=task.quotas,
             adjustment=half,
         )
-        ledger = None
-        if task.meter and plan is not None:
-            ledger = _metered(device, task, sgd, samples)
+    ledger = None
+    if task.meter and plan is not None:
+        ledger = _metered(device, task, sgd, samples)  # what measures has its own memory
     result = TrainResult(update.model, update.count, update.loss, update.found, ledger)
     return result.packet(device.graph, half.pack(device.graph, update) if task.quotas else {})
 

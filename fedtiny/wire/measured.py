@@ -35,6 +35,18 @@ HIGHEST = {
 }
 """Largest that is believed, and sent."""
 
+THROTTLED: Mapping[int, str] = {
+    0: "under-voltage",
+    1: "clock capped",
+    2: "throttled",
+    3: "soft temperature limit",
+    16: "under-voltage before",
+    17: "clock capped before",
+    18: "throttled before",
+    19: "soft temperature limit before",
+}
+"""What the bits of ``throttled`` say; "before": since the device was started."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
