@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Column, Table
 
 from fedtiny.command_line import CommandLine
+from fedtiny.escaping.terminal import Screen
 from fedtiny.option_types import (
     MOST_CLASSES,
     MOST_PROCESSES,
@@ -83,7 +82,7 @@ def export(
         outcome = export_run(folder, check, fitted, prefix, accepted)
     if as_json:
         return _print_json(outcome)
-    Console().print(
+    Screen().print(
         f"{run / 'firmware'}: flash {outcome['flash_bytes']:,} B, arena "
         f"{outcome['arena_bytes']:,} B; {_mismatches(outcome)}"
     )
@@ -156,7 +155,7 @@ def report(run: Run, accept: Accept = None, as_json: Json = False) -> None:
     if as_json:
         return _print_json(written)
     for line in headline(written):
-        Console().print(line, highlight=False)
+        Screen().say(line)
     return None
 
 
@@ -201,6 +200,7 @@ def doctor(
     from fedtiny.devices.catalog import catalog, get  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.doctor.boards import examine_all  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.doctor.environment import check_environment  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.doctor.tables import print_boards, print_environment  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.models import build  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
     profiles = [get(board, own)] if board else list(catalog(own).values())
@@ -209,8 +209,8 @@ def doctor(
     if as_json:
         environment, boards = [asdict(c) for c in checks], [asdict(r) for r in reports]
         return _print_json({"environment": environment, "boards": boards})
-    _print_environment(checks)
-    _print_boards(reports)
+    print_environment(checks)
+    print_boards(reports)
     return None
 
 
@@ -311,49 +311,6 @@ def bench_crossover(
         return _print_json(result.json())
     print_crossover(result)
     return None
-
-
-def _print_environment(checks: list[Any]) -> None:
-    table = Table("", "this machine", "found", "to get it")
-    for check in checks:
-        mark = "[green]yes[/green]" if check.ok else "[yellow]no[/yellow]"
-        table.add_row(mark, check.name, check.detail, "" if check.ok else check.fix)
-    Console().print(table)
-
-
-def _print_boards(reports: tuple[Any, ...]) -> None:
-    from fedtiny.memory.ledger import format_bytes  # noqa: PLC0415 - only this command pays for it; base installations lack some
-
-    table = Table(
-        Column("board", no_wrap=True),
-        "trains",
-        "micro-batch",
-        "peak",
-        "budget",
-        "runs",
-        "flash",
-        "arena",
-    )
-    for row in reports:
-        training, run = row.training, row.run
-        table.add_row(
-            row.profile.name,
-            "yes" if training.possible else "no",
-            str(training.micro_batch or ""),
-            format_bytes(training.prediction.peak_bytes) if training.prediction else "",
-            format_bytes(training.budget_bytes) if training.budget_bytes else "",
-            "yes" if run.possible else "no",
-            format_bytes(run.flash_bytes),
-            format_bytes(run.arena_bytes),
-        )
-    console = Console()
-    console.print(table)
-    console.print("Flash and arena are estimates before export; code and stack come on top.")
-    for row in reports:
-        if again := row.training.recompute:
-            console.print(f"- {row.profile.name} recomputes {', '.join(again)} to fit its budget")
-        for reason in filter(None, (row.training.reason, row.run.reason)):
-            console.print(f"- {reason}", highlight=False)
 
 
 def _mismatches(result: dict[str, Any]) -> str:

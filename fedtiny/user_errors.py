@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from rich.console import Console
 from rich.text import Text
 
 from fedtiny.errors import FedTinyError
-from fedtiny.escaping.terminal import terminal_text
+from fedtiny.escaping.terminal import Screen, terminal_text
 
 DEBUG_VARIABLE = "FEDTINY_DEBUG"
 
@@ -159,7 +158,7 @@ def _say(ending: Ending, as_json: bool) -> None:
         return
     mark = Text("" if ending.status == INTERRUPTED else "error: ", "red")
     line = mark + terminal_text(ending.sentence)
-    Console(stderr=True).print(line, soft_wrap=True)
+    Screen(stderr=True).say(line)
 
 
 def _drop_what_cannot_be_written() -> None:

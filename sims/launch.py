@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from fedtiny import config as run_config
 from fedtiny.command_line import CommandLine
 from fedtiny.config import RunConfig
+from fedtiny.escaping.terminal import Screen
 from fedtiny.memory.ledger import format_bytes
 from fedtiny.models.cost import forward_macs, parameter_count
 from fedtiny.option_types import MOST_PROCESSES
@@ -68,7 +69,7 @@ def launch(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Simulate a federation, export its model to C, verify it, and report."""
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     settings = _settings(config, resume, set_ or [], num_supernodes)
     workers = _workers(backend_config)
     if dry_run:
@@ -76,7 +77,7 @@ def launch(
         return
     preflight(settings, resume or out, rehearsed)
     cost = forecast(settings, backend, workers)
-    console.print(f"cost: {cost}", highlight=False, soft_wrap=True)
+    console.say(f"cost: {cost}")
     with _folder(settings, resume, out, console) as folder:
         pipeline = Pipeline(settings, folder, backend, console, workers, accept or ())
         report = _run(pipeline, resume is not None)
@@ -87,8 +88,8 @@ def _run(pipeline: Pipeline, resume: bool) -> dict[str, Any]:
     try:
         return pipeline.run(resume)
     except KeyboardInterrupt:
-        command = f"python -m sims.launch --resume {pipeline.folder.path}"
-        pipeline.console.print(f"stopped; go on with: {command}", soft_wrap=True)
+        command = f"python -m sims.launch --resume {shlex.quote(str(pipeline.folder.path))}"
+        pipeline.console.say(f"stopped; go on with: {command}")
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -109,7 +110,7 @@ def _settings(
 
 @contextmanager
 def _folder(
-    settings: RunConfig, resume: Path | None, out: Path, console: Console
+    settings: RunConfig, resume: Path | None, out: Path, console: Screen
 ) -> Iterator[RunFolder]:
     """The run's folder, in which nobody else works."""
     if resume is not None:
@@ -119,7 +120,7 @@ def _folder(
     with claim(out, settings.name) as (folder, aside):
         if aside is not None:
             text = f"{folder.path} existed; the earlier run is now {aside}"
-            console.print(text, markup=False, highlight=False, soft_wrap=True)
+            console.say(text)
         yield folder
 
 
@@ -159,12 +160,12 @@ def _describe(
     if as_json:
         print(json.dumps(facts, indent=1))
         return
-    console = Console()
-    console.print(run_config.dump(settings), highlight=False)
-    console.print(f"{graph.name}: {facts['parameters']:,} parameters, {facts['macs']:,} MACs")
-    console.print(f"cost: {cost}", highlight=False, soft_wrap=True)
-    headers = ("partition", "device", "budget", "peak", "micro-batch", "recomputed")
-    table = Table(*headers, pad_edge=False)
+    console = Screen()
+    console.say(run_config.dump(settings))
+    console.say(f"{graph.name}: {facts['parameters']:,} parameters, {facts['macs']:,} MACs")
+    console.say(f"cost: {cost}")
+    device, recomputed = (Column(name, overflow="fold") for name in ("device", "recomputed"))
+    table = Table("partition", device, "budget", "peak", "micro-batch", recomputed, pad_edge=False)
     for plan in plans:
         table.add_row(
             str(plan.partition),
@@ -183,12 +184,13 @@ def _conclude(report: dict[str, Any], folder: RunFolder, as_json: bool) -> None:
     if as_json:
         print(json.dumps(report, indent=1))
         return
-    console = Console()
+    console = Screen()
     for line in headline(report):
-        console.print(line, highlight=False, soft_wrap=True)
-    console.print(f"report: {folder.path / 'report.md'}, plots: {folder.plots}", soft_wrap=True)
+        console.say(line)
+    console.say(f"report: {folder.path / 'report.md'}, plots: {folder.plots}")
     if folder.firmware.is_dir():
-        console.print(f"check the C yourself: make -C {folder.firmware} check", soft_wrap=True)
+        command = f"make -C {shlex.quote(str(folder.firmware))} check"
+        console.say(f"check the C yourself: {command}")
 
 
 if __name__ == "__main__":

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from fedtiny.boards import toolchain
 from fedtiny.config import RunConfig
 from fedtiny.data.simulated import summarize
 from fedtiny.devices.budget import engine_of, memory_plan
 from fedtiny.errors import FedTinyError
+from fedtiny.escaping.terminal import Screen, terminal_text
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.models.graph import Graph
 from fedtiny.runs import identity
@@ -41,7 +41,7 @@ class Pipeline:
     config: RunConfig
     folder: RunFolder
     backend: Backend
-    console: Console
+    console: Screen
     workers: int = 0
     accept: Collection[Part] = ()
 
@@ -52,12 +52,12 @@ class Pipeline:
         fails, what is kept and how to go on is said before the error.
         """
         if warning := notice(self.config.training, self.config.method.density):
-            self.console.print(f"[yellow]note:[/yellow] {warning}", soft_wrap=True)
+            self.console.say(terminal_text("note: ", "yellow") + terminal_text(warning))
         self._federate(self.config, self.folder, resume)
         try:
             return self._after(resume)
         except Exception:
-            self.console.print(_kept(self.folder), markup=False, highlight=False, soft_wrap=True)
+            self.console.say(_kept(self.folder))
             raise
 
     def _after(self, resume: bool) -> dict[str, Any]:
@@ -91,15 +91,16 @@ class Pipeline:
         )
 
     def _step(self, title: str, step: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        with self.console.status(title):
+        with self.console.status(terminal_text(title)):
             return step()
 
 
 def _kept(folder: RunFolder) -> str:
+    path = shlex.quote(str(folder.path))
     return (
         f"the trained model is kept: {folder.model}. Once the cause below is gone, go on with: "
-        f"python -m sims.launch --resume {folder.path}; or one step at a time with: fedtiny "
-        f"export {folder.path}, fedtiny report {folder.path}"
+        f"python -m sims.launch --resume {path}; or one step at a time with: fedtiny "
+        f"export {path}, fedtiny report {path}"
     )
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.text import Text
 from typing_extensions import override
 
+from fedtiny.escaping.terminal import Screen, visible
 from fedtiny.runs.events import Evaluated, Event, Exchanged, ModelState, RoundFinished
 from fedtiny.wire.phase import Phase
 from strategies.observer import Observer, RunInfo
@@ -22,21 +22,21 @@ class ProgressObserver(Observer):
         title: of the run.
     """
 
-    def __init__(self, console: Console, title: str) -> None:
+    def __init__(self, console: Screen, title: str) -> None:
         self._console = console
-        self._title = title
+        self._title = visible(title)
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("[bold]{task.fields[title]}"),
-            TextColumn("{task.description}"),
+            TextColumn("{task.fields[title]}", style="bold", markup=False),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
-            TextColumn("round {task.completed:.0f}/{task.total:.0f}"),
-            TextColumn("{task.fields[status]}"),
+            TextColumn("round {task.completed:.0f}/{task.total:.0f}", markup=False),
+            TextColumn("{task.fields[status]}", markup=False),
             _SecondsLeft(),
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._progress.add_task("", title=title, status="", start=False)
+        self._task = self._progress.add_task("", title=self._title, status="", start=False)
         self._status = _Status()
         self._rounds = 0
         self._first_round = 1
@@ -66,9 +66,8 @@ class ProgressObserver(Observer):
             self._task, completed=done, status=str(self._status), seconds_left=left
         )
         if not self._console.is_terminal and (done % 5 == 0 or done == self._rounds):
-            self._console.print(
-                f"{self._title}: round {done}/{self._rounds}, {self._status}, {left:.0f} s left",
-                soft_wrap=True,
+            self._console.say(
+                f"{self._title}: round {done}/{self._rounds}, {self._status}, {left:.0f} s left"
             )
 
     @override

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from builders import activated
-from rich.console import Console
 
 from fedtiny import models
 from fedtiny.config import RunConfig
 from fedtiny.engine import available
+from fedtiny.escaping.terminal import Screen
 from fedtiny.models.graph import Graph
 from fedtiny.models.ops import Activation, Shape
 from fedtiny.runs.folder import RunFolder
@@ -31,7 +31,7 @@ def test_an_activation_trains_and_leaves_as_c(
     monkeypatch.setattr(models, "_REGISTRY", {**models._REGISTRY, "bent": bent})
     config = tiny_config("model.name=bent", "export.enabled=true", "training.engine=sparse")
     folder = RunFolder(tmp_path / "bent")
-    report = Pipeline(config, folder, Backend.INLINE, Console(quiet=True)).run()
+    report = Pipeline(config, folder, Backend.INLINE, Screen(quiet=True)).run()
     firmware = report["firmware"]
     assert firmware["vectors"] > 1000
     assert firmware["mismatches"] == 0

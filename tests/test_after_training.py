@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from fedtiny.config import RunConfig
 from fedtiny.errors import FedTinyError
+from fedtiny.escaping.terminal import Screen
 from fedtiny.runs import atomic, checkpoint
 from fedtiny.runs.folder import RunFolder
 from sims import pipeline
@@ -49,7 +49,7 @@ def test_the_model_is_kept_and_the_way_on_is_said(
     monkeypatch.setattr(pipeline, "run_federation", train)
     for name in list(STEPS)[1:]:
         monkeypatch.setattr(STEPS[name], fail if name == step else lambda *a, **k: {})
-    console = Console(stderr=True, width=1000)
+    console = Screen(stderr=True, width=1000)
     with pytest.raises(type(error)):
         Pipeline(config, folder, Backend.INLINE, console).run()
     said = capsys.readouterr().err

@@ -89,6 +89,47 @@ def of_the_locale(text: str) -> list[str]:
     ]
 
 
+def reads_markup(text: str) -> list[str]:
+    """What would let rich read free text as markup; only ``escaping.terminal.Screen`` prints."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.ImportFrom(module="rich.console", names=names):
+                found += ["Console" for one in names if one.name == "Console"]
+            case ast.ImportFrom(module="rich" | "rich.markup") | ast.Import():
+                found += [one.name for one in node.names if one.name in ("print", "escape", "rich")]
+            case ast.Attribute(attr="from_markup"):
+                found.append("from_markup")
+            case ast.keyword(arg="markup", value=ast.Constant(value=True)):
+                found.append("markup=True")
+            case ast.Call(func=ast.Name(id="TextColumn")):
+                found += ["TextColumn"] * ("markup=False" not in ast.unparse(node))
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_rich_reads_no_markup(path: Path) -> None:
+    expected = ["Console"] if path.match("fedtiny/escaping/terminal.py") else []
+    assert reads_markup(path.read_text(encoding="utf-8")) == expected
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from rich.console import Console",
+        "from rich import print",
+        "from rich.markup import escape",
+        "import rich",
+        "Text.from_markup('[red]x')",
+        "screen.print(x, markup=True)",
+        "TextColumn('{task.fields[title]}')",
+    ],
+)
+def test_the_rule_sees_every_way_to_markup(line: str) -> None:
+    assert len(reads_markup(line)) == 1
+    assert reads_markup("TextColumn('x', markup=False)\nfrom rich.console import Group") == []
+
+
 EVERYWHERE = sorted(
     path for room in (*ROOMS, "tests", "docs", "examples") for path in (ROOT / room).rglob("*.py")
 )

@@ -19,7 +19,7 @@ from fedtiny.models import smartwatch_cnn
 from fedtiny.pruning.bn_selection import Moments
 from fedtiny.report import headline, overlay, results_markdown, write
 from fedtiny.report.aggregate import aggregate
-from fedtiny.report.markdown import achieved
+from fedtiny.report.markdown import achieved, render
 from fedtiny.report.metrics import read_run
 from fedtiny.report.sections import departures, measured
 from fedtiny.report.summary import summarize
@@ -315,6 +315,14 @@ def test_more_bytes_than_the_dense_model_are_not_called_fewer(report):
     assert "uplink 39.1 KiB on the wire, 4.0× above 9.77 KiB for the dense model" in headline(more)
     said = achieved(more, run_config.parse(report["config"]))
     assert "4.0 times as much as sending the dense model every round (9.77 KiB)" in said
+
+
+def test_bytes_that_were_not_counted_are_compared_with_nothing(report):
+    up = report["bytes"]["up"] | {"wire": 0, "dense_equivalent": 10000, "ratio": None}
+    none = report | {"bytes": report["bytes"] | {"up": up}}
+    assert "uplink 0 B on the wire, against 9.77 KiB for the dense model" in headline(none)
+    text = render(none, {}, "runs/a")
+    assert "sent 0 B in all, against the dense model every round (9.77 KiB)." in text
 
 
 def sent_kinds():

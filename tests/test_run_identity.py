@@ -215,9 +215,17 @@ class Shell:
     def go(self, cwd: Path, *arguments: str) -> int:
         cwd.mkdir(exist_ok=True)
         self._patch.chdir(cwd)
-        done = CliRunner().invoke(cli, ["--backend", "inline", *arguments])
+        done = CliRunner().invoke(cli, ["--backend", "inline", "--no-preflight", *arguments])
         self.output = " ".join(done.output.split())
         return done.exit_code
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_pictures() -> Iterator[None]:
+    """They take most of a run's time, and have tests of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fedtiny.report.plots.plot_run", lambda run, folder: {})
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -317,9 +325,14 @@ def test_whatever_changed_is_named_and_may_be_accepted(
     assert not folder.firmware.exists()
     if part is not Part.MODEL:  # which has no labels, for it is no model
         write(folder, [part])
-    if part in (Part.CODE, Part.DATA):
-        cut_short(folder)
-        assert shell.go(folder.path, "--resume", ".") == 2
+    if part is Part.MODEL:  # a run that is resumed trains one
+        return
+    cut_short(folder)
+    assert shell.go(folder.path, "--resume", ".") == 2
+    if part is Part.CONFIG:  # which no flag makes right: the message offers none
+        assert shell.go(folder.path, "--resume", ".", "--accept", "config") == 2
+        assert "Restore config.toml, or start a new run" in shell.output
+    else:
         assert f"--accept {part}" in shell.output
 
 

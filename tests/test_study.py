@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from rich.console import Console
 from typer.testing import CliRunner
 
 from fedtiny.config import parse
 from fedtiny.errors import FedTinyError
+from fedtiny.escaping.terminal import Screen
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.memory.step import StepPlan
 from fedtiny.methods import METHODS
@@ -194,7 +194,7 @@ def test_the_pool_appends_what_ends_well_and_names_what_does_not(tmp_path: Path)
         return replace(row(), method=job.method, density=job.density, seed=job.seed)
 
     study.write(path, [])
-    console = Console(file=(tmp_path / "log").open("w", encoding="utf-8"), width=200)
+    console = Screen(file=(tmp_path / "log").open("w", encoding="utf-8"), width=200)
     failures = run_all(jobs, task, ThreadPoolExecutor(2), path, console)
     assert sorted(failures) == [
         "slow 10 % seed 1 failed: [no] luck",

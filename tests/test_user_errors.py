@@ -4,7 +4,9 @@ import ast
 import errno
 import io
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -145,6 +147,24 @@ def test_what_a_terminal_cannot_encode_is_spelled_out() -> None:
     stream.write("5 × µ \udce9")
     stream.flush()
     assert stream.buffer.getvalue() == b"5 \\xd7 \\xb5 \\udce9"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "ascii:strict", "cp437:strict"])
+def test_no_locale_stops_a_command(encoding: str) -> None:
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "COLUMNS": "80"}
+    done = subprocess.run(
+        [sys.executable, "-m", "fedtiny", "plot", "/no/where/\u7f51\u7edc \U0001f600"],
+        cwd=ROOT,
+        env={**os.environ, **plain, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        encoding="ascii",
+        errors="replace",
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "UnicodeEncodeError" not in done.stderr
+    assert "fault of FedTiny" not in done.stderr
+    assert "/no/where/" in done.stderr
 
 
 def test_a_reader_that_leaves_is_no_error_to_talk_about() -> None:

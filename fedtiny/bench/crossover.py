@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from rich import box
-from rich.console import Console
 from rich.table import Column, Table
 
 from fedtiny.engine import EngineOptions, Executor, available, unavailable_reason
@@ -18,6 +17,7 @@ from fedtiny.engine.abi import Kind
 from fedtiny.engine.options import CROSSOVER_DENSITY
 from fedtiny.engine.plan import Which
 from fedtiny.errors import FedTinyError
+from fedtiny.escaping.terminal import Screen
 from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
 from fedtiny.models.ops import INPUT, Conv, Linear, Pool, Shape
@@ -221,10 +221,9 @@ def print_crossover(result: CrossoverBenchmark) -> None:
     for title, crossover in result.crossover.items():
         gains = (f"{row.gain:.2f}" for row in result.of(title))
         table.add_row(title, *gains, f"{crossover:.2f}")
-    console = Console()
+    console = Screen()
     console.print(table)
     console.print(
         f"Dense kernels gain from a density of {result.middle:.2f} on (median of the layers); "
         f"in use: {CROSSOVER_DENSITY}.",
-        highlight=False,
     )

@@ -12,10 +12,10 @@ from typing import Annotated, Any
 
 import pandas as pd
 import typer
-from rich.console import Console
 
 from fedtiny.bench.firmware import FirmwareBenchmark, bench_firmware
 from fedtiny.command_line import CommandLine
+from fedtiny.escaping.terminal import Screen
 from fedtiny.models import build
 from fedtiny.models.ops import Shape
 from fedtiny.report.blocks import replace_block
@@ -146,7 +146,7 @@ def table(
     ] = PAGE,
 ) -> None:
     """Count every case, then rewrite the table, the plot and the CSV."""
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     rows = []
     replace_block(page.read_text(encoding="utf-8"), BEGIN, END, "")  # before minutes of work
     for network in NETWORKS:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.table import Column, Table
 
 from fedtiny.bench.firmware import FirmwareBenchmark
+from fedtiny.escaping.terminal import Screen
 
 
 def print_firmware(result: FirmwareBenchmark) -> None:
@@ -32,21 +32,19 @@ def print_firmware(result: FirmwareBenchmark) -> None:
             f"{counts['cmsis_nn'] / max(1, counts['ours']):.2f}×",
             *(f"{layer.flash_bytes[name]:,}" for name in ("ours", "dense")),
         )
-    console = Console()
+    console = Screen()
     console.print(table)
     total = result.total
     console.print(
         f"{total.instructions['ours']:,} instructions, {total.ratio:.2f}× fewer than CMSIS-NN "
         f"dense; flash {total.flash_bytes['ours']:,} B, {total.flash_ratio:.2f}× smaller; scratch "
         f"{total.scratch_bytes:,} B; {total.mismatches} mismatches",
-        highlight=False,
     )
     if isinstance(result.peer, str):
-        console.print(f"BakeNN: {result.peer}", highlight=False)
+        console.print(f"BakeNN: {result.peer}")
     else:
         console.print(
             f"BakeNN with CMSIS-NN: {result.peer.instructions:,} instructions "
             f"({result.peer.instructions / total.instructions['ours']:.2f}× ours), flash "
             f"{result.peer.flash_bytes:,} B, arena {result.peer.arena_bytes:,} B",
-            highlight=False,
         )

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from fedtiny.bench.train import REPEATS, bench_train
 from fedtiny.bench.workload import workload
 from fedtiny.command_line import CommandLine
+from fedtiny.escaping.terminal import Screen
 from fedtiny.report.blocks import replace_block
 from fedtiny.settings import MOST
 
@@ -128,7 +128,7 @@ def table(
     from fedtiny.bench.plot import density_chart  # noqa: PLC0415 - matplotlib is optional
     from fedtiny.report.plots.style import style  # noqa: PLC0415 - matplotlib is optional
 
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     replace_block(page.read_text(encoding="utf-8"), BEGIN, END, "")  # before minutes of work
     rows = []
     for case in CASES:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from fedtiny.bench.train import TrainBenchmark
+from fedtiny.escaping.terminal import Screen, terminal_text
 
 TITLES = {
     "dense": "PyTorch dense",
@@ -37,19 +37,19 @@ def print_train(result: TrainBenchmark) -> None:
             f"{peak / result.peak_bytes['dense']:.2f}",
             f"{result.roofline_share[name]:.1%}",
         )
-    console = Console()
+    console = Screen()
     console.print(table)
     console.print(
         f"Medians of {result.repeats} steps in turn (batch copy, forward, loss, backward, "
         f"optimizer). Measured peak of {work.threads} thread(s): "
         f"{result.peak.flops_per_s / 1e9:.0f} GFLOP/s ({result.peak.source}); the share counts "
         "FLOPs executed, the sparse engine's at the non-zeros only.",
-        highlight=False,
     )
     if result.recompute is not None:
         layers = ", ".join(sorted(result.recompute)) or "none: it would save nothing"
-        console.print(f"Recomputed in the backward pass: {layers}.", highlight=False)
+        console.print(f"Recomputed in the backward pass: {layers}.")
     if result.busy:
         console.print(
-            "[yellow]note:[/yellow] other work had the cores meanwhile; see cpu_ms in --json"
+            terminal_text("note: ", "yellow")
+            + terminal_text("other work had the cores meanwhile; see cpu_ms in --json")
         )

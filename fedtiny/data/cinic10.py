@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
 from rich.progress import track
 
 from fedtiny.data.cifar import CIFAR10_LABELS
@@ -14,6 +13,7 @@ from fedtiny.data.dataset import Dataset
 from fedtiny.data.errors import DataError, bad_file
 from fedtiny.data.folders import ending_in
 from fedtiny.data.images import RGB, class_names, labelled, missing
+from fedtiny.escaping.terminal import Screen
 
 _OTHER_PICTURES = (".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 _HOME = (
@@ -73,7 +73,7 @@ def _read(
 ) -> Dataset:
     paths = [path for of_class in files for path in of_class]
     images = np.empty((len(paths), 3, 32, 32), np.uint8)
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     listed = track(
         paths,
         f"reading CINIC-10 {part.name}",

@@ -75,17 +75,18 @@ def fit_run(folder: RunFolder, device: str | None = None, core: str | None = Non
         FedTinyError: no such run, board or core, both of them, or a model that cannot be
             quantized.
     """
-    target = _target(folder, device, core)
+    config = folder.load_config()
+    target = _target(config, device, core)
     return fit(integer_model(TrainedModel.load(folder.model)), target)
 
 
-def _target(folder: RunFolder, device: str | None, core: str | None) -> Target:
+def _target(config: RunConfig, device: str | None, core: str | None) -> Target:
     if device is not None and core is not None:
         raise FedTinyError(
             f"--device {device} has a core of its own; give either --device or --core"
         )
     if device is not None:
-        return target_of(get(device, folder.load_config().devices.catalog))
+        return target_of(get(device, config.devices.catalog))
     return ANY_CORTEX_M4 if core is None else target_of_core(core)
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
 from rich.table import Column, Table
 
 from fedtiny.boards.emulated import Emulation
 from fedtiny.boards.verify import Results
+from fedtiny.escaping.terminal import Screen
 from fedtiny.export.report import layer_reports
 from fedtiny.firmware.planner import Fit
 
 
 def print_targets(results: Results) -> None:
     """One line a target; a table of instructions by layer if boards were emulated."""
-    console = Console()
+    console = Screen()
     for name, result in results.items():
         line = f"{name}: {result.vectors} vectors, {result.mismatches} mismatches"
         if isinstance(result, Emulation):
@@ -24,7 +24,7 @@ def print_targets(results: Results) -> None:
                 f"; {result.instructions:,} instructions a vector, "
                 f"stack {result.stack_bytes:,} B, code {result.sizes.code_bytes:,} B"
             )
-        console.print(line, highlight=False)
+        console.print(line)
     boards = {n: r for n, r in results.items() if isinstance(r, Emulation)}
     if not boards:
         return
@@ -57,17 +57,16 @@ def print_fit(fit: Fit) -> None:
         table.add_row(
             layer.name, kernel, layer.format or "", density, *(f"{size:,}" for size in sizes)
         )
-    console = Console()
+    console = Screen()
     console.print(table)
     plan = fit.plan
     console.print(
         f"{fit.target.name}: flash {plan.flash_bytes:,} B{_left(fit.flash_left_bytes)}, arena "
         f"{plan.arena.nbytes:,} B{_left(fit.ram_left_bytes)}, {plan.instructions:,} instructions "
         f"predicted on a Cortex-{fit.target.core.upper()} (not cycles)",
-        highlight=False,
     )
     for problem in fit.problems:
-        console.print(f"does not fit: {problem}", highlight=False)
+        console.print(f"does not fit: {problem}")
 
 
 def fit_dictionary(fit: Fit) -> dict[str, Any]:

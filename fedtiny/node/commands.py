@@ -6,11 +6,10 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Column, Table
-from rich.text import Text
 
 from fedtiny.errors import FedTinyError
+from fedtiny.escaping.terminal import Screen, terminal_text
 from fedtiny.node.bundle import read_bundle
 from fedtiny.node.places import KEY, STATE
 from fedtiny.node.preflight import preflight
@@ -36,8 +35,8 @@ def examine(bundle: Path, key: Path | None, authority: str, as_json: bool) -> No
         found, fix = Column("found", overflow="fold"), Column("to fix it", overflow="fold")
         table = Table("", "this device", found, fix)
         for check in checks:
-            mark = Text("yes", "green") if check.ok else Text("no", "red")
-            table.add_row(mark, check.name, Text(check.detail), Text(check.fix))
-        Console().print(table)
+            mark = terminal_text("yes", "green") if check.ok else terminal_text("no", "red")
+            table.add_row(mark, check.name, check.detail, check.fix)
+        Screen().print(table)
     if bad := [check.name for check in checks if not check.ok]:
         raise FedTinyError(f"this device cannot take part yet: {', '.join(bad)}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fedtiny.errors import FedTinyError
+from fedtiny.escaping.markdown import markdown_text
 from fedtiny.report.study import StudyRow
 from fedtiny.report.study import read as read_study
 from fedtiny.report.terminal import headline
@@ -110,7 +111,9 @@ def study_markdown(csv: Path, tuning: Path | None = None) -> str:
     from fedtiny.report import study_tables  # noqa: PLC0415 - pandas and matplotlib are slow to import, and optional
 
     rows = _study_rows(csv)
-    return "\n\n".join([study_tables.markdown(rows), *_study_notes(rows, tuning)])
+    return "\n\n".join(
+        [study_tables.markdown(rows), *map(markdown_text, _study_notes(rows, tuning))]
+    )
 
 
 def _study_notes(rows: Sequence[StudyRow], tuning: Path | None) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from fedtiny.errors import FedTinyError
+from fedtiny.escaping.markdown import Markdown, markdown_code, markdown_text
 from fedtiny.report.metrics import read_run
 from fedtiny.report.summary import summarize
 from fedtiny.report.tables import NOT_RUN, markdown_table, subtract
@@ -121,7 +122,7 @@ def _cells(row: pd.Series[Any]) -> list[str]:
         return " / ".join(_spread(row, f"{kind}_{group}", 100, sign) for group in GROUPS)
 
     return [
-        f"{row['name']} (`{row['model']}`)",
+        Markdown(f"{markdown_text(row['name'])} ({markdown_code(row['model'])})"),
         ", ".join(map(str, row["seeds"])),
         f"{100 * row['density_mean']:.1f} %",
         _spread(row, "float_same_people", 100),
@@ -129,7 +130,7 @@ def _cells(row: pd.Series[Any]) -> list[str]:
         pair("dense"),
         pair("gap", "+"),
         pair("int8"),
-        f"{row['uplink_ratio_mean']:.1f}×",
+        _times(row["uplink_ratio_mean"]),
         _kibibytes(row["flash_bytes_mean"]),
     ]
 
@@ -141,6 +142,10 @@ def _spread(row: pd.Series[Any], column: str, scale: float = 1, sign: str = "") 
         return NOT_RUN
     text = f"{mean:{sign}.1f}"
     return text if pd.isna(deviation) else f"{text} ± {deviation:.1f}"
+
+
+def _times(factor: float) -> str:
+    return NOT_RUN if pd.isna(factor) else f"{factor:.1f}×"
 
 
 def _kibibytes(size: float) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedtiny.config import RunConfig
+from fedtiny.escaping.markdown import markdown_code, markdown_text
 from fedtiny.methods import METHODS
 from fedtiny.report import sections
 from fedtiny.report.tables import percent, size
@@ -26,10 +27,10 @@ def render(report: Report, captions: Mapping[str, str], location: str) -> str:
     def figure(name: str) -> str:
         if name not in captions:
             return ""
-        return f"![{name.replace('_', ' ')}](plots/{name}.png)\n\n*{captions[name]}*"
+        return f"![{name.replace('_', ' ')}](plots/{name}.png)\n\n*{markdown_text(captions[name])}*"
 
     parts = [
-        f"# {' '.join(report['name'].split())}, seed {report['seed']}",
+        f"# {markdown_text(report['name'])}, seed {report['seed']}",
         achieved(report, config),
         _left_out(report),
         "## Accuracy",
@@ -76,7 +77,7 @@ def achieved(report: Report, config: RunConfig) -> str:
 def _left_out(report: Report) -> str:
     if not report["notes"]:
         return ""
-    return f"Not in this report: {'; '.join(report['notes'])}."
+    return f"Not in this report: {markdown_text('; '.join(report['notes']))}."
 
 
 def _rounds_done(report: Report, config: RunConfig) -> str:
@@ -86,8 +87,9 @@ def _rounds_done(report: Report, config: RunConfig) -> str:
 def _what(report: Report, config: RunConfig) -> str:
     model = report["model"]
     text = (
-        f"{config.data.partitions} simulated devices trained one `{model['model']}` of "
-        f"{model['parameters']:,} parameters in {report['rounds']} rounds, each on its own data."
+        f"{config.data.partitions} simulated devices trained one "
+        f"{markdown_code(model['model'])} of {model['parameters']:,} parameters in "
+        f"{report['rounds']} rounds, each on its own data."
     )
     if METHODS[report["method"]].dense_model:
         return text + " Nothing was pruned: this is plain federated averaging."
@@ -117,7 +119,9 @@ def _how_cheap(report: Report) -> list[str]:
     text = f"The devices sent {size(up['wire'])} in all"
     if not METHODS[report["method"]].dense_model:
         sending = f"sending the dense model every round ({size(up['dense_equivalent'])})"
-        if up["ratio"] >= 1:
+        if not up["ratio"]:
+            text += f", against {sending.removeprefix('sending ')}"
+        elif up["ratio"] >= 1:
             text += f", {up['ratio']:.1f} times less than {sending}"
         else:
             text += f", {1 / up['ratio']:.1f} times as much as {sending}"

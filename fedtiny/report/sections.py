@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedtiny.config import RunConfig
-from fedtiny.report.tables import NOT_RUN, markdown_table, percent, points, size, subtract
+from fedtiny.escaping.markdown import Markdown, markdown_block, markdown_code, markdown_text
+from fedtiny.escaping.terminal import visible
+from fedtiny.report.tables import (
+    NOT_RUN,
+    markdown_table,
+    percent,
+    points,
+    size,
+    subtract,
+    times,
+)
 from fedtiny.report.words import (
     DEPARTURES,
     GROUPS,
@@ -57,7 +68,7 @@ def traffic(report: Report) -> str:
     for direction, one in report["bytes"].items():
         sums = [size(one[key]) for key in ("payload", "wire", "dense_equivalent")]
         measured = size(one["dense_reference_wire"])
-        totals.append([f"{direction}link", *sums, f"{one['ratio']:.1f}×", measured])
+        totals.append([f"{direction}link", *sums, times(one["ratio"]), measured])
     headers = ["", "payload", "wire", "dense equivalent", "equivalent / wire", "dense run, wire"]
     return "\n\n".join(
         [
@@ -86,10 +97,11 @@ def departures(report: Report) -> str:
     rows = []
     for one in report["departures"]:
         meaning = DEPARTURES.get(one["kind"])
-        raw = "never" if meaning else "**not known**"
+        raw = "never" if meaning else Markdown("**not known**")
         phase = Phase(one["phase"])
-        what = f"{phase.label}: {meaning or 'a kind this report does not know'} (`{one['kind']}`)"
-        rows.append([what, size(one["bytes_per_device"]), raw])
+        what = markdown_text(f"{phase.label}: {meaning or 'a kind this report does not know'}")
+        kind = markdown_code(one["kind"])
+        rows.append([Markdown(f"{what} ({kind})"), size(one["bytes_per_device"]), raw])
     return (
         "Every kind of array and number that devices sent to the server, in every phase. No "
         "message has a field for a sample or its label (`fedtiny/wire/`). What comes "
@@ -129,7 +141,7 @@ def _recomputed(rows: Sequence[Mapping[str, Any]]) -> str:
         if row["recompute"]:
             devices.setdefault(tuple(row["recompute"]), []).append(str(row["partition"]))
     listed = [
-        f"on {', '.join(who)}: {', '.join(f'`{name}`' for name in names)}"
+        f"on {', '.join(who)}: {', '.join(map(markdown_code, names))}"
         for names, who in devices.items()
     ]
     return (
@@ -184,11 +196,11 @@ def selection(report: Report) -> str:
     """The candidates and why one of them won."""
     found = report["selection"]
     if found is None:
-        return f"Nothing was selected: the method is `{report['method']}`."
+        return f"Nothing was selected: the method is {markdown_code(report['method'])}."
     layers = list(found["densities"][0])
     rows = []
     for k, densities in enumerate(found["densities"]):
-        name = f"**{k}** (chosen)" if k == found["chosen"] else str(k)
+        name = Markdown(f"**{k}** (chosen)") if k == found["chosen"] else str(k)
         loss = f"{found['losses'][k]:.4f}" if found["losses"] else NOT_RUN
         rows.append([name, loss, *(percent(densities[layer]) for layer in layers)])
     return "\n\n".join(
@@ -252,7 +264,7 @@ def firmware(report: Report) -> str:
             layer["format"] or NOT_RUN,
             percent(layer["density"]),
             size(layer["flash_bytes"]),
-            f"`{layer['kernel']}`",
+            markdown_code(layer["kernel"]),
         ]
         for layer in found["layers"]
     ]
@@ -262,6 +274,7 @@ def firmware(report: Report) -> str:
 
 def reproduction(report: Report, location: str) -> str:
     """The command, and what it ran with."""
+    config = shlex.quote(f"{location}/config.toml")
     versions = ", ".join(
         f"{name} {version}" for name, version in report["versions"].items() if version
     )
@@ -271,7 +284,7 @@ def reproduction(report: Report, location: str) -> str:
         if seconds is not None
     )
     return (
-        f"```\npython -m sims.launch --config {location}/config.toml\n```\n\n"
+        f"{markdown_block(visible(f'python -m sims.launch --config {config}'))}\n\n"
         f"Seed {report['seed']}, which with `config.toml` determines every result but the times. "
         f"Measured: {timings}. Written with {versions}. All numbers are in `report.json`, those "
         "of each figure in the CSV file beside it, and every event of the run in `metrics.jsonl`."

@@ -8,6 +8,7 @@ from html import escape
 
 import pandas as pd
 
+from fedtiny.escaping.markdown import markdown_text
 from fedtiny.methods import METHODS
 from fedtiny.report.study import StudyRow
 from fedtiny.report.tables import NOT_RUN, html_table, latex_table, markdown_table
@@ -31,11 +32,11 @@ class Table:
 
     def markdown(self) -> str:
         """With its caption."""
-        return f"{self.caption}:\n\n{markdown_table(self.headers, self.rows)}"
+        return f"{markdown_text(self.caption)}:\n\n{markdown_table(self.headers, self.rows)}"
 
     def latex(self) -> str:
         """With its caption as a comment."""
-        return f"% {self.caption}\n{latex_table(self.headers, self.rows)}"
+        return f"% {' '.join(self.caption.splitlines())}\n{latex_table(self.headers, self.rows)}"
 
     def html(self) -> str:
         """With its caption."""

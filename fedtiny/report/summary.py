@@ -111,12 +111,13 @@ def _people(run: Run) -> list[dict[str, Any]]:
 
 def _bytes(run: Run, direction: str) -> dict[str, Any]:
     sums = _direction(run, direction)[["payload", "wire"]].sum()
+    wire = int(sums["wire"])
     equivalent = dense_equivalent_bytes(run)
     return {
         "payload": int(sums["payload"]),
-        "wire": int(sums["wire"]),
+        "wire": wire,
         "dense_equivalent": equivalent,
-        "ratio": equivalent / int(sums["wire"]),
+        "ratio": equivalent / wire if wire else None,
         "dense_reference_wire": (
             int(_direction(run.dense, direction)["wire"].sum()) if run.dense else None
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from fedtiny.escaping.markdown import Markdown, markdown_text
 from fedtiny.memory.ledger import format_bytes
 
 NOT_RUN = "–"
@@ -27,10 +28,14 @@ def _one_line(cell: str) -> str:
     return " ".join(cell.splitlines())
 
 
+def _markdown(cell: str) -> str:
+    return cell if isinstance(cell, Markdown) else markdown_text(cell)
+
+
 def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A GitHub table: the first column is text, the others are numbers, right-aligned.
 
-    What would end a cell or a row in the middle of a text is escaped.
+    Cells are text, and shown as they are written; a :class:`Markdown` is taken as it is.
 
     >>> print(markdown_table(["who", "right"], [["client 0", "91.8 %"]]))
     | who      |  right |
@@ -41,7 +46,7 @@ def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str
     |:----------|
     | two lines |
     """
-    cells = [[_one_line(cell).replace("|", r"\|") for cell in row] for row in (headers, *rows)]
+    cells = [[_markdown(cell) for cell in row] for row in (headers, *rows)]
     widths = [max(len(row[k]) for row in cells) for k in range(len(headers))]
     lines = [
         "| "
@@ -96,14 +101,27 @@ def html_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def against(bytes: int, reference: int) -> str:
-    """How far a number of bytes, > 0, lies from another one.
+    """How far a number of bytes lies from another one; how much nothing differs is no number.
 
     >>> against(1024, 3072), against(3072, 2048), against(1024, 1024)
     ('3.0× below 3.00 KiB', '1.5× above 2.00 KiB', '1.0× above 1.00 KiB')
+    >>> against(0, 3072), against(0, 0)
+    ('against 3.00 KiB', 'against 0 B')
     """
+    if not bytes or not reference:
+        return f"against {size(reference)}"
     if bytes < reference:
         return f"{reference / bytes:.1f}× below {size(reference)}"
     return f"{bytes / reference:.1f}× above {size(reference)}"
+
+
+def times(factor: float | None) -> str:
+    """A ratio.
+
+    >>> times(15.42), times(None)
+    ('15.4×', '–')
+    """
+    return NOT_RUN if factor is None else f"{factor:.1f}×"
 
 
 def percent(fraction: float | None) -> str:

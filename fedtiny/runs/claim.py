@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fedtiny.errors import FedTinyError
@@ -12,7 +14,7 @@ from fedtiny.runs import lock
 from fedtiny.runs.folder import CONFIG, LOCK, RunFolder
 
 _TRIES = 100
-_NOTHING = (LOCK, f".{CONFIG}.tmp")
+_NOTHING = {LOCK, f".{CONFIG}.tmp"}
 """What a launch that was killed at once leaves."""
 
 
@@ -53,7 +55,7 @@ def _take(path: Path, doing: str) -> tuple[int, Path | None]:
     """(lock, where the earlier run went)."""
     aside = None
     for _ in range(_TRIES):
-        path.mkdir(exist_ok=True)
+        _make(path)
         try:
             _check_ours(path, (LOCK, CONFIG))
             held = lock.acquire(path / LOCK, str(path), doing)
@@ -73,13 +75,29 @@ def _take(path: Path, doing: str) -> tuple[int, Path | None]:
     raise FedTinyError(f"{path} keeps changing: other runs of this name start all the time")
 
 
+def _make(path: Path) -> None:
+    """A folder, unless there is one, or was until its owner moved it aside just now.
+
+    Raises:
+        OSError: something else is there, or it cannot be made.
+    """
+    try:
+        path.mkdir(exist_ok=True)
+    except FileExistsError:
+        with suppress(FileNotFoundError):
+            if not stat.S_ISDIR(path.lstat().st_mode):
+                raise
+
+
 def _check_ours(path: Path, marks: Sequence[str]) -> None:
     """Only a folder of a run, which has one of ``marks``, or an empty one is moved or filled."""
     if path.is_symlink():
         raise FedTinyError(
             f"{path} is a link, and what it leads to is not ours to move: choose another name"
         )
-    if not _is_empty(path) and not any((path / mark).is_file() for mark in marks):
+    with os.scandir(path) as found:  # looked at once: in between it may become another's folder
+        files = {one.name: one.is_file() for one in found}
+    if files.keys() - _NOTHING and not any(files.get(mark) for mark in marks):
         raise FedTinyError(
             f"{path} exists and is no run folder: choose another name, or another --out"
         )

@@ -163,7 +163,8 @@ def begin(folder: RunFolder, now: Identity, resume: bool, accept: Collection[Par
         folder: of the run.
         now: what there is now.
         resume: the run goes on.
-        accept: what may differ; it is the run's from now on, and the record says so.
+        accept: what may differ; it is the run's from now on, and the record says so. Never the
+            config: the checkpoints are of the one they were written under.
 
     Raises:
         IdentityError: something else differs, or the run has no record.
@@ -178,6 +179,12 @@ def begin(folder: RunFolder, now: Identity, resume: bool, accept: Collection[Par
         now.save(folder)
         return
     found = differences(folder, recorded, now)
+    if Part.CONFIG in found:
+        raise IdentityError(
+            f"{folder.path} is not what it was: {found[Part.CONFIG]}, and rounds of two configs "
+            f"are no run, whatever --accept says. Restore {folder.config.name}, or start a new run "
+            "with the other settings"
+        )
     _refuse(folder, found, accept)
     if found:
         notes = (*recorded.accepted, *found.values())

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from rich.table import Column, Table
 
+from fedtiny.escaping.terminal import Screen, visible
 from sims.deploy import arrivals, audit, job, local, processes, registry, superlink
 from sims.deploy.home import Home
 from sims.deploy.logs import tail
@@ -69,11 +68,14 @@ def status(path: Dir, as_json: Json = False) -> None:
     print(f"server      {found['server_days']} days left")
     done = found["run"]
     print(f"run         round {done['round']} of {done['rounds']}{', finished' * done['finished']}")
-    table = Table("node", "standing", "partition", "board", "days left", "connection")
+    table = Table(
+        Column("node", overflow="fold"), "standing", "partition", Column("board", overflow="fold"),
+        "days left", "connection",
+    )  # fmt: skip
     for node in found["nodes"]:
         cells = ("name", "standing", "partition", "device", "days_left", "connection")
-        table.add_row(*(Text(str(node[cell])) for cell in cells))
-    Console().print(table)
+        table.add_row(*(str(node[cell]) for cell in cells))
+    Screen().print(table)
     return None
 
 
@@ -88,7 +90,7 @@ def logs(
     if as_json:
         return print_json({"name": name, "lines": found})
     for line in found:
-        print(line)
+        print(visible(line))
     return None
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from fedtiny.escaping.terminal import Screen
 from fedtiny.node.manifest import load_certificate
 from sims.deploy.authority import WARN_DAYS, days_left
 from sims.deploy.home import Home
@@ -37,7 +37,7 @@ def open_home(path: Path) -> Home:
 
 def tell(line: str) -> None:
     """Print progress or a warning, where it does not mix with results."""
-    Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
+    Screen(stderr=True).say(line)
 
 
 def print_json(value: object) -> None:

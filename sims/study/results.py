@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from fedtiny import config as run_config
 from fedtiny.command_line import CommandLine
+from fedtiny.escaping.terminal import Screen
 from fedtiny.report.blocks import replace_block
 from fedtiny.runs.folder import RunFolder
 from fedtiny.settings import MOST
@@ -34,7 +34,7 @@ def results(
     """Run every config with every seed (finished runs are kept), then rewrite the table."""
     from fedtiny.report import results_markdown  # noqa: PLC0415 - pandas is slow to import
 
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     groups = [
         [_finished(path, seed, out, backend, console) for seed in range(seeds)]
         for path in config or CONFIGS
@@ -46,7 +46,7 @@ def results(
     print(table)
 
 
-def _finished(path: Path, seed: int, out: Path, backend: Backend, console: Console) -> RunFolder:
+def _finished(path: Path, seed: int, out: Path, backend: Backend, console: Screen) -> RunFolder:
     settings = run_config.load(path, [f"seed={seed}"])
     folder = RunFolder(out / f"{settings.name}-{seed}")
     folder.path.mkdir(parents=True, exist_ok=True)

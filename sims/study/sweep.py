@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.text import Text
 
 from fedtiny.command_line import CommandLine
 from fedtiny.config import RunConfig
 from fedtiny.data.simulated import source_digest
 from fedtiny.errors import FedTinyError
+from fedtiny.escaping.terminal import Screen, terminal_text
 from fedtiny.option_types import MOST_PROCESSES
 from fedtiny.report import study
 from fedtiny.report.study import StudyRow, short_digest
@@ -68,7 +68,7 @@ def sweep(
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """Tune, then run what the CSV has no row of yet; rows are on disk as soon as a run ends."""
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     try:
         plan = sweep_plan.load(file)
         trials, grid = sweep_plan.trials(plan, file.parent), sweep_plan.jobs(plan, file.parent)
@@ -122,7 +122,7 @@ class _Place:
 
 
 def _sweep(
-    what: str, grid: Sequence[Job], path: Path, place: _Place, fresh: bool, console: Console
+    what: str, grid: Sequence[Job], path: Path, place: _Place, fresh: bool, console: Screen
 ) -> None:
     """Run what ``path`` lacks of ``grid``; raises FedTinyError if a run fails, after the others."""
     dropped = {job.key for job in grid} if fresh else set()
@@ -143,7 +143,7 @@ def _sweep(
 
 
 def _pending(
-    what: str, grid: Sequence[Job], rows: Sequence[StudyRow], console: Console
+    what: str, grid: Sequence[Job], rows: Sequence[StudyRow], console: Screen
 ) -> list[Job]:
     done = {row.key for row in rows}
     pending = [job for job in grid if job.key not in done]
@@ -232,7 +232,7 @@ def run_job(job: Job, folder: Path, commit: str) -> StudyRow:
 
 
 def run_all(
-    pending: Sequence[Job], task: Task, pool: Executor, path: Path, console: Console
+    pending: Sequence[Job], task: Task, pool: Executor, path: Path, console: Screen
 ) -> list[str]:
     """Append a row to ``path`` for every job that ends well; a sentence for every other.
 
@@ -264,10 +264,10 @@ def _collect(future: Future[StudyRow], job: Job, path: Path, report: _Report) ->
             "--workers; what is done is kept"
         ) from error
     except Exception as error:  # one run's failure must not cost the others
-        report.line(f"[red]{escape(f'{job.title}: {type(error).__name__}: {error}')}[/red]")
+        report.line(terminal_text(f"{job.title}: {type(error).__name__}: {error}", "red"))
         return f"{job.title} failed: {error}"
     study.append(path, row)
-    report.line(f"{job.title}: accuracy {100 * row.accuracy:.1f} %")
+    report.line(terminal_text(f"{job.title}: accuracy {100 * row.accuracy:.1f} %"))
     return ""
 
 
@@ -276,16 +276,16 @@ class _Report:
     """One line per run with the time left; on a terminal a bar under them."""
 
     total: int
-    console: Console
+    console: Screen
     done: int = 0
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.progress = Progress(
-            TextColumn("runs"),
+            TextColumn("runs", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[left]}"),
+            TextColumn("{task.fields[left]}", markup=False),
             console=self.console,
             disable=not self.console.is_terminal,
             transient=True,
@@ -297,15 +297,14 @@ class _Report:
         """Seconds since the start."""
         return time.monotonic() - self.started
 
-    def line(self, text: str) -> None:
+    def line(self, text: Text) -> None:
         """A run ended."""
         self.done += 1
         left = self.elapsed / self.done * (self.total - self.done)
         self.progress.update(self._task, completed=self.done, left=f"{left / 60:.0f} min left")
-        self.console.print(
-            f"{count_text(self.done, self.total)} {text}, {left / 60:.0f} min left",
-            highlight=False,
-            soft_wrap=True,
+        count = count_text(self.done, self.total)
+        self.console.say(
+            terminal_text(f"{count} ") + text + terminal_text(f", {left / 60:.0f} min left")
         )
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, LogFormatter, MaxNLocator, NullLocator
 
 from fedtiny.escaping.plot import PLAIN_TEXT, broken, legend_text
 
@@ -66,7 +66,7 @@ class Chart:
     def save(self, folder: Path) -> Path:
         """Write ``{name}.png`` and ``{name}.csv``; the picture's path.
 
-        In a rehearsal, see :func:`unpainted`, every text is laid out and no picture is written.
+        In a rehearsal, see :func:`unpainted`, texts are laid out and no picture is written.
         """
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.name}.png"
@@ -74,9 +74,19 @@ class Chart:
         if _painted.get():
             self.figure.savefig(path, dpi=DPI, metadata={"Software": None})
         else:
-            self.figure.draw_without_rendering()
+            _draw_texts(self.figure)
         self.data.to_csv(folder / f"{self.name}.csv", index=False)
         return path
+
+
+def _draw_texts(figure: Figure) -> None:
+    """Lay out what a user wrote: neither the numbers on the axes nor where everything goes."""
+    figure.set_layout_engine("none")
+    for axis in (one for axes in figure.axes for one in (axes.xaxis, axes.yaxis)):
+        axis.set_minor_locator(NullLocator())
+        if not isinstance(axis.get_major_locator(), FixedLocator):  # which names classes, layers
+            axis.set_major_locator(NullLocator())
+    figure.draw_without_rendering()
 
 
 @contextmanager
