@@ -12,6 +12,7 @@ from clients.device import device_of, receive_model
 from clients.handlers import HANDLERS, Handler
 from clients.job import check_task, job_of
 from clients.records import task_of, to_packet, to_record
+from fedtiny.node.limits import trim
 from fedtiny.wire.phase import Phase
 
 _CLIENT_APP_RAISED = 2  # Flower's error code for it
@@ -33,6 +34,9 @@ def respond(message: Message, context: Context, handler: Handler) -> Message:
         logging.getLogger("fedtiny").debug("handler failed", exc_info=True)
         reason = f"{type(error).__name__}: {error}"
         return Message(Error(code=_CLIENT_APP_RAISED, reason=reason), reply_to=message)
+    finally:
+        if "data" in context.node_config:  # a device, whose node and system need the memory
+            trim()
 
 
 Respond = Callable[[Message, Context, Handler], Message]

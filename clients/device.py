@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,14 +18,17 @@ from fedtiny.data.client import ClientData, load_client
 from fedtiny.data.file_identity import FileIdentity, identity_of
 from fedtiny.data.kept import Keeper
 from fedtiny.data.spool import is_recorded
-from fedtiny.devices.budget import engine_of, memory_plan
+from fedtiny.devices.budget import check_free, engine_of, memory_plan, unplanned_bytes
 from fedtiny.errors import FedTinyError
-from fedtiny.memory.ledger import LedgerEntry
+from fedtiny.memory.ledger import LedgerEntry, MemoryPrediction
 from fedtiny.memory.step import StepPlan
 from fedtiny.models.graph import Graph
+from fedtiny.node.limits import free_memory_bytes
+from fedtiny.node.measuring import hardware, measure, recognised_board
 from fedtiny.sparse.tensor import Mask
 from fedtiny.training.engine import UNBOUND, TrainingEngine
 from fedtiny.wire.join import JoinTask
+from fedtiny.wire.measured import Measured
 from fedtiny.wire.packet import Packet
 
 _MODEL = "model"  # record of a node's state
@@ -42,6 +46,7 @@ class Device:
             fleet (simulation); empty for none.
         model: the layer graph as JSON, as the server sent it; empty before it did.
         keeper: makes the share of what the device recorded itself; None where it was dealt.
+        real: a machine of its own, whose memory is what there is; not one of many simulated ones.
     """
 
     config: RunConfig
@@ -50,6 +55,7 @@ class Device:
     board: str = ""
     model: str = ""
     keeper: Keeper | None = None
+    real: bool = False
 
     def begin(self) -> int:
         """A run begins: what this device recorded until now is what it trains on to the end.
@@ -108,9 +114,33 @@ class Device:
             masks, quotas: of a task; without them the plan is for what the config announces.
 
         Raises:
-            BudgetError: even one sample at a time does not fit, or the board cannot train.
+            BudgetError: even one sample at a time does not fit, or the board cannot train, or a
+                real device has not that much memory free now.
         """
-        return memory_plan(self.config, self.graph, self.partition, self.board, masks, quotas)
+        plan = memory_plan(self.config, self.graph, self.partition, self.board, masks, quotas)
+        free = free_memory_bytes() if self.real else None
+        if free is not None:
+            planned = MemoryPrediction(plan.lines) if plan else None
+            needed = planned or unplanned_bytes(self.config, self.graph, masks, quotas)
+            check_free(needed, free, self.board or hardware())
+        return plan
+
+    def measure(self, set_aside: int) -> Measured | None:
+        """What a real device can say of itself; ``None`` for a simulated one.
+
+        Args:
+            set_aside: files of its recordings that were not finished.
+        """
+        if not self.real:
+            return None
+        if not self.board:
+            logging.getLogger("fedtiny").warning(
+                "this device is none of the catalogue's boards (%s): it trains without a budget of "
+                "its own, within the memory that is free. Name a board that is like it with "
+                "--node-config 'device=\"pi_4\"'; `fedtiny doctor` lists them",
+                hardware(),
+            )
+        return measure(kept_folder(), set_aside)
 
     @cached_property
     def step(self) -> StepPlan:
@@ -119,22 +149,35 @@ class Device:
         return plan.step if plan else UNBOUND
 
 
+@dataclass(frozen=True)
+class _Node:
+    """What Flower's context says of a device. Equal ones are one device."""
+
+    job: Job
+    partition: int
+    board: str
+    model: str
+    real: bool
+
+    def board_of(self) -> str:
+        """The node's own word comes first, then the job's, then what a machine looks like."""
+        named = self.board or self.job.config.devices.board(self.partition)
+        return named or (recognised_board() if self.real else "")
+
+
 @lru_cache(maxsize=32)
-def _device(
-    job: Job, partition: int, share: Path, board: str, model: str, _seen: FileIdentity | None
-) -> Device:
-    """Made once for the same job, and once more when the share is another file."""
-    config = job.config
-    return Device(config, partition, share, board or config.devices.board(partition), model)
+def _dealt_device(node: _Node, share: Path, _seen: FileIdentity | None) -> Device:
+    """A device with what was dealt to it; made anew when its share is another file."""
+    config, board = node.job.config, node.board_of()
+    return Device(config, node.partition, share, board, node.model, real=node.real)
 
 
 @lru_cache(maxsize=2)
-def _recording_device(job: Job, partition: int, recorded: Path, board: str, model: str) -> Device:
+def _recording_device(node: _Node, recorded: Path) -> Device:
     """A device that brings its own recordings."""
-    config = job.config
-    keeper = Keeper(recorded, _kept(), job.name, config.data, config.seed, partition)
-    board = board or config.devices.board(partition)
-    return Device(config, partition, keeper.share, board, model, keeper)
+    config, board, k = node.job.config, node.board_of(), node.partition
+    keeper = Keeper(recorded, kept_folder(), node.job.name, config.data, config.seed, k)
+    return Device(config, k, keeper.share, board, node.model, keeper, node.real)
 
 
 def device_of(context: Context) -> Device:
@@ -150,14 +193,18 @@ def device_of(context: Context) -> Device:
     Raises:
         FedTinyError: the node has no partition, or nothing says where its data lie.
     """
-    job, partition = job_of(context.run_config), _partition(context)
-    board = str(context.node_config.get("device", ""))
-    model = str(context.state[_MODEL]["graph"]) if _MODEL in context.state else ""
     own = str(context.node_config.get("data", ""))
+    node = _Node(
+        job_of(context.run_config),
+        _partition(context),
+        str(context.node_config.get("device", "")),
+        str(context.state[_MODEL]["graph"]) if _MODEL in context.state else "",
+        real=bool(own),
+    )
     if own and is_recorded(recorded := Path(own).expanduser()):
-        return _recording_device(job, partition, recorded, board, model)
-    share = _share(context, partition)
-    return _device(job, partition, share, board, model, identity_of(share))
+        return _recording_device(node, recorded)
+    share = _share(context, node.partition)
+    return _dealt_device(node, share, identity_of(share))
 
 
 def receive_model(context: Context, packet: Packet) -> None:
@@ -194,6 +241,6 @@ def _share(context: Context, partition: int) -> Path:
     return folder if folder.suffix == ".npz" else shares.client_file(folder, partition)
 
 
-def _kept() -> Path:
+def kept_folder() -> Path:
     """Where a node may write: Flower's own folder."""
     return Path(os.environ.get("FLWR_HOME") or "~/.flwr").expanduser() / "fedtiny"

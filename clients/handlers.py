@@ -8,6 +8,7 @@ from math import ceil
 
 import numpy as np
 
+from clients.budget import within_budget
 from clients.device import Device
 from fedtiny.data.batches import batches
 from fedtiny.data.samples import Samples
@@ -43,10 +44,10 @@ def join(device: Device, packet: Packet) -> Packet:
 
 def describe(device: Device, packet: Packet) -> Packet:
     """Samples, input statistics and memory plan; refuses if nothing fits the budget."""
-    device.begin()
+    measured = device.measure(device.begin())
     data = device.data
     sizes = len(data.train), len(data.development), len(data.test)
-    return Description(*sizes, InputStatistics.of(data.train), device.plan()).packet()
+    return Description(*sizes, InputStatistics.of(data.train), device.plan(), measured).packet()
 
 
 def candidate_statistics(device: Device, packet: Packet) -> Packet:
@@ -84,9 +85,10 @@ def saliency(device: Device, packet: Packet) -> Packet:
     generator = rng(device.config.seed, "saliency", 0, device.partition)
     drawn = next(batches(len(samples), batch_size, generator))
     step = plan.step if plan else StepPlan(batch_size)
-    trainer = device.engine.evaluator(device.graph, task.model, step)
-    gradients = trainer.gradients(*samples.batch(drawn))
-    scores = connection_saliency(task.model, gradients)
+    with within_budget(device, plan, task.model):
+        trainer = device.engine.evaluator(device.graph, task.model, step)
+        gradients = trainer.gradients(*samples.batch(drawn))
+        scores = connection_saliency(task.model, gradients)
     return SaliencyScores(scores, len(samples)).packet(device.graph)
 
 
@@ -102,19 +104,20 @@ def train(device: Device, packet: Packet) -> Packet:
     def trainer(model: SparseModel) -> Trainer:
         return device.engine.trainer(device.graph, model, sgd, step)
 
-    update = train_locally(
-        trainer,
-        task.model,
-        samples,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        generator=rng(device.config.seed, "batches", task.round, device.partition),
-        quotas=task.quotas,
-        adjustment=half,
-    )
+    with within_budget(device, plan, task.model):
+        update = train_locally(
+            trainer,
+            task.model,
+            samples,
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            generator=rng(device.config.seed, "batches", task.round, device.partition),
+            quotas=task.quotas,
+            adjustment=half,
+        )
     ledger = None
     if task.meter and plan is not None:
-        ledger = _metered(device, task, sgd, samples)
+        ledger = _metered(device, task, sgd, samples)  # what measures has its own memory
     result = TrainResult(update.model, update.count, update.loss, update.found, ledger)
     return result.packet(device.graph, half.pack(device.graph, update) if task.quotas else {})
 

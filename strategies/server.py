@@ -158,7 +158,8 @@ class Server:
             lambda partition, packet: Description.read(self.graph, partition, packet),
         )
         for partition, one in descriptions.items():
-            self.observer.on_event(DeviceDescribed(0, partition, one.samples, one.ledger))
+            event = DeviceDescribed(0, partition, one.samples, one.ledger, one.measured)
+            self.observer.on_event(event)
         odd = odd_statistics(descriptions, self.config.trust.samples_factor)
         self.exchange.doubt(Phase.DESCRIBE, 0, odd)
         described = {

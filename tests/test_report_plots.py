@@ -73,6 +73,7 @@ def make_run(rounds=20):
             columns=["round", "layer", "exchanged"],
         ),
         ledger=entries,
+        measured={},
         labels=LABELS,
         export=None,
         dense=None,

@@ -21,9 +21,10 @@ from fedtiny.report import headline, overlay, results_markdown, write
 from fedtiny.report.aggregate import aggregate
 from fedtiny.report.markdown import achieved, render
 from fedtiny.report.metrics import read_run
-from fedtiny.report.sections import departures
+from fedtiny.report.sections import departures, measured
 from fedtiny.report.summary import summarize
 from fedtiny.report.words import DEPARTURES
+from fedtiny.runs.event_json import to_json
 from fedtiny.runs.events import (
     Adjusted,
     DeviceDescribed,
@@ -44,6 +45,7 @@ from fedtiny.wire.calibrate import RangesResult
 from fedtiny.wire.candidates import CandidateLosses, CandidateStatistics
 from fedtiny.wire.describe import Description
 from fedtiny.wire.evaluate import EvaluationResult
+from fedtiny.wire.measured import Measured
 from fedtiny.wire.phase import Phase
 from fedtiny.wire.train import TrainResult
 
@@ -163,6 +165,26 @@ def test_dense_equivalent_counts_participants_not_partitions(tmp_path):
     )
     report = summarize(read_run(folder))
     assert report["bytes"]["up"]["dense_equivalent"] == (PARTITIONS * ROUNDS - 1) * 4 * 1024
+
+
+def test_what_real_devices_measured_is_shown(tmp_path, report):
+    assert report["measured"] == []
+    folder = make_run(tmp_path / "run")
+    pi = Measured("Raspberry Pi | 4", 2**29, 2**31, 61, 600, 1500, 0b101, 2)
+    seen = [DeviceDescribed(0, 1, 9, None, pi), DeviceDescribed(0, 0, 9, None, Measured("odd"))]
+    with folder.metrics.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(to_json(event)) + "\n" for event in seen)
+    found = summarize(read_run(folder))
+    assert [row["hardware"] for row in found["measured"]] == ["Raspberry Pi | 4", "odd"]
+    shown = [line for line in measured(found).splitlines() if line.startswith("| ")][1:]
+    assert len(shown) == 2
+    cells = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in shown]
+    assert cells[0] == [
+        "1", r"Raspberry Pi \| 4", "512 MiB", "2048 MiB", "61 °C",
+        "600 of 1500 MHz", "under-voltage, throttled", "2",
+    ]  # fmt: skip
+    assert cells[1] == ["0", "odd", "–", "–", "–", "–", "–", "–"]
+    assert measured(report) == ""
 
 
 def test_ledger_joins_prediction_and_measurement(report):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import prod
 
 import numpy as np
 
 from fedtiny.config import RunConfig
 from fedtiny.devices.catalog import get
-from fedtiny.devices.planner import plan_device
-from fedtiny.memory.ledger import LedgerEntry, LedgerLine, MemoryPrediction
+from fedtiny.devices.planner import BudgetError, plan_device
+from fedtiny.memory.ledger import LedgerEntry, LedgerLine, MemoryPrediction, format_bytes
 from fedtiny.memory.step import StepPlan
 from fedtiny.models.cost import parameter_count
 from fedtiny.models.graph import Graph
@@ -56,17 +56,10 @@ def memory_plan(
     """
     if not board:
         return None
-    profile, engine = get(board, config.devices.catalog), engine_of(config)
+    profile = get(board, config.devices.catalog)
     budget = config.devices.budget_bytes.get(partition, profile.training_budget_bytes)
     batch = config.training.batch_size
-    held = masks if masks is not None else nominal_masks(config, graph)
-    asked = quotas if quotas is not None else largest_request(config, graph)
-    copies = _received_bytes(config, graph, held)
-
-    def steps(micro_batch: int) -> Iterator[tuple[StepPlan, MemoryPrediction]]:
-        for step, needed in engine.steps(graph, held, batch, micro_batch, asked):
-            yield step, needed.plus(copies)
-
+    steps = _steps(config, graph, masks, quotas)
     step, prediction = plan_device(profile, steps, batch, budget_bytes=budget)
     return LedgerEntry(
         partition=partition,
@@ -78,6 +71,61 @@ def memory_plan(
         step=step,
         lines=prediction.lines,
     )
+
+
+def unplanned_bytes(
+    config: RunConfig,
+    graph: Graph,
+    masks: Mapping[str, Mask] | None = None,
+    quotas: Mapping[str, int] | None = None,
+) -> MemoryPrediction:
+    """What a step of a device without a budget needs: all the batch at once."""
+    _, needed = next(_steps(config, graph, masks, quotas)(config.training.batch_size))
+    return needed
+
+
+def check_free(needed: MemoryPrediction, free_bytes: int, who: str) -> None:
+    """See that a step that was planned fits the memory that there really is.
+
+    It is refused, not made smaller: what else runs on a device must not change what it computes.
+
+    Args:
+        needed: of the step.
+        free_bytes: that the device could still take.
+        who: the device, for the message.
+
+    Raises:
+        BudgetError: it does not; names the ledger line.
+    """
+    excess, line = needed.peak_bytes - free_bytes, needed.dominating_line
+    if excess > 0:
+        raise BudgetError(
+            f"{who}: a training step needs {format_bytes(needed.peak_bytes)}, but only "
+            f"{format_bytes(free_bytes)} of its memory is free now; its largest ledger line is "
+            f"{line.value} ({format_bytes(needed.lines[line])}). Stop other programs, raise the "
+            "limit of its service (MemoryMax), or plan for less: devices.budget_bytes",
+            line,
+            excess,
+        )
+
+
+def _steps(
+    config: RunConfig,
+    graph: Graph,
+    masks: Mapping[str, Mask] | None,
+    quotas: Mapping[str, int] | None,
+) -> Callable[[int], Iterator[tuple[StepPlan, MemoryPrediction]]]:
+    """Ways to do a step, by micro-batch, with what is held beside it."""
+    engine, batch = engine_of(config), config.training.batch_size
+    held = masks if masks is not None else nominal_masks(config, graph)
+    asked = quotas if quotas is not None else largest_request(config, graph)
+    copies = _received_bytes(config, graph, held)
+
+    def steps(micro_batch: int) -> Iterator[tuple[StepPlan, MemoryPrediction]]:
+        for step, needed in engine.steps(graph, held, batch, micro_batch, asked):
+            yield step, needed.plus(copies)
+
+    return steps
 
 
 def _received_bytes(

@@ -49,6 +49,7 @@ def render(report: Report, captions: Mapping[str, str], location: str) -> str:
         "## Memory of each device",
         sections.ledger(report),
         figure("ledger"),
+        sections.measured(report),
         "## Which weights stayed",
         sections.selection(report),
         figure("density"),

@@ -32,6 +32,7 @@ from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.metrics import E, Recording
 from fedtiny.runs.trained_model import texts
 from fedtiny.text_files import read_json
+from fedtiny.wire.measured import Measured
 from fedtiny.wire.phase import Phase
 
 
@@ -69,6 +70,7 @@ class Run:
         densities: round, layer, density.
         adjustments: round, layer, exchanged (weights grown = weights pruned).
         ledger: one entry per device with a budget, measured peak filled in where metered.
+        measured: what real devices measured of themselves, by partition; empty in a simulation.
         labels: class names; class numbers while the run has no model yet.
         export: what the int8 export reported; None if there was none.
         dense: the dense reference; None if it was not run.
@@ -89,6 +91,7 @@ class Run:
     densities: pd.DataFrame
     adjustments: pd.DataFrame
     ledger: Sequence[LedgerEntry]
+    measured: Mapping[int, Measured]
     labels: Sequence[str]
     export: Mapping[str, Any] | None
     dense: Run | None
@@ -151,6 +154,7 @@ def read_run(folder: RunFolder) -> Run:
             _adjustments(log.of(Adjusted)), columns=["round", "layer", "exchanged"]
         ),
         ledger=_ledger(log),
+        measured={one.partition: one.measured for one in log.of(DeviceDescribed) if one.measured},
         labels=_labels(folder, evaluations),
         export=_export(folder),
         dense=read_run(folder.dense_reference) if folder.dense_reference.metrics.exists() else None,

@@ -25,6 +25,7 @@ from fedtiny.report.words import (
     group_title,
     person_title,
 )
+from fedtiny.wire.measured import THROTTLED
 from fedtiny.wire.phase import Phase
 
 Report = Mapping[str, Any]
@@ -158,6 +159,37 @@ def _ledger_row(row: Mapping[str, Any]) -> list[str]:
     sizes = [size(row["budget_bytes"]), size(predicted), size(measured)]
     again = str(len(row["recompute"]) or "")
     return [title, *sizes, error, str(row["batch"]), str(row["micro_batch"]), again, line]
+
+
+def measured(report: Report) -> str:
+    """What real devices measured of themselves; nothing for a simulation."""
+    if not report["measured"]:
+        return ""
+    headers = ["device", "it says it is", "free RAM", "free disk", "temperature", "clock",
+               "slowed down", "files set aside"]  # fmt: skip
+    rows = [_measured_row(row) for row in report["measured"]]
+    return (
+        "What the devices measured of themselves when they introduced themselves; nothing was "
+        "decided by it.\n\n" + markdown_table(headers, rows)
+    )
+
+
+def _measured_row(row: Mapping[str, Any]) -> list[str]:
+    heat, now, top = row["temperature_c"], row["clock_mhz"], row["top_clock_mhz"]
+    bits = row["throttled"]
+    reasons = [] if bits is None else [why for bit, why in THROTTLED.items() if bits & 1 << bit]
+    slow = NOT_RUN if bits is None else ", ".join(reasons) or "no"
+    clock = NOT_RUN if now is None else f"{now} of {NOT_RUN if top is None else top} MHz"
+    return [
+        str(row["partition"]),
+        row["hardware"],
+        size(row["free_ram_bytes"]),
+        size(row["free_disk_bytes"]),
+        NOT_RUN if heat is None else f"{heat} °C",
+        clock,
+        slow,
+        NOT_RUN if row["set_aside"] is None else str(row["set_aside"]),
+    ]
 
 
 def selection(report: Report) -> str:

@@ -54,6 +54,9 @@ def summarize(run: Run) -> dict[str, Any]:
         "phases": _phases(run),
         "departures": _departures(run),
         "ledger": [_ledger_row(entry) for entry in run.ledger],
+        "measured": [
+            {"partition": partition, **asdict(one)} for partition, one in run.measured.items()
+        ],
         "selection": _selection(run),
         "flops_per_sample": {
             "training": int(state["training_flops"]),

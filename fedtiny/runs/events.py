@@ -13,6 +13,7 @@ from pydantic import ConfigDict
 from typing_extensions import TypedDict
 
 from fedtiny.runs.fields import Count, Ledger, Share
+from fedtiny.wire.measured import Measured
 from fedtiny.wire.phase import Phase
 
 Group = Literal["same_people", "unseen_people"]
@@ -116,11 +117,13 @@ class DeviceDescribed(Event):
         partition: of the data it holds.
         samples: to train on.
         ledger: its predicted training memory; None without a budget.
+        measured: what it measured of itself; None of a simulated one.
     """
 
     partition: Count
     samples: Count
     ledger: Ledger | None
+    measured: Measured | None = None
     event: Literal["device"] = "device"
 
 

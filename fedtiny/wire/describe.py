@@ -11,7 +11,8 @@ import numpy as np
 from fedtiny.data.statistics import InputStatistics
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.models.graph import Graph
-from fedtiny.wire import ledger
+from fedtiny.wire import ledger, measured
+from fedtiny.wire.measured import Measured
 from fedtiny.wire.packet import Packet, WireError
 
 FIELDS: Mapping[str, str] = {
@@ -21,6 +22,7 @@ FIELDS: Mapping[str, str] = {
     "readings": "number of readings its input statistics cover",
     "statistics": "sum, sum of squares, smallest and largest reading of each input channel",
     **ledger.FIELDS,
+    **measured.FIELDS,
 }
 """What each array or number of the reply is, by kind."""
 
@@ -42,6 +44,7 @@ class Description:
         statistics: of its training inputs, per channel.
         ledger: board, budget, and the memory plan made before any training; ``None`` for a
             device without a profile.
+        measured: what a real device measured of itself; ``None`` for a simulated one.
     """
 
     samples: int
@@ -49,6 +52,7 @@ class Description:
     test: int
     statistics: InputStatistics
     ledger: LedgerEntry | None
+    measured: Measured | None = None
 
     def packet(self) -> Packet:
         """As named arrays."""
@@ -63,6 +67,7 @@ class Description:
                 "test": self.test,
                 "readings": one.count,
                 **plan.scalars,
+                **(self.measured.packet().scalars if self.measured else {}),
             },
         )
 
@@ -86,6 +91,7 @@ class Description:
             packet.integer("test", MAX_SAMPLES),
             statistics,
             ledger.read_ledger(graph, partition, packet),
+            Measured.read(packet),
         )
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import flwr.supernode.cli  # noqa: F401 (what the real command imports: the bare process)
 from flwr.clientapp import ClientApp
@@ -27,10 +29,15 @@ def load() -> ClientApp:
     return app
 
 
-def answer(app: ClientApp, path: Path) -> None:
+def answer(app: ClientApp, path: Path, node: Mapping[str, str] = MappingProxyType({})) -> None:
     """Reply to the message in ``path``, down to the bytes that Flower would send.
 
     The node's state holds the model, as it does after the first message of a run.
+
+    Args:
+        app: of the client.
+        path: of the message.
+        node: what the node's config says besides its partition, e.g. where its data lie.
     """
     import numpy as np  # noqa: PLC0415 - what is imported when is what this process measures
     from flwr.app import Context, Message, RecordDict  # noqa: PLC0415 - what is imported when is what this process measures
@@ -44,7 +51,8 @@ def answer(app: ClientApp, path: Path) -> None:
     with np.load(path) as stored:
         arrays = {name: stored[name] for name in stored.files}
     facts = json.loads(str(arrays.pop("facts")))
-    context = Context(1, 1, facts["node_config"], RecordDict(), facts["run_config"])
+    settings = {**facts["node_config"], **node}
+    context = Context(1, 1, settings, RecordDict(), facts["run_config"])
     receive_model(context, Packet(scalars={"graph": facts["graph"]}))
     message = Message(to_record(Packet(arrays, facts["scalars"])), 1, facts["type"])
     message.metadata.__dict__["_message_id"] = "1"

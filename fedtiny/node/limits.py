@@ -1,0 +1,83 @@
+"""A task within a budget that the operating system holds: who asks for more gets no memory."""
+
+from __future__ import annotations
+
+import ctypes
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from fedtiny.node.control_group import headroom_bytes, own_group
+from fedtiny.node.machine import free_ram_bytes
+
+ALLOWANCE_BYTES = 32 << 20
+"""What a task may take beside its budget: Python's own objects, the allocator's rounding."""
+
+_M_MMAP_THRESHOLD = -3  # of malloc.h
+_LARGE_BYTES = 256 << 10
+_VICTIM = 500  # of at most 1000: the kernel picks this process before the node
+
+
+def free_memory_bytes() -> int | None:
+    """Memory that this process could still take: what the machine has, or its control groups
+    leave it, whichever is less; ``None`` if the system tells neither."""
+    known = [size for size in (free_ram_bytes() or None, headroom_bytes()) if size is not None]
+    return min(known, default=None)
+
+
+def mapped_bytes(status: Path = Path("/proc/self/statm")) -> int:
+    """Address space that this process has now, in bytes; 0 if the system does not tell."""
+    try:
+        pages = int(status.read_text(encoding="utf-8").split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * resource.getpagesize()
+
+
+@contextmanager
+def limited(budget_bytes: int) -> Iterator[None]:
+    """In the block, asking for more than ``budget_bytes`` and the allowance raises MemoryError.
+
+    What the process has mapped already is not counted. The limit is on address space, which a
+    process cannot take without asking; where control groups are delegated, one with the same limit
+    on pages stands behind it. If all memory runs out, the kernel ends this process, not the node.
+    """
+    limit = budget_bytes + ALLOWANCE_BYTES
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(_VICTIM), encoding="utf-8")
+    _return_large_blocks()
+    trim()
+    with own_group(limit), _address_space(limit):
+        yield
+
+
+@contextmanager
+def _address_space(limit_bytes: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    mapped = mapped_bytes()
+    wanted = [mapped + limit_bytes, *(one for one in (soft, hard) if one != resource.RLIM_INFINITY)]
+    if mapped:
+        resource.setrlimit(resource.RLIMIT_AS, (min(wanted), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _return_large_blocks() -> None:
+    """Have the allocator ask for every large array anew and give it back at once (glibc only).
+
+    Left to itself it keeps ever larger ones in its heap, where a limit on what is asked for does
+    not see them.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+
+
+def trim() -> bool:
+    """Give memory that was freed back to the system; whether there was any (glibc only)."""
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (OSError, AttributeError):  # another C library: it has no such function
+        return False
