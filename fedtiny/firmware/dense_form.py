@@ -13,29 +13,37 @@ row that one of them would refuse is called as a column.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fedtiny.firmware.dense_scratch import Release, takes_1_x_n
 from fedtiny.firmware.workspace import ConvShape
 
+ALL_RELEASES = tuple(Release)
 
-def dense_form(shape: ConvShape) -> ConvShape | None:
-    """``shape`` itself, or turned from a row into a column; None if no release-proof form is left.
+
+def dense_form(shape: ConvShape, releases: Sequence[Release] = ALL_RELEASES) -> ConvShape | None:
+    """``shape`` itself, or turned from a row into a column; None if no form of it is left.
 
     None takes padding above and below a single row, which makes a map of it.
+
+    Args:
+        shape: of the layer.
+        releases: that are to compute it. 4.0 alone takes every row as it is.
 
     >>> row = ConvShape((1, 128, 6), (1, 64, 8), (1, 5), (1, 2), (0, 2), max_nonzeros=0)
     >>> dense_form(row).input, dense_form(row).stride
     ((128, 1, 6), (2, 1))
     """
-    if _is_safe(shape):
+    if tuple(releases) == (Release.V4_0,) or _is_safe(shape, releases):
         return shape
     turned = shape.transposed()
     is_line = 1 in shape.output[:2]
-    return turned if is_line and _is_safe(turned) else None
+    return turned if is_line and _is_safe(turned, releases) else None
 
 
-def _is_safe(shape: ConvShape) -> bool:
+def _is_safe(shape: ConvShape, releases: Sequence[Release]) -> bool:
     """Whether no release takes the row kernel, or all that do compute the right result."""
-    return _row_is_exact(shape) or not any(takes_1_x_n(shape, release) for release in Release)
+    return _row_is_exact(shape) or not any(takes_1_x_n(shape, release) for release in releases)
 
 
 def _row_is_exact(shape: ConvShape) -> bool:

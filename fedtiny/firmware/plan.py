@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fedtiny.firmware.arena import Arena
+from fedtiny.firmware.dense_scratch import Release
 from fedtiny.firmware.streams import WeightStreams
 from fedtiny.quant.integer_model import IntegerGraph, IntegerLayer, IntegerNode
 
@@ -67,11 +68,17 @@ class Step:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExportPlan:
-    """Everything the emitter needs: the model, its steps in execution order, and the arena."""
+    """Everything the emitter needs: the model, its steps in execution order, and the arena.
+
+    Attributes:
+        model, steps, arena: of the export.
+        releases: of CMSIS-NN that may be linked.
+    """
 
     model: IntegerGraph
     steps: tuple[Step, ...]
     arena: Arena
+    releases: tuple[Release, ...] = tuple(Release)
 
     @property
     def shared_shifts(self) -> int:

@@ -92,7 +92,7 @@ def call(node: IntegerConv, step: Step, plan: ExportPlan) -> Call:
     """The variables of the macro ``layer``."""
     shape, out = conv_shape(node, plan.model), node.weight.shape[0]
     if step.kernel is Kernel.DENSE_CONV:
-        shape = dense_form(shape) or shape
+        shape = dense_form(shape, plan.releases) or shape
     params, filter_dims = "cmsis_nn_conv_params", (out, *shape.kernel, node.weight.shape[3])
     if step.kernel in (Kernel.DENSE_DEPTHWISE, Kernel.SPARSE_DEPTHWISE):
         params, filter_dims = "cmsis_nn_dw_conv_params", (1, *shape.kernel, out)
