@@ -240,11 +240,18 @@ class Exchange:
         reasons = [*map(str, failures), *(f"client {k}: its node is not connected" for k in away)]
         raise FederationError(
             f"{where}: {len(reasons)} client(s) failed, federation.max_failures = "
-            f"{self._tolerated}. " + "; ".join(reasons)
+            f"{self._tolerated}. " + "; ".join(reasons) + ("" if results else _hint(failures))
         )
 
 
 _SETTLE_S = 10.0
+
+
+def _hint(failures: Sequence[Failure]) -> str:
+    """What it means that nobody's numbers can be used: they are honest."""
+    if len(failures) > 1 and all(one.refused for one in failures):
+        return ". All of them: the model diverged; lower training.learning_rate"
+    return ""
 
 
 class _ReplyError(FedTinyError):

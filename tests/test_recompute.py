@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from array_samples import ArraySamples
-from builders import batch_of, fresh_state, sparse_model, unnormalized
+from builders import batch_of, fresh_state, sparse_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +18,7 @@ from clients.device import Device
 from fedtiny.config import RunConfig
 from fedtiny.data.shares import client_file
 from fedtiny.data.simulated import deal_into
+from fedtiny.data.statistics import Normalization
 from fedtiny.devices.budget import largest_request, memory_plan, nominal_masks
 from fedtiny.devices.planner import BudgetError
 from fedtiny.engine import EngineOptions, available, plan, unavailable_reason
@@ -199,7 +200,8 @@ def test_a_device_that_recomputes_answers_with_the_same_bytes(
     deal_into(tmp_path, config.data, config.seed)
     share = client_file(tmp_path, 0)
     quotas = {"conv4": 450}
-    task = TrainTask(1, model, unnormalized(6), quotas, meter=True).packet(WATCH)
+    normalization = Normalization(np.zeros(6, np.float32), np.full(6, 4096, np.float32))
+    task = TrainTask(1, model, normalization, quotas, meter=True).packet(WATCH)
     answers: list[Packet] = []
     ledgers: list[LedgerEntry] = []
     for size in (2 * budget, budget):

@@ -133,9 +133,12 @@ class RunConfig(Section):
 
         Raises:
             ConfigError: the model's module cannot be imported.
-            FedTinyError: no such model, or none of its widths is small enough.
+            FedTinyError: no such model, none of its widths is small enough, or the density leaves
+                its layers no weights.
         """
-        return self.method.architecture(self.model.build(input_shape, classes))
+        graph = self.method.architecture(self.model.build(input_shape, classes))
+        self.method.check(graph)
+        return graph
 
     @property
     def method(self) -> Method[Any]:

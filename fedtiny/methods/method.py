@@ -18,7 +18,7 @@ from fedtiny.models.graph import Graph
 from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, sparse_names
 from fedtiny.pruning.schedule import PruningSchedule
-from fedtiny.sparse.densities import layer_counts, uniform
+from fedtiny.sparse.densities import budgeted_counts, layer_counts, uniform, weight_budget
 from fedtiny.sparse.tensor import Floats
 from fedtiny.training.trainer import Trainer
 from fedtiny.wire.packet import Packet
@@ -171,6 +171,16 @@ class Method(ABC, Generic[Settings]):
     def architecture(self, graph: Graph) -> Graph:
         """The graph that is trained in place of the one the config names."""
         return graph
+
+    def check(self, graph: Graph) -> None:
+        """Before any work: whether there is a model of ``graph`` at this density.
+
+        Raises:
+            SparseError: it leaves fewer weights than there are prunable layers.
+        """
+        if not self.dense_model:
+            sizes = {layer.name: prod(layer.weight_shape) for layer in graph.prunable_layers}
+            budgeted_counts(uniform(sizes, self.density), sizes, weight_budget(sizes, self.density))
 
     @abstractmethod
     def prepare(self, start: Start) -> Prepared:
