@@ -45,12 +45,14 @@ firmware-test: install  ## firmware on emulated Cortex-M boards; installs compil
 	.ci/apt gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm cppcheck
 	$(BIN)/pytest -m firmware -n $(JOBS) --dist worksteal tests/test_firmware_qemu.py \
 	  tests/test_firmware_grid.py tests/test_firmware_activations.py \
-	  tests/test_firmware_cmsis_nn.py tests/test_firmware_dense_scratch.py $(ARGS)
+	  tests/test_firmware_cmsis_nn.py tests/test_firmware_dense_scratch.py \
+	  tests/test_engine_build.py tests/test_engine_aarch64.py $(ARGS)
 
 .PHONY: deploy-test
 deploy-test: $(INSTALLED)  ## federations of real processes over TLS: who is refused, what is survived
 	$(BIN)/pytest -m deploy -n $(JOBS) --dist loadfile tests/test_deploy_federation.py \
-	  tests/test_deploy_faults.py tests/test_deploy_guide.py tests/test_trust.py $(ARGS)
+	  tests/test_deploy_faults.py tests/test_deploy_guide.py tests/test_trust.py \
+	  tests/test_environment.py tests/test_hostile_configs.py $(ARGS)
 
 .PHONY: fuzz
 fuzz: $(INSTALLED)  ## every reader of files on 20,000 damaged ones

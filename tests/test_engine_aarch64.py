@@ -30,6 +30,7 @@ BASE = 1 << 37
 """Where the emulated process maps the memory; nothing else is there."""
 
 pytestmark = [
+    pytest.mark.firmware,
     pytest.mark.skipif(not shutil.which(COMPILER), reason=f"{COMPILER} is not installed"),
     pytest.mark.timeout(240),
 ]

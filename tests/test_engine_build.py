@@ -59,6 +59,7 @@ print("clean")
 """
 
 
+@pytest.mark.firmware
 @pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
 def test_kernels_are_clean_under_sanitizers(tmp_path):
     path = tmp_path / "sanitized.so"
@@ -158,6 +159,7 @@ def test_other_machines_get_one_portable_set():
 CROSS = shutil.which("aarch64-linux-gnu-g++")
 
 
+@pytest.mark.firmware
 @pytest.mark.skipif(CROSS is None, reason="no AArch64 cross compiler")
 def test_sources_compile_for_aarch64(monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", "aarch64-linux-gnu-g++")

@@ -97,6 +97,7 @@ def bundle(run: Path) -> dict[str, bytes]:
     return found | {"model": (run / "model.safetensors").read_bytes()}
 
 
+@pytest.mark.deploy
 def test_a_hostile_environment_gives_the_bytes_of_a_clean_one(tmp_path: Path) -> None:
     write_samples(tmp_path / "x.npz")
     config = tmp_path / "run.toml"

@@ -274,7 +274,7 @@ def test_two_nodes_with_one_partition(tiny_config: Configure, tmp_path: Path) ->
         return Packet(scalars={"partition": 0 if device.partition == BAD else device.partition})
 
     with pytest.raises(FederationError, match=r"nodes .* both hold partition 0; give each"):
-        federate(tiny_config(*QUICK), tmp_path, client_app(join=join))
+        federate(tiny_config(*QUICK, "federation.timeout_s=1"), tmp_path, client_app(join=join))
 
 
 def test_a_partition_nobody_holds(tiny_config: Configure, tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_a_partition_nobody_holds(tiny_config: Configure, tmp_path: Path) -> Non
         return Packet(scalars={"partition": 11 if device.partition == BAD else device.partition})
 
     with pytest.raises(FederationError, match=f"no node holds partition {BAD}; start one"):
-        federate(tiny_config(*QUICK), tmp_path, client_app(join=join))
+        federate(tiny_config(*QUICK, "federation.timeout_s=1"), tmp_path, client_app(join=join))
 
 
 @settings(max_examples=100, deadline=None)

@@ -104,6 +104,7 @@ def test_no_value_of_any_key_is_a_foreign_error(key: str, samples: Path, tmp_pat
         assert time.process_time() - began < SLOW_S, f"{key} = {value!r:.60}"
 
 
+@pytest.mark.deploy
 def test_odd_names_go_all_the_way(
     samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

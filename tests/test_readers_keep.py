@@ -15,11 +15,12 @@ from fedtiny.config import parse
 from fedtiny.data import DataConfig, DataError, Dataset, SensorSpec
 from fedtiny.data.cifar import CIFAR10_LABELS
 from fedtiny.data.cinic10 import read_cinic10
-from fedtiny.data.client import load_client
+from fedtiny.data.client import split_recorded
 from fedtiny.data.labels import LabelMap
 from fedtiny.data.npz import read_npz
 from fedtiny.data.simulated import deal
 from fedtiny.data.sources import read_source
+from fedtiny.data.spool import look
 from fedtiny.settings import ConfigError
 
 COUNT = 60
@@ -186,7 +187,7 @@ def test_gaps_are_named_and_the_advice_works(
 def test_a_device_maps_its_own_labels(tmp_path: Path) -> None:
     path = write(tmp_path, y=np.array([4, 7, 9])[Y])
     config = DataConfig(source="npz", path=path, label_map=(9, 4, 7, 1), label_names=tuple("abcd"))
-    found = load_client(path, config, 0, 0)
+    found = split_recorded(look(path), config, 0, 0)
     assert set(found.train.y.tolist()) == {0, 1, 2}
 
 

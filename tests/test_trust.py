@@ -273,7 +273,9 @@ def test_a_node_that_claims_another_partition_takes_no_part(
     trained = [e for e in folder.events(Exchanged) if e.phase is Phase.TRAIN]
     assert [(e.asked, e.answered) for e in trained] == [(7, 7), (7, 7)]
     with pytest.raises(FederationError, match=f"no node holds partition {BAD}.*{words}"):
-        federate(quick("federation.max_failures=0"), tmp_path / "strict", app)
+        federate(
+            quick("federation.max_failures=0", "federation.timeout_s=1"), tmp_path / "strict", app
+        )
 
 
 def test_a_reply_to_another_round_is_refused(quick: Configure, tmp_path: Path) -> None:

@@ -37,6 +37,9 @@ from fedtiny.quant.ops.table import QUANTIZE
 from fedtiny.quant.ranges import Ranges, check_ranges
 from fedtiny.quant.tensors import Int8Tensor, QuantizationError
 
+_WIDEST = 4.0
+"""Times the scale that the calibrated range asks for. Two values in one channel need 2."""
+
 _CODES_PER_COUNT = 127.0
 """At most: the multiplier of :class:`InputQuantization` has 31 bits, 24 of them a fraction."""
 
@@ -73,7 +76,7 @@ def quantize(
     check_ranges(ranges, "calibration")
     build = Building(graph, model, ranges)
     entry = input_quantization(
-        build.output(INPUT, INPUT, _least_scale(normalization)), normalization
+        build.output(INPUT, INPUT, _least_scale(normalization, ranges[INPUT])), normalization
     )
     nodes: list[IntegerNode] = []
     for node in graph.nodes:
@@ -81,15 +84,17 @@ def quantize(
     return IntegerGraph(graph.name, entry, build.tensors, tuple(nodes), graph.logits)
 
 
-def _least_scale(normalization: Normalization) -> float:
+def _least_scale(normalization: Normalization, calibrated: tuple[float, float]) -> float:
     """Of the input, so that no count spans more codes than its multiplier can say.
 
     A channel of two values, 0 and 1, say, spans one count: over its own range all 255 codes would
-    lie between them. Nothing needs them, and half as many still tell the values apart.
+    lie between them. Nothing needs them, and half as many still tell the values apart. A channel so
+    steep that it would cost the others more than that is left to be refused.
     """
+    low, high = calibrated
     stds = normalization.std.astype(np.float64)
     steepest = float(np.max(1 / stds[stds > 0], initial=0.0))
-    return steepest / _CODES_PER_COUNT
+    return min(steepest / _CODES_PER_COUNT, _WIDEST * (high - low) / 255)
 
 
 def input_quantization(tensor: Int8Tensor, normalization: Normalization) -> InputQuantization:
