@@ -49,7 +49,7 @@ firmware-test: install  ## firmware on emulated Cortex-M boards; installs compil
 	  tests/test_engine_build.py tests/test_engine_aarch64.py $(ARGS)
 
 .PHONY: deploy-test
-deploy-test: $(INSTALLED)  ## federations of real processes over TLS: who is refused, what is survived
+deploy-test: $(INSTALLED)  ## real processes over TLS, liars, hostile environments
 	$(BIN)/pytest -m deploy -n $(JOBS) --dist loadfile tests/test_deploy_federation.py \
 	  tests/test_deploy_faults.py tests/test_deploy_guide.py tests/test_trust.py \
 	  tests/test_environment.py tests/test_hostile_configs.py $(ARGS)
