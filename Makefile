@@ -52,7 +52,7 @@ firmware-test: install  ## firmware on emulated Cortex-M boards; installs compil
 deploy-test: $(INSTALLED)  ## real processes over TLS, liars, hostile environments
 	$(BIN)/pytest -m deploy -n $(JOBS) --dist loadfile tests/test_deploy_federation.py \
 	  tests/test_deploy_faults.py tests/test_deploy_guide.py tests/test_trust.py \
-	  tests/test_environment.py tests/test_hostile_configs.py $(ARGS)
+	  tests/test_environment.py tests/test_hostile_configs.py tests/test_local_privacy.py $(ARGS)
 
 .PHONY: fuzz
 fuzz: $(INSTALLED)  ## every reader of files on 20,000 damaged ones

@@ -7,6 +7,7 @@ import random
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from fedtiny.errors import FedTinyError
 
@@ -74,6 +75,16 @@ def _replace_word(text: bytearray, at: int, token: bytes) -> None:
     while last < len(text) and text[last] not in ends:
         last += 1
     text[first:last] = token
+
+
+def reader(path: Path, read: Callable[[Path], object]) -> Callable[[bytes], object]:
+    """Of a content that is written to ``path`` first."""
+
+    def run(raw: bytes) -> object:
+        path.write_bytes(raw)
+        return read(path)
+
+    return run
 
 
 def fuzz(

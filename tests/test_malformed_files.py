@@ -7,7 +7,7 @@ import gzip
 import io
 import pickle
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +23,7 @@ from mutations import (
     TOML_TOKENS,
     fuzz,
     mutations,
+    reader,
 )
 from PIL import Image
 from safetensors.numpy import save
@@ -47,8 +48,6 @@ from fedtiny.runs import metrics
 from fedtiny.runs.trained_model import TrainedModel, model_arrays
 from sims.study import plan
 
-Read = Callable[[Path], object]
-
 
 @pytest.fixture
 def tmp_path() -> Iterator[Path]:
@@ -56,16 +55,6 @@ def tmp_path() -> Iterator[Path]:
     memory = Path("/dev/shm")
     with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         yield Path(folder)
-
-
-def reader(path: Path, read: Read) -> Callable[[bytes], object]:
-    """Of a content that is written to ``path`` first."""
-
-    def run(raw: bytes) -> object:
-        path.write_bytes(raw)
-        return read(path)
-
-    return run
 
 
 def zipped(arrays: dict[str, np.ndarray]) -> dict[str, bytes]:

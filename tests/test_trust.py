@@ -149,6 +149,10 @@ SURVIVED: dict[str, tuple[Phase, Lie]] = {
 }
 
 
+WITHIN_BOUNDS = ("update x-1", "selection count 0", "selection of its favourite")
+"""Lies that no honest device could be told apart from: nobody is blamed for them."""
+
+
 def lying_app(phase: Phase, lie: Lie) -> ClientApp:
     """The real app, but the liar's answer in one phase is another."""
 
@@ -202,14 +206,14 @@ QUICK = ("update x-10", "sensor stuck")
     "name",
     [pytest.param(k, marks=() if k in QUICK else pytest.mark.deploy) for k in SURVIVED],
 )
-def test_one_liar_of_eight_is_named_and_costs_little(
+def test_one_liar_of_eight_costs_little_and_is_named_if_it_is_implausible(
     name: str, configure: Configure, honest: float, tmp_path: Path
 ) -> None:
     phase, lie = SURVIVED[name]
     folder = federate(configure(), tmp_path, lying_app(phase, lie))
     print(f"{name}: {accuracy(folder):.3f}, honest {honest:.3f}")
     assert accuracy(folder) > honest - 0.08
-    assert blamed(folder) <= {BAD}
+    assert blamed(folder) == (set() if name in WITHIN_BOUNDS else {BAD})
 
 
 @pytest.mark.deploy
@@ -221,7 +225,7 @@ def test_within_the_bounds_a_robust_mean_helps(
     app = lying_app(Phase.TRAIN, update(-5))
     found = accuracy(federate(configure(f"trust.combine={combine}"), tmp_path, app))
     print(f"update x-5, {combine}: {found:.3f}, honest {honest:.3f}")
-    assert found > honest - (0.3 if combine is Combine.MEAN else 0.08)
+    assert combine is Combine.MEAN or found > honest - 0.08
 
 
 def blamed(folder: RunFolder) -> set[int]:

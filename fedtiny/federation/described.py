@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fedtiny.aggregation.bounds import MIN_REPLIES
 from fedtiny.data.statistics import InputStatistics
+from fedtiny.runs.fields import Count
 from fedtiny.wire.describe import Description
 from fedtiny.wire.packet import Packet, WireError
 from fedtiny.wire.phase import Phase
@@ -31,9 +32,9 @@ class Sizes:
         train, development, test: numbers of samples.
     """
 
-    train: int
-    development: int
-    test: int
+    train: Count
+    development: Count
+    test: Count
 
     def most(self, phase: Phase) -> int:
         """Samples that a reply of ``phase`` can have been made from."""

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from fedtiny.config import RunConfig, digest
 from fedtiny.data.statistics import Normalization
 from fedtiny.federation.described import Described, Sizes
@@ -14,6 +16,7 @@ from fedtiny.methods.method import Memory
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.runs import checkpoint
+from fedtiny.runs.fields import Count, complaint
 from fedtiny.runs.tensors import Array, CheckpointError
 from fedtiny.runs.trained_model import model_arrays, read_graph, read_model, read_normalization
 
@@ -106,16 +109,20 @@ class CheckpointStore:
         return sorted(self.folder.glob("round-*.safetensors"))
 
 
+_DESCRIBED = TypeAdapter(dict[Count, Sizes])
+_OFFENCES = TypeAdapter(dict[Count, Count])
+
+
 def _state(
     path: Path, graph: Graph, arrays: Mapping[str, Array], manifest: Mapping[str, Any]
 ) -> ServerState:
     try:
         round, story = manifest["round"], manifest["story"]
         normalization = read_normalization(path, graph, arrays)
-        described = {int(k): Sizes(**sizes) for k, sizes in manifest["described"].items()}
-        offences = {int(k): count for k, count in manifest["offences"].items()}
-    except (TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path}: its devices are no table: {error!s:.200}") from error
+        described = _DESCRIBED.validate_python(manifest["described"])
+        offences = _OFFENCES.validate_python(manifest["offences"])
+    except ValidationError as error:
+        raise CheckpointError(f"{path}: of its devices, {complaint(error):.200}") from error
     except KeyError as error:
         raise CheckpointError(f"{path}: lacks {error}; it is no checkpoint of a run") from error
     if type(round) is not int or round < 0 or not isinstance(story, dict):

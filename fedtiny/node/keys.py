@@ -68,7 +68,8 @@ def read_public(text: str, source: str) -> ec.EllipticCurvePublicKey:
     """
     try:
         key = serialization.load_ssh_public_key(text.encode())
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, NotImplementedError) as error:
+        # the last for a compressed point, which no key of ours has
         raise KeyFileError(f"{source}: no OpenSSH public key: {error}") from error
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise KeyFileError(f"{source}: the key is not ECDSA: Flower's nodes need ECDSA")

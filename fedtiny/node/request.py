@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fedtiny.errors import FedTinyError
 from fedtiny.node.keys import fingerprint, public_text, read_public
 from fedtiny.node.machine import board_name, ram_bytes
+from fedtiny.text_files import TextFileError, read_json
 
 _FORMAT = 1
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
@@ -82,11 +83,9 @@ def read_request(path: Path) -> Request:
         RequestError: unreadable, of another format, or its signature is not that of its key.
     """
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RequestError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise RequestError(f"{path} is no request: {error}") from error
+        tree = read_json(path)
+    except TextFileError as error:
+        raise RequestError(str(error)) from error
     request, signature = _parsed(path, tree)
     key = read_public(request.public_key, str(path))
     try:
@@ -110,7 +109,10 @@ def _parsed(path: Path, tree: object) -> tuple[Request, bytes]:
     for name, kind in kinds.items():
         if type(tree[name]) is not kind or len(str(tree[name])) > 1000:
             raise RequestError(f"{path}: {name} is not what a request says there")
-    check_name(tree["name"])
+    try:
+        check_name(tree["name"])
+    except RequestError as error:
+        raise RequestError(f"{path}: {error}") from error
     try:
         signature = base64.b64decode(tree["signature"], validate=True)
     except (ValueError, TypeError) as error:

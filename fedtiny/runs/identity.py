@@ -10,11 +10,13 @@ import json
 import socket
 import sys
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
+
+from pydantic import TypeAdapter, ValidationError
 
 import fedtiny
 from fedtiny import config as run_config
@@ -23,7 +25,9 @@ from fedtiny.data import shares
 from fedtiny.data.errors import DataError
 from fedtiny.errors import FedTinyError
 from fedtiny.runs import atomic, code
+from fedtiny.runs.fields import complaint
 from fedtiny.runs.folder import RunFolder
+from fedtiny.text_files import TextFileError, read_json
 
 FORMAT = 1
 
@@ -133,6 +137,9 @@ class Identity:
         atomic.write(folder.identity, text + "\n")
 
 
+_IDENTITY = TypeAdapter(Identity)
+
+
 def load(folder: RunFolder) -> Identity | None:
     """What ``run.json`` says; ``None`` if there is none: a server of real devices leaves none.
 
@@ -142,17 +149,15 @@ def load(folder: RunFolder) -> Identity | None:
     if not folder.identity.is_file():
         return None
     try:
-        found: dict[str, Any] = json.loads(folder.identity.read_text(encoding="utf-8"))
-        if found["format"] != FORMAT:
+        found = read_json(folder.identity)
+        if isinstance(found, dict) and found.get("format", FORMAT) != FORMAT:
             raise IdentityError(f"{folder.identity}: of another FedTiny; use the run's own")
-        known = {field.name: found[field.name] for field in fields(Identity)}
-        known["own"] = {key: Own(**one) for key, one in known["own"].items()}
-        known["accepted"] = tuple(known["accepted"])
-        known["code"] = dict(known["code"])
-        return Identity(**known)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return _IDENTITY.validate_python(found)
+    except TextFileError as error:
+        raise IdentityError(f"{error}; restore it") from error
+    except ValidationError as error:
         raise IdentityError(
-            f"{folder.identity}: damaged ({type(error).__name__}: {error}); restore it"
+            f"{folder.identity}: damaged ({complaint(error)}); restore it"
         ) from error
 
 

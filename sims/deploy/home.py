@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import tomli_w
+from pydantic import TypeAdapter, ValidationError
 
 from fedtiny.errors import FedTinyError
+from fedtiny.runs.fields import complaint
+from fedtiny.text_files import TextFileError, read_toml
 
 _FORMAT = 1
 
@@ -30,6 +32,9 @@ class Settings:
     name: str
     host: str
     port: int
+
+
+_SETTINGS = TypeAdapter(Settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,20 +124,18 @@ class Home:
             DeployError: the folder is no deployment, or of another version.
         """
         try:
-            tree = tomllib.loads(self.settings_file.read_text(encoding="utf-8"))
-        except OSError as error:
+            tree = read_toml(self.settings_file)
+        except TextFileError as error:
             raise DeployError(
-                f"{self.path} is no deployment ({self.settings_file.name}: {error.strerror}): "
-                f"make one with `python -m sims.deploy init {self.path} --host HOST`"
+                f"{self.path} is no deployment: {error}. Make one with "
+                f"`python -m sims.deploy init {self.path} --host HOST`"
             ) from error
-        except ValueError as error:
-            raise DeployError(f"{self.settings_file}: {error}") from error
         if tree.pop("format", None) != _FORMAT:
             raise DeployError(f"{self.settings_file} is not of format {_FORMAT}: init anew")
         try:
-            return Settings(**tree)
-        except TypeError as error:
-            raise DeployError(f"{self.settings_file}: {error}") from error
+            return _SETTINGS.validate_python(tree)
+        except ValidationError as error:
+            raise DeployError(f"{self.settings_file}: {complaint(error)}") from error
 
 
 def create(path: Path, settings: Settings) -> Home:
