@@ -68,6 +68,8 @@ class Exchange:
         self._run = run
         self._partitions = partitions
         self._tolerated = federation.tolerated(partitions)
+        rule = "min_clients" if federation.min_clients else "max_failures"
+        self._rule = f"federation.{rule} = {getattr(federation, rule)}"
         self._sends = sends
         self._max_offences = max_offences or inf
         self._begin = begin
@@ -239,12 +241,14 @@ class Exchange:
         where = f"round {round}, {phase}" if round else phase
         reasons = [*map(str, failures), *(f"client {k}: its node is not connected" for k in away)]
         raise FederationError(
-            f"{where}: {len(reasons)} client(s) failed, federation.max_failures = "
-            f"{self._tolerated}. " + "; ".join(reasons) + ("" if results else _hint(failures))
+            f"{where}: {len(reasons)} client(s) failed, {self._rule}. "
+            + "; ".join(reasons)
+            + ("" if results else _hint(failures))
         )
 
 
 _SETTLE_S = 10.0
+"""For the right node to come after one that is not needed."""
 
 
 def _hint(failures: Sequence[Failure]) -> str:

@@ -105,6 +105,18 @@ def test_too_few_nodes_stop_the_run_with_the_fix(quick: Configure, tmp_path: Pat
     assert folder.checkpoints.is_dir()
 
 
+def test_the_error_names_the_setting_that_was_set(quick: Configure, tmp_path: Path) -> None:
+    def unable(device: Device, packet: Packet) -> Packet:
+        raise FedTinyError("the battery is low")
+
+    config, folder = quick("federation.min_clients=6"), RunFolder(tmp_path)
+    app = client_app({**HANDLERS, Phase.TRAIN: unable})
+    with pytest.raises(
+        FederationError, match=r"8 client\(s\) failed, federation.min_clients = 6\."
+    ):
+        run(config, LossyGrid(app, config, folder), folder, resume=False)
+
+
 def test_no_evaluation_ends_a_run(quick: Configure, tmp_path: Path) -> None:
     def unable(device: Device, packet: Packet) -> Packet:
         raise FedTinyError("the display is on")

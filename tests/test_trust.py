@@ -21,6 +21,7 @@ from fedtiny.aggregation.bounds import capped_counts
 from fedtiny.aggregation.combiner import Combine, Combiner
 from fedtiny.aggregation.mean import AggregateError, weighted_mean
 from fedtiny.config import RunConfig
+from fedtiny.report import write
 from fedtiny.runs.events import Banned, Doubted, Evaluated, Exchanged, NodeIgnored
 from fedtiny.runs.folder import RunFolder
 from fedtiny.sparse.tensor import Mask, SparseTensor
@@ -250,6 +251,11 @@ def test_after_its_last_offence_a_device_is_not_asked_again(
     trained = [e for e in folder.events(Exchanged) if e.phase is Phase.TRAIN]
     assert [(e.asked, e.answered) for e in trained] == [(8, 7), (8, 7), (7, 7), (7, 7)]
     assert all(str(BAD) in str(e.failures) for e in trained[:2])
+    run_record = write(folder)
+    assert [row["partition"] for row in run_record["failures"]] == [BAD, BAD]
+    text = (folder.path / "report.md").read_text(encoding="utf-8")
+    assert "## Who failed, or was not believed" in text
+    assert text.count(f"| client {BAD} ") >= 2
 
 
 def test_offences_outlive_a_restart(quick: Configure, tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def render(report: Report, captions: Mapping[str, str], location: str) -> str:
         sections.traffic(report),
         figure("bytes"),
         figure("accuracy_uplink"),
+        *_failures(report),
         "## What left each device",
         sections.departures(report),
         "## Memory of each device",
@@ -72,6 +73,12 @@ def achieved(report: Report, config: RunConfig) -> str:
     if not report["finished"]:
         sentences.insert(0, f"**Unfinished: {_rounds_done(report, config)}.**")
     return " ".join(sentences)
+
+
+def _failures(report: Report) -> list[str]:
+    if not report["failures"]:
+        return []
+    return ["## Who failed, or was not believed", sections.failures(report)]
 
 
 def _left_out(report: Report) -> str:

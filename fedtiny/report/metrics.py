@@ -18,6 +18,7 @@ from fedtiny.runs import checkpoint
 from fedtiny.runs.events import (
     Adjusted,
     DeviceDescribed,
+    Doubted,
     Evaluated,
     Exchanged,
     Metered,
@@ -38,11 +39,12 @@ from fedtiny.wire.phase import Phase
 
 @dataclass(frozen=True, slots=True)
 class ClientFailure:
-    """A client that failed, and where.
+    """A client that failed or was not believed, and where.
 
     Attributes:
         phase, round: of the exchange.
-        partition, reason: as in :class:`fedtiny.runs.events.Failure`.
+        partition: it holds.
+        reason: in words.
     """
 
     phase: Phase
@@ -62,7 +64,7 @@ class Run:
         traffic: one row per exchange and direction: phase, round, direction, asked, answered,
             payload, wire (bytes), seconds.
         kinds: payload bytes by phase, round, direction, kind.
-        failures: of exchanges, one per client that failed.
+        failures: of clients, also those whose reply was not believed, by round.
         evaluations: one row per evaluated round and person: round, group, who, count, correct,
             accuracy in [0, 1].
         confusion: classes × classes counts of the last evaluation by group, rows are true.
@@ -145,7 +147,7 @@ def read_run(folder: RunFolder) -> Run:
         kinds=pd.DataFrame(
             _kinds(exchanges), columns=["phase", "round", "direction", "kind", "bytes"]
         ),
-        failures=list(_failures(exchanges)),
+        failures=_failures(exchanges, log.of(Doubted)),
         evaluations=_evaluations(evaluations),
         confusion=_confusion(evaluations),
         rounds=pd.DataFrame(map(_scalars, states)),
@@ -210,10 +212,17 @@ def _kinds(exchanges: Sequence[Exchanged]) -> Iterator[tuple[str, int, str, str,
                 yield one.phase.value, one.round, direction, kind, size
 
 
-def _failures(exchanges: Sequence[Exchanged]) -> Iterator[ClientFailure]:
-    for one in exchanges:
-        for failure in one.failures:
-            yield ClientFailure(one.phase, one.round, failure.partition, failure.reason)
+def _failures(exchanges: Sequence[Exchanged], doubted: Sequence[Doubted]) -> list[ClientFailure]:
+    found = [
+        ClientFailure(one.phase, one.round, failure.partition, failure.reason)
+        for one in exchanges
+        for failure in one.failures
+    ]
+    found += [
+        ClientFailure(one.phase, one.round, one.partition, f"left out: {one.reason}")
+        for one in doubted
+    ]
+    return sorted(found, key=lambda one: one.round)
 
 
 def _evaluations(events: Sequence[Evaluated]) -> pd.DataFrame:

@@ -30,6 +30,8 @@ from fedtiny.wire.phase import Phase
 
 Report = Mapping[str, Any]
 
+_SHOWN_FAILURES = 50
+
 
 def accuracy(report: Report, config: RunConfig) -> str:
     """Float, int8 and dense, by group, with differences in points."""
@@ -90,6 +92,17 @@ def _phases(report: Report) -> str:
         rows.append([Phase(phase).label, f"{up['messages']:,}", *sizes])
     headers = ["phase", "replies", "up, payload", "up, wire", "down, payload", "down, wire"]
     return markdown_table(headers, rows)
+
+
+def failures(report: Report) -> str:
+    """Every client that did not answer as it should, or whose reply was left out."""
+    rows = [
+        [str(row["round"]), Phase(row["phase"]).label, f"client {row['partition']}", row["reason"]]
+        for row in report["failures"][:_SHOWN_FAILURES]
+    ]
+    text = markdown_table(["round", "phase", "who", "why"], rows)
+    more = len(report["failures"]) - len(rows)
+    return text + (f"\n\n{more:,} more are in `report.json`." if more > 0 else "")
 
 
 def departures(report: Report) -> str:
