@@ -115,6 +115,15 @@ def dense_config(config: RunConfig) -> RunConfig:
     return config.model_copy(update=update)
 
 
+def _of(partitions: list[int], reason: str) -> str:
+    """
+    >>> _of([2], "too small"), _of([0, 1], "unknown board")
+    ('partition 2: too small', 'partitions 0, 1: unknown board')
+    """
+    plural = "s" if len(partitions) > 1 else ""
+    return f"partition{plural} {', '.join(map(str, partitions))}: {reason}"
+
+
 def preflight(
     config: RunConfig, out: Path | None = None, rehearsed: bool = False
 ) -> tuple[Graph, list[LedgerEntry]]:
@@ -139,15 +148,16 @@ def preflight(
     if config.export.enabled:
         toolchain.require("make")
         toolchain.require("gcc")
-    plans, refused = [], []
+    plans: list[LedgerEntry] = []
+    refused: dict[str, list[int]] = {}
     for partition in range(config.data.partitions):
         try:
             plan = memory_plan(config, graph, partition, config.devices.board(partition))
             plans += [plan] if plan else []
         except FedTinyError as error:
-            refused.append(f"partition {partition}: {error}")
-    if len(refused) > config.federation.tolerated(config.data.partitions):
-        raise FedTinyError("\n".join(refused))
+            refused.setdefault(str(error), []).append(partition)
+    if sum(map(len, refused.values())) > config.federation.tolerated(config.data.partitions):
+        raise FedTinyError("\n".join(_of(who, reason) for reason, who in refused.items()))
     if out is not None:
         check_room(out, config, graph, samples)
     if rehearsed:
