@@ -116,7 +116,8 @@ def dense_config(config: RunConfig) -> RunConfig:
 
 
 def _of(partitions: list[int], reason: str) -> str:
-    """
+    """One line for all that are refused for one reason.
+
     >>> _of([2], "too small"), _of([0, 1], "unknown board")
     ('partition 2: too small', 'partitions 0, 1: unknown board')
     """
