@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,8 @@ from fedtiny.config import RunConfig, load
 from fedtiny.engine import library
 from fedtiny.engine.build import build as compile_engine
 from fedtiny.engine.build import source_hash
+
+os.environ.pop("COLUMNS", None)  # of the terminal that the suite is started from: rich obeys it
 
 DEMO = Path(__file__).parents[1] / "sims/configs/demo.toml"
 
