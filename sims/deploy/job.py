@@ -33,6 +33,7 @@ from sims.flower_run import APP
 _JOB = "sims/configs/job.toml"
 _PARTS = ("clients", "strategies", "sims")
 _POLL_S = 0.5
+_START_S = 30.0
 _TAIL_LINES = 25
 _DONE = "finished:completed"
 _NO_SPACE_BYTES = 64 << 10
@@ -132,6 +133,14 @@ def _staged(home: Home, resume: bool) -> Iterator[tuple[Path, Path]]:
 def _submit_and_wait(home: Home, app: Path, settings: Path, follower: Follower) -> None:
     arguments = ["run", str(app), flower.LINK, "--stream", "-c", str(settings)]
     log = home.logs / "run.log"
+
+    def look() -> None:
+        follower.look()
+        arrivals.collect(home)
+        if processes.running(home, superlink.NAME) is None:
+            raise DeployError(_died(home))
+        time.sleep(_POLL_S)
+
     with log.open("wb") as output:
         process = subprocess.Popen(
             [str(Path(sys.executable).with_name("flwr")), *arguments],
@@ -142,18 +151,12 @@ def _submit_and_wait(home: Home, app: Path, settings: Path, follower: Follower) 
         )
         try:
             while process.poll() is None:
-                follower.look()
-                arrivals.collect(home)
-                if processes.running(home, superlink.NAME) is None:
-                    raise DeployError(_died(home))
-                time.sleep(_POLL_S)
+                look()
+            status = _final_status(home, look)
         finally:
             process.terminate()
             process.wait()
     follower.look()
-    if processes.running(home, superlink.NAME) is None:
-        raise DeployError(_died(home))
-    status = _last_status(home)
     if status != _DONE and shutil.disk_usage(home.results).free < _NO_SPACE_BYTES:
         raise DeployError(_full(home))
     if status != _DONE:
@@ -161,12 +164,15 @@ def _submit_and_wait(home: Home, app: Path, settings: Path, follower: Follower) 
         raise DeployError(f"the run ended as {status}; the end of {log}:\n" + "\n".join(lines))
 
 
-def _last_status(home: Home) -> str:
-    """Of the newest run; a run that has just ended is waited for."""
-    deadline = time.monotonic() + 30
+def _final_status(home: Home, look: Callable[[], None]) -> str:
+    """Of the newest run; one that outlives the stream of its log is waited for."""
+    patience = time.monotonic() + _START_S
     while True:
+        look()
         status = next((one["status"] for one in runs(home)), "never started")
-        if status.startswith("finished") or time.monotonic() > deadline:
+        if status.startswith("finished"):
+            return status
+        if status == "never started" and time.monotonic() > patience:
             return status
 
 

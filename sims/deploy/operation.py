@@ -40,8 +40,8 @@ def up(
         "address": home.settings().address,
         "nodes": [one.name for one in nodes],
     }
+    local.wait(home, nodes)
     if nodes and run_job:
-        local.wait(home, nodes)
         facts["model"] = str(job.run(home, resume, tell))
     if as_json:
         return print_json(facts)
