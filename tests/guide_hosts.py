@@ -25,6 +25,9 @@ DESK_ADDRESS = "192.168.1.10"
 _PACKAGES = "ca-certificates,sudo,systemd,openssh-server,python3"
 """Of Raspberry Pi OS Lite, what the guide's reader finds there."""
 
+_REACHES_INDEXES = ("etc/resolv.conf", "etc/pip.conf", "etc/ssl/certs/ca-certificates.crt")
+"""How this machine reaches Debian and PyPI."""
+
 
 def debian(folder: Path) -> Path:
     """A fresh root; made if it is not there: a minute, 300 MB."""
@@ -156,10 +159,9 @@ def pi_from(base: Path, name: str, address: str, folder: Path, key: str) -> Iter
     own = (root / "etc/hosts").read_text(encoding="utf-8") if (root / "etc/hosts").exists() else ""
     text = f"{own}127.0.0.1 localhost {os.uname().nodename}\n"
     (root / "etc/hosts").write_text(text, encoding="utf-8")
-    for file in ("resolv.conf", "pip.conf"):  # how this machine reaches Debian and PyPI
-        if Path("/etc", file).exists():
-            shutil.copy(Path("/etc", file), root / "etc" / file)
-    shutil.copytree("/etc/ssl/certs", root / "etc/ssl/certs", dirs_exist_ok=True)
+    for name in _REACHES_INDEXES:
+        if Path("/", name).exists():
+            shutil.copy(Path("/", name), root / name)
     ssh = root / "home/pi/.ssh"
     ssh.mkdir(mode=0o700)
     (ssh / "authorized_keys").write_text(key, encoding="utf-8")
