@@ -159,9 +159,9 @@ def pi_from(base: Path, name: str, address: str, folder: Path, key: str) -> Iter
     own = (root / "etc/hosts").read_text(encoding="utf-8") if (root / "etc/hosts").exists() else ""
     text = f"{own}127.0.0.1 localhost {os.uname().nodename}\n"
     (root / "etc/hosts").write_text(text, encoding="utf-8")
-    for name in _REACHES_INDEXES:
-        if Path("/", name).exists():
-            shutil.copy(Path("/", name), root / name)
+    for file in _REACHES_INDEXES:
+        if Path("/", file).exists():
+            shutil.copy(Path("/", file), root / file)
     ssh = root / "home/pi/.ssh"
     ssh.mkdir(mode=0o700)
     (ssh / "authorized_keys").write_text(key, encoding="utf-8")
