@@ -50,7 +50,7 @@ def export(module: nn.Module, example: Tensor) -> Program:
     """
     _check_example(module, example)
     rows = torch.cat([example[:1]] * _ROWS)
-    with _evaluating(module), torch.no_grad():
+    with evaluating(module), torch.no_grad():
         _try(module, rows)
         return _traced(module, rows)
 
@@ -72,7 +72,8 @@ def _traced(module: nn.Module, rows: Tensor) -> Program:
 
 
 @contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """The module in evaluation mode, and as it was again."""
     modes = [(one, one.training) for one in module.modules()]
     module.eval()
     try:
