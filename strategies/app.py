@@ -68,6 +68,20 @@ def run(
     Raises:
         FedTinyError: see :class:`strategies.server.Server`.
     """
+    server = server_of(config, grid, folder, observers, shares)
+    trained = server.run(resume)
+    trained.save(folder.model)
+    return trained
+
+
+def server_of(
+    config: RunConfig,
+    grid: Grid,
+    folder: RunFolder,
+    observers: Sequence[Observer] = (),
+    shares: Path | None = None,
+) -> Server:
+    """The server of one run, its folder made; arguments as for :func:`run`."""
     folder.create(config)
     data = load_server(shares or folder.data, config.data, config.seed)
     graph = config.graph(data.input_shape, len(data.labels))
@@ -83,7 +97,4 @@ def run(
         observer.on_event,
     )
     store = CheckpointStore(folder.checkpoints, config, graph)
-    server = Server(config, graph, data, exchange, store, observer)
-    trained = server.run(resume)
-    trained.save(folder.model)
-    return trained
+    return Server(config, graph, data, exchange, store, observer)

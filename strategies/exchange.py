@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from flwr.app import Message
 
-from clients.records import task_of, to_packet, to_record, wire_bytes
+from clients.records import to_packet, to_record, wire_bytes
 from fedtiny.config.sections import FederationConfig
 from fedtiny.errors import FedTinyError
 from fedtiny.runs.events import (
@@ -20,11 +20,11 @@ from fedtiny.runs.events import (
     Exchanged,
     Failure,
     NodeIgnored,
-    Traffic,
 )
 from fedtiny.wire.join import JoinResult, JoinTask
-from fedtiny.wire.packet import Packet, WireError
+from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
+from strategies.delivery import Outgoing, ReplyError, check_task, content_of, traffic
 from strategies.members import Claim, Members
 from strategies.post import Post
 
@@ -112,11 +112,15 @@ class Exchange:
         strangers = self._members.strangers(self._online)
         if not strangers:
             return {}
-        claims, failures = self._exchange(
+        sent = self._outgoing(
             Phase.JOIN,
             round,
             dict.fromkeys(strangers, task.packet()),
             {node: node for node in strangers},
+        )
+        claims, failures = self._incoming(
+            sent,
+            self._post.deliver(sent.contents, Phase.JOIN.action, round),
             lambda node, packet: Claim(node, JoinResult.read(packet).partition),
         )
         ignored = {one.partition: one.reason for one in failures}
@@ -151,68 +155,93 @@ class Exchange:
             FederationError: more clients failed or were away than may, or all did. An evaluation
                 never fails.
         """
+        sent = self.outgoing(phase, round, packets)
+        replies = self._post.deliver(sent.contents, phase.action, round, enough)
+        return self.incoming(sent, replies, read, enough)
+
+    def to_all(self, packet: Packet) -> dict[int, Packet]:
+        """The same packet for every partition."""
+        return dict.fromkeys(range(self._partitions), packet)
+
+    def outgoing(self, phase: Phase, round: int, packets: Mapping[int, Packet]) -> Outgoing:
+        """The first half of :meth:`ask`, for whoever carries messages otherwise: what to send."""
         self._online = self._post.nodes()
-        nodes = {
-            k: node
-            for k, node in self._members.present(self._online).items()
-            if k in packets and self.offences[k] < self._max_offences
-        }
-        away = [k for k in packets if k not in nodes and self.offences[k] < self._max_offences]
+        invited = [k for k in packets if self.offences[k] < self._max_offences]
+        present = self._members.present(self._online)
+        nodes = {k: node for k, node in present.items() if k in invited}
         asked = {k: packets[k] for k in packets if k in nodes}
-        results, failures = self._exchange(phase, round, asked, nodes, read, enough)
+        away = [k for k in invited if k not in nodes]
+        return self._outgoing(phase, round, asked, nodes, away)
+
+    def incoming(
+        self,
+        sent: Outgoing,
+        replies: Mapping[int, Message],
+        read: Callable[[int, Packet], Result],
+        enough: int | None = None,
+    ) -> dict[int, Result]:
+        """The second half of :meth:`ask`: the checked results of ``replies``, by node id."""
+        results, failures = self._incoming(sent, replies, read, enough)
         for failure in failures:
             if failure.refused:
-                self._count(round, failure.partition)
-        if phase is not Phase.EVALUATE:
-            self._check(phase, round, failures, away, results)
+                self._count(sent.round, failure.partition)
+        if sent.phase is not Phase.EVALUATE:
+            self._check(sent, failures, results)
         return results
 
-    def _exchange(
+    def _outgoing(
         self,
         phase: Phase,
         round: int,
         packets: Mapping[int, Packet],
         nodes: Mapping[int, int],
+        away: Sequence[int] = (),
+    ) -> Outgoing:
+        """Keys are partitions, or nodes that have none yet."""
+        self._begin(phase, round)
+        task = f"{self._run} {phase} {round}"
+        records = {id(packet): to_record(packet, task) for packet in packets.values()}
+        contents = {nodes[k]: records[id(packet)] for k, packet in packets.items()}
+        return Outgoing(phase, round, task, packets, nodes, contents, away, time.monotonic())
+
+    def _incoming(
+        self,
+        sent: Outgoing,
+        replies: Mapping[int, Message],
         read: Callable[[int, Packet], Result],
         enough: int | None = None,
     ) -> tuple[dict[int, Result], list[Failure]]:
-        """Send, wait, read, and tell of it; keys are partitions, or nodes that have none yet."""
-        started = time.monotonic()
-        self._begin(phase, round)
-        task = f"{self._run} {phase} {round}"
+        """Read and check the replies, and tell of them."""
+        phase = sent.phase
         known = {*phase.replies, *(self._sends if phase is Phase.TRAIN else ())}
-        records = {id(packet): to_record(packet, task) for packet in packets.values()}
-        contents = {nodes[k]: records[id(packet)] for k, packet in packets.items()}
-        replies = self._post.deliver(contents, phase.action, round, enough)
         is_over = enough is not None and sum(r.has_content() for r in replies.values()) >= enough
         results: dict[int, Result] = {}
         failures: list[Failure] = []
         received: list[tuple[Packet, int]] = []
-        for k in sorted(packets):
-            if nodes[k] not in replies and is_over:
+        for k in sorted(sent.packets):
+            node = sent.nodes[k]
+            if node not in replies and is_over:
                 continue
             try:
-                reply = _content(replies.get(nodes[k]), self._post.timeout_s)
+                reply = content_of(replies.get(node), self._post.timeout_s)
                 answer = to_packet(reply.content, known)
                 received.append((answer, wire_bytes(reply.content)))
-                _check_task(reply, task)
+                check_task(reply, sent.task)
                 results[k] = read(k, answer)
-            except _ReplyError as error:
+            except ReplyError as error:
                 failures.append(Failure(k, str(error)))
             except FedTinyError as error:
                 failures.append(Failure(k, str(error), refused=True))
-        sizes = {key: wire_bytes(record) for key, record in records.items()}
-        sent = [(packet, sizes[id(packet)]) for packet in packets.values()]
         self._report(
             Exchanged(
-                round,
+                sent.round,
                 phase,
-                len(packets),
+                len(sent.packets),
                 len(results),
-                _traffic(sent),
-                _traffic(received),
+                sent.traffic(),
+                traffic(received),
                 () if phase is Phase.JOIN else tuple(failures),
-                time.monotonic() - started,
+                time.monotonic() - sent.started,
             )
         )
         return results, failures
@@ -229,17 +258,13 @@ class Exchange:
             self._report(Banned(round, partition, self.offences[partition]))
 
     def _check(
-        self,
-        phase: Phase,
-        round: int,
-        failures: list[Failure],
-        away: list[int],
-        results: Mapping[int, object],
+        self, sent: Outgoing, failures: list[Failure], results: Mapping[int, object]
     ) -> None:
-        if len(failures) + len(away) <= self._tolerated and results:
+        if len(failures) + len(sent.away) <= self._tolerated and results:
             return
-        where = f"round {round}, {phase}" if round else phase
-        reasons = [*map(str, failures), *(f"client {k}: its node is not connected" for k in away)]
+        where = f"round {sent.round}, {sent.phase}" if sent.round else sent.phase
+        away = [f"client {k}: its node is not connected" for k in sent.away]
+        reasons = [*map(str, failures), *away]
         raise FederationError(
             f"{where}: {len(reasons)} client(s) failed, {self._rule}. "
             + "; ".join(reasons)
@@ -256,32 +281,3 @@ def _hint(failures: Sequence[Failure]) -> str:
     if len(failures) > 1 and all(one.refused for one in failures):
         return ". All of them: the model diverged; lower training.learning_rate"
     return ""
-
-
-class _ReplyError(FedTinyError):
-    """A reply that carries no content."""
-
-
-def _content(reply: Message | None, timeout_s: float) -> Message:
-    if reply is None:
-        raise _ReplyError(f"no reply within {timeout_s:.0f} s")
-    if reply.has_error():
-        raise _ReplyError(f"{reply.error.reason} (Flower error {reply.error.code})")
-    return reply
-
-
-def _check_task(reply: Message, task: str) -> None:
-    """Raises WireError unless a reply says that it answers this task of this run."""
-    said = task_of(reply.content)
-    if said != task:
-        raise WireError(f"answers {said[:60]!r}, but was asked {task!r}")
-
-
-def _traffic(messages: Sequence[tuple[Packet, int]]) -> Traffic:
-    kinds: dict[str, int] = {}
-    for packet, _ in messages:
-        for name, size in packet.kinds().items():
-            kinds[name] = kinds.get(name, 0) + size
-    return Traffic(
-        sum(packet.payload_bytes for packet, _ in messages), sum(w for _, w in messages), kinds
-    )

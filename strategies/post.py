@@ -58,10 +58,7 @@ class Post:
             round: for Flower's own log.
             enough: go on as soon as so many replies carry content; what comes later is never read.
         """
-        messages = [
-            Message(content, node, action, group_id=str(round))
-            for node, content in contents.items()
-        ]
+        messages = addressed(contents, action, round)
         nodes = dict(zip(self._grid.push_messages(messages), contents, strict=True))
         wanted = len(nodes) if enough is None else min(enough, len(nodes))
         replies: dict[int, Message] = {}
@@ -81,6 +78,12 @@ class Post:
                 break
             time.sleep(_pause(waited))
         return replies
+
+
+def addressed(contents: Mapping[int, RecordDict], action: str, round: int) -> list[Message]:
+    """A Flower message for each node, in the order of ``contents``."""
+    group = str(round)
+    return [Message(content, node, action, group_id=group) for node, content in contents.items()]
 
 
 def _pause(waited_s: float) -> float:

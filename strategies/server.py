@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TypeVar, cast
@@ -14,15 +15,20 @@ from fedtiny.config import RunConfig
 from fedtiny.data.samples import Samples
 from fedtiny.data.server import ServerData
 from fedtiny.data.statistics import Normalization, merge
-from fedtiny.devices.budget import engine_of
 from fedtiny.federation.described import (
     Described,
     Sizes,
     counted,
-    most_samples,
     odd_statistics,
 )
-from fedtiny.federation.round import Federation, begin, finish, read_reply
+from fedtiny.federation.round import (
+    Federation,
+    RoundFacts,
+    RoundTask,
+    begin,
+    finish,
+    read_reply,
+)
 from fedtiny.federation.state import CheckpointStore, ServerState
 from fedtiny.methods.method import Start
 from fedtiny.models.cost import adjustment_flops
@@ -31,8 +37,6 @@ from fedtiny.models.sparse_model import SparseModel
 from fedtiny.runs.events import (
     Adjusted,
     DeviceDescribed,
-    Evaluated,
-    Group,
     Metered,
     ModelPrepared,
     Pretrained,
@@ -41,21 +45,38 @@ from fedtiny.runs.events import (
     Story,
 )
 from fedtiny.runs.trained_model import TrainedModel
+from fedtiny.sparse.tensor import Floats
 from fedtiny.training.choice import dense_engine
 from fedtiny.training.pretraining import pretrain
-from fedtiny.training.trainer import Evaluation, Trainer
+from fedtiny.training.trainer import Trainer
 from fedtiny.wire.calibrate import RangesResult
 from fedtiny.wire.describe import Description
-from fedtiny.wire.evaluate import EvaluationResult
 from fedtiny.wire.join import JoinTask
 from fedtiny.wire.model_task import ModelTask
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
+from fedtiny.wire.train import TrainResult
+from strategies.evaluation import GlobalEvaluation
 from strategies.exchange import Exchange
 from strategies.facts import density_fields, started_event
 from strategies.observer import Observer, RunInfo
 
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Round:
+    """A round that is going on.
+
+    Attributes:
+        before: the state it began with.
+        task: what it asks.
+        started: by :func:`time.monotonic`.
+    """
+
+    before: ServerState
+    task: RoundTask
+    started: float
 
 
 @dataclass(frozen=True)
@@ -86,34 +107,44 @@ class Server:
         """
         state = self.store.latest() if resume else None
         self.exchange.offences.update({} if state is None else state.offences)
-        next_round = 1 if state is None else state.round + 1
-        self.observer.on_start(RunInfo(self.config, self.graph, next_round, state is not None))
+        with self.observed(1 if state is None else state.round + 1, state is not None):
+            self.join()
+            state = state or self.prepare()
+            for round in range(state.round + 1, self.config.federation.rounds + 1):
+                self.join(round)
+                state = self.save(self._round(state, round))
+            return self.calibrate(state)
+
+    @contextmanager
+    def observed(self, next_round: int = 1, resumed: bool = False) -> Iterator[None]:
+        """Observers are told of the run's start and end, and of its success."""
+        self.observer.on_start(RunInfo(self.config, self.graph, next_round, resumed))
         started = time.monotonic()
         try:
-            trained = self._run(state)
+            yield
             last = self.config.federation.rounds + 1
             self.observer.on_event(RunFinished(last, time.monotonic() - started))
-            return trained
         finally:
             self.observer.on_end()
 
-    def _run(self, state: ServerState | None) -> TrainedModel:
-        self.exchange.join(JoinTask(self.graph))
-        if state is None:
-            self.observer.on_event(started_event(self.config, self.graph))
-            state = self._save(self._prepare())
-        for round in range(state.round + 1, self.config.federation.rounds + 1):
-            self.exchange.join(JoinTask(self.graph), round)
-            state = self._save(self._round(state, round))
-        return self._calibrate(state)
+    def join(self, round: int = 0) -> None:
+        """Wait for nodes and take in those that are new, see :meth:`Exchange.join`."""
+        self.exchange.join(JoinTask(self.graph), round)
 
-    def _save(self, state: ServerState) -> ServerState:
+    def save(self, state: ServerState) -> ServerState:
+        """``state`` with the offences counted so far, once it is on disk."""
         state = replace(state, offences=dict(self.exchange.offences))
         self.store.save(state)
         return state
 
-    def _prepare(self) -> ServerState:
-        """Descriptions, pre-training, and the method's own preparation."""
+    def prepare(self, initial: Mapping[str, Floats] | None = None) -> ServerState:
+        """Descriptions, pre-training, and the method's own preparation; saved.
+
+        Args:
+            initial: dense parameters and statistics by name to pre-train from, instead of random
+                ones.
+        """
+        self.observer.on_event(started_event(self.config, self.graph))
         described, normalization = self._describe()
         public = self.data.public
         self.observer.on_phase(Phase.PRETRAIN, 0)
@@ -125,6 +156,7 @@ class Server:
             momentum=self.config.training.momentum,
             weight_decay=self.config.training.weight_decay,
             seed=self.config.seed,
+            initial=initial,
         )
         self.observer.on_event(
             Pretrained(
@@ -138,7 +170,7 @@ class Server:
         start = Start(
             graph=self.graph,
             state=state,
-            pretrained=self.config.pretraining.epochs > 0,
+            pretrained=self.config.pretraining.epochs > 0 or initial is not None,
             public=public,
             normalization=normalization,
             ask=partial(self._ask_all, described),
@@ -147,14 +179,16 @@ class Server:
         prepared = self.federation.method.prepare(start)
         story = cast(Story, prepared.story)
         self.observer.on_event(ModelPrepared(0, *density_fields(self.graph, prepared.model), story))
-        return ServerState(0, prepared.model, normalization, prepared.story, described=described)
+        return self.save(
+            ServerState(0, prepared.model, normalization, prepared.story, described=described)
+        )
 
     def _describe(self) -> tuple[Described, Normalization]:
         """How many samples each device has, and the normalization of their inputs."""
         descriptions = self.exchange.ask(
             Phase.DESCRIBE,
             0,
-            self._to_all(Packet()),
+            self.exchange.to_all(Packet()),
             lambda partition, packet: Description.read(self.graph, partition, packet),
         )
         for partition, one in descriptions.items():
@@ -169,39 +203,56 @@ class Server:
         return described, merge(believed).normalization()
 
     def _round(self, state: ServerState, round: int) -> ServerState:
-        """Local training, averaging, and this round's adjustment."""
-        started = time.monotonic()
-        task = begin(self.federation, state, round)
-        results = self.exchange.ask(
+        """Local training, averaging, evaluation, and this round's adjustment."""
+        current = self.begin(state, round)
+        sent = current.task.packets(self.graph)
+        enough = self.config.federation.enough
+        results = self.exchange.ask(Phase.TRAIN, round, sent, self.reader(current), enough)
+        after, facts = self.finish(current, results)
+        if self.evaluation.due(round):
+            self.evaluation.ask(round, facts.combined, state)
+        self.tell(current, after, facts)
+        return after
+
+    def begin(self, state: ServerState, round: int) -> Round:
+        """What a round asks of devices; its clock starts."""
+        return Round(state, begin(self.federation, state, round), time.monotonic())
+
+    def reader(self, current: Round) -> Callable[[int, Packet], TrainResult]:
+        """Checks devices' replies in a round."""
+        return counted(
+            current.before.described,
+            self.config.trust.samples_factor,
             Phase.TRAIN,
-            round,
-            task.packets(self.graph),
-            counted(
-                state.described,
-                self.config.trust.samples_factor,
-                Phase.TRAIN,
-                lambda partition, packet: read_reply(self.federation, task, partition, packet),
-            ),
-            self.config.federation.enough,
+            lambda partition, packet: read_reply(self.federation, current.task, partition, packet),
         )
+
+    def finish(
+        self, current: Round, results: Mapping[int, TrainResult]
+    ) -> tuple[ServerState, RoundFacts]:
+        """What a round came to, with memory and doubts told; it is not over before :meth:`tell`."""
+        round = current.task.round
         for partition, result in results.items():
             if result.ledger is not None:
                 self.observer.on_event(Metered(round, partition, result.ledger))
-        after, facts = finish(self.federation, state, task, results)
+        after, facts = finish(self.federation, current.before, current.task, results)
         self.exchange.doubt(Phase.TRAIN, round, facts.left_out)
-        self._evaluate(round, facts.combined, state)
+        return after, facts
+
+    def tell(self, current: Round, after: ServerState, facts: RoundFacts) -> None:
+        """The round is over, its evaluation too."""
+        task = current.task
         if task.quotas:
-            self.observer.on_event(Adjusted(round, facts.exchanged))
+            self.observer.on_event(Adjusted(task.round, facts.exchanged))
         self.observer.on_event(
             RoundFinished(
-                round,
+                task.round,
                 *density_fields(self.graph, after.model),
                 loss=facts.loss,
-                seconds=time.monotonic() - started,
-                adjustment_flops=self._adjustment_flops(state.model, task.quotas),
+                seconds=time.monotonic() - current.started,
+                adjustment_flops=self._adjustment_flops(current.before.model, task.quotas),
             )
         )
-        return after
 
     def _adjustment_flops(self, model: SparseModel, quotas: Mapping[str, int]) -> int:
         """Of one device in one round, besides training: a batch for the gradients asked for."""
@@ -211,53 +262,13 @@ class Server:
         per_sample = adjustment_flops(self.graph, nnz, list(quotas))
         return self.config.training.batch_size * per_sample
 
-    def _evaluate(self, round: int, model: SparseModel, state: ServerState) -> None:
-        every, last = self.config.federation.evaluate_every, self.config.federation.rounds
-        if round % every and round != last:
-            return
-        task = ModelTask(model, state.normalization)
-        results = self.exchange.ask(
-            Phase.EVALUATE,
-            round,
-            self._to_all(task.packet(self.graph)),
-            lambda partition, packet: EvaluationResult.read(
-                self.graph, self._most(state, Phase.EVALUATE, partition), packet
-            ),
-        )
-        for partition, result in results.items():
-            self._evaluation("same_people", round, result.evaluation, partition)
-        unseen = self.data.unseen
-        trainer = engine_of(self.config).evaluator(self.graph, model)
-        for owner in sorted(set(unseen.owner.tolist())):
-            person = unseen.take((unseen.owner == owner).nonzero()[0])
-            evaluation = trainer.evaluate(Samples(person, state.normalization))
-            self._evaluation("unseen_people", round, evaluation, owner)
-
-    def _most(self, state: ServerState, phase: Phase, partition: int) -> int:
-        factor = self.config.trust.samples_factor
-        return most_samples(state.described, factor, phase, partition)
-
-    def _evaluation(self, group: Group, round: int, evaluation: Evaluation, who: int) -> None:
-        confusion = tuple(map(tuple, evaluation.confusion.tolist()))
-        self.observer.on_event(
-            Evaluated(
-                round,
-                group,
-                who,
-                evaluation.count,
-                evaluation.correct,
-                evaluation.loss_sum,
-                confusion,
-            )
-        )
-
-    def _calibrate(self, state: ServerState) -> TrainedModel:
+    def calibrate(self, state: ServerState) -> TrainedModel:
         """Activation ranges of the final model, merged from the devices."""
         task = ModelTask(state.model, state.normalization)
         results = self.exchange.ask(
             Phase.CALIBRATE,
             self.config.federation.rounds + 1,
-            self._to_all(task.packet(self.graph)),
+            self.exchange.to_all(task.packet(self.graph)),
             lambda _, packet: RangesResult.read(self.graph, packet),
         )
         reported = {k: result.ranges for k, result in results.items()}
@@ -266,6 +277,11 @@ class Server:
         ranges = merge_ranges(one for k, one in reported.items() if k not in odd)
         labels, sensor = self.data.labels, self.data.sensor
         return TrainedModel(self.graph, state.model, state.normalization, ranges, labels, sensor)
+
+    @cached_property
+    def evaluation(self) -> GlobalEvaluation:
+        """Of the global model."""
+        return GlobalEvaluation(self.config, self.graph, self.data, self.exchange, self.observer)
 
     @cached_property
     def federation(self) -> Federation:
@@ -279,9 +295,6 @@ class Server:
             self.config.trust,
         )
 
-    def _to_all(self, packet: Packet) -> dict[int, Packet]:
-        return dict.fromkeys(range(self.config.data.partitions), packet)
-
     def _ask_all(
         self,
         described: Described,
@@ -290,7 +303,7 @@ class Server:
         read: Callable[[int, Packet], Result],
     ) -> Sequence[Result]:
         believed = counted(described, self.config.trust.samples_factor, phase, read)
-        return list(self.exchange.ask(phase, 0, self._to_all(packet), believed).values())
+        return list(self.exchange.ask(phase, 0, self.exchange.to_all(packet), believed).values())
 
     def _dense_trainer(self, model: SparseModel) -> Trainer:
         return dense_engine().evaluator(self.graph, model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +12,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from fedtiny.config import RunConfig, load
 from fedtiny.engine import library
 from fedtiny.engine.build import build as compile_engine
 from fedtiny.engine.build import source_hash
+
+for name in ("COLUMNS", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):
+    os.environ.pop(name, None)  # of the terminal or the make that the suite is started from
+
+settings.register_profile("repeatable", derandomize=True)  # a gate that draws is none
+settings.register_profile("new examples")
+settings.load_profile(os.environ.get("FEDTINY_HYPOTHESIS", "repeatable"))
 
 DEMO = Path(__file__).parents[1] / "sims/configs/demo.toml"
 

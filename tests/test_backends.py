@@ -191,6 +191,7 @@ def build_bundle(folder: Path) -> Path:
     return unpacked
 
 
+@pytest.mark.deploy
 def test_flwr_run_from_a_bundle_elsewhere(
     reference: RunFolder, demo_config: Path, tiny_overrides: list[str], tmp_path: Path
 ) -> None:
@@ -222,6 +223,7 @@ def test_flwr_run_from_a_bundle_elsewhere(
         assert not Path(shell).is_relative_to(APP)
 
 
+@pytest.mark.deploy
 def test_a_crash_inside_flower_is_an_error(demo_config: Path, tmp_path: Path) -> None:
     with pytest.raises(FedTinyError, match=r"(?s)finished:failed.*did you mean density"):
         flower_run(demo_config, ["pruning.densty=1"], tmp_path / "run", 8, timeout_s=200)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fedtiny.data.batches import batches
 from fedtiny.data.samples import Samples
 from fedtiny.memory.step import StepPlan
@@ -23,6 +25,7 @@ def pretrain(
     momentum: float,
     weight_decay: float,
     seed: int,
+    initial: Mapping[str, Floats] | None = None,
 ) -> tuple[dict[str, Floats], dict[str, float | int]]:
     """Dense parameters after ``settings.epochs`` on the public samples.
 
@@ -33,11 +36,12 @@ def pretrain(
             merged statistics of the devices.
         momentum, weight_decay: of SGD, as for the devices.
         seed: of the initial weights and of the batches.
+        initial: dense parameters and statistics by name to begin with, instead of random ones.
 
     Returns:
         The state by parameter name, and {samples, epochs, accuracy} for the report.
     """
-    state = initial_state(graph, rng(seed, "initialization"))
+    state = initial_state(graph, rng(seed, "initialization")) if initial is None else initial
     masks = {layer.name: Mask.full(layer.weight_shape) for layer in graph.prunable_layers}
     sgd = SgdConfig(settings.learning_rate, momentum, weight_decay)
     model = from_state(graph, state, masks)

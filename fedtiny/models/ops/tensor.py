@@ -62,3 +62,19 @@ def slid(shape: Shape, kernel: Pair, stride: Pair, padding: Padding) -> Pair:
         for size, pads, window, step in zip(shape[1:], sides(padding), kernel, stride, strict=True)
     )
     return height, width
+
+
+def lifted(shape: tuple[int, ...]) -> Shape | None:
+    """(C, H, W) of a sample of ``shape``: a series has height 1, features are channels.
+
+    >>> lifted((3, 8, 9)), lifted((6, 128)), lifted((10,)), lifted((1, 2, 3, 4))
+    ((3, 8, 9), (6, 1, 128), (10, 1, 1), None)
+    """
+    match shape:
+        case (channels, height, width):
+            return (channels, height, width)
+        case (channels, time):
+            return (channels, 1, time)
+        case (features,):
+            return (features, 1, 1)
+    return None
