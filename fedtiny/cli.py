@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,7 +18,6 @@ from fedtiny.option_types import (
     SampleShape,
     ShapeType,
 )
-from fedtiny.runs import identity
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.identity import Part
 from fedtiny.settings import MOST
@@ -52,7 +51,25 @@ def main() -> None:
 
 @app.command()
 def export(
-    run: Run,
+    run: Annotated[
+        Path | None, typer.Argument(help="A run folder, e.g. runs/demo; or name a network:")
+    ] = None,
+    torch: Annotated[
+        str, typer.Option(metavar="MODULE:NAME", help="A function that makes an nn.Module.")
+    ] = "",
+    calibration: Annotated[
+        Path | None, typer.Option(help="An .npz with x and, if there are labels, y.")
+    ] = None,
+    prune: Annotated[
+        float | None,
+        typer.Option(
+            click_type=FractionType(),
+            help="Keep this share of the network's weights, the largest: one shot, no training.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the C project; default: RUN/firmware.")
+    ] = None,
     check: bool = True,
     device: Annotated[str | None, typer.Option(help="Plan for a board of the catalogue.")] = None,
     core: Annotated[
@@ -67,26 +84,19 @@ def export(
     accept: Accept = None,
     as_json: Json = False,
 ) -> None:
-    """Quantize a run's model and write its C project to RUN/firmware."""
-    from fedtiny.export.run import export_run, fit_run  # noqa: PLC0415 - only this command pays for it; base installations lack some
-    from fedtiny.export.tables import fit_dictionary, print_fit  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    """Quantize a run's model, or a network of your own, and write its C project."""
+    from fedtiny.export.command import Order, export_network, export_trained  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.importing.sources import Source  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
-    folder, accepted = RunFolder(run), accept or ()
-    identity.verify(folder, accepted)
-    fitted = fit_run(folder, device, core)
-    if not as_json:
-        print_fit(fitted)
-    if report:
-        return _print_json(fit_dictionary(fitted)) if as_json else None
-    with folder.locked("fedtiny export"):
-        outcome = export_run(folder, check, fitted, prefix, accepted)
+    order = Order(out, check, device, core, report, prefix)
+    source = Source(torch, calibration, prune)
+    if run is None:
+        found = export_network(source, order, show=not as_json)
+    else:
+        source.refuse_beside(run)
+        found = export_trained(RunFolder(run), order, accept or (), show=not as_json)
     if as_json:
-        return _print_json(outcome)
-    Screen().print(
-        f"{run / 'firmware'}: flash {outcome['flash_bytes']:,} B, arena "
-        f"{outcome['arena_bytes']:,} B; {_mismatches(outcome)}"
-    )
-    return None
+        _print_json(found)
 
 
 @app.command()
@@ -311,12 +321,6 @@ def bench_crossover(
         return _print_json(result.json())
     print_crossover(result)
     return None
-
-
-def _mismatches(result: dict[str, Any]) -> str:
-    if result["mismatches"] is None:
-        return "not checked"
-    return f"{result['vectors']} vectors, {result['mismatches']} mismatches"
 
 
 def _print_json(value: object) -> None:

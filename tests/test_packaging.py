@@ -28,6 +28,8 @@ NEEDS_EXTRA = [
     "fedtiny.doctor.ops",
     "fedtiny.export",
     "fedtiny.firmware",
+    "fedtiny.importing.torch_module",
+    "fedtiny.models.from_torch",
     "fedtiny.models.torch_module",
     "fedtiny.models.torch_ops",
     "fedtiny.node",

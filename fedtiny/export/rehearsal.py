@@ -62,6 +62,6 @@ def rehearse_export(
     """
     host.probe(directory.with_name("probe"))
     plan = fit(integer_model(trained), ANY_CORTEX_M4).require()
-    interface = sensor_interface(trained, prefix)
+    interface = sensor_interface(trained.labels, trained.sensor, prefix)
     firmware = export(plan, directory, counts(few), interface, compiled=False)
     return outcome(ANY_CORTEX_M4, firmware, None)

@@ -12,7 +12,7 @@ import numpy as np
 
 from fedtiny.boards import host
 from fedtiny.config import RunConfig
-from fedtiny.data.dataset import Dataset, concatenate
+from fedtiny.data.dataset import Dataset, SensorSpec, concatenate
 from fedtiny.data.samples import Samples
 from fedtiny.data.simulated import Federation, deal
 from fedtiny.devices.budget import engine_of
@@ -75,18 +75,27 @@ def fit_run(folder: RunFolder, device: str | None = None, core: str | None = Non
         FedTinyError: no such run, board or core, both of them, or a model that cannot be
             quantized.
     """
-    config = folder.load_config()
-    target = _target(config, device, core)
+    target = target_for(folder.load_config().devices.catalog, device, core)
     return fit(integer_model(TrainedModel.load(folder.model)), target)
 
 
-def _target(config: RunConfig, device: str | None, core: str | None) -> Target:
+def target_for(catalog: str, device: str | None, core: str | None) -> Target:
+    """What a plan is made for.
+
+    Args:
+        catalog: a file with boards of the user's own; empty for none.
+        device: a board, whose core the plan is for.
+        core: in place of a board: a core without limits; by default a Cortex-M4.
+
+    Raises:
+        FedTinyError: no such board or core, or both.
+    """
     if device is not None and core is not None:
         raise FedTinyError(
             f"--device {device} has a core of its own; give either --device or --core"
         )
     if device is not None:
-        return target_of(get(device, config.devices.catalog))
+        return target_of(get(device, catalog))
     return ANY_CORTEX_M4 if core is None else target_of_core(core)
 
 
@@ -128,7 +137,7 @@ def export_run(
     plan = fitted.require()
     trained, tests = TrainedModel.load(folder.model), test_sets(federation)
     integer, engine = plan.model, engine_of(config)
-    vectors, interface = counts(tests.all), sensor_interface(trained, prefix)
+    vectors, interface = counts(tests.all), sensor_interface(trained.labels, trained.sensor, prefix)
     firmware = export(plan, folder.firmware, vectors, interface, fitted.target)
     result = host.check(folder.firmware) if check else None
     found = {
@@ -180,11 +189,10 @@ def counts(data: Dataset) -> Int16s:
     return data.x.astype(np.int16)
 
 
-def sensor_interface(trained: TrainedModel, prefix: str) -> SensorInterface:
+def sensor_interface(labels: tuple[str, ...], sensor: SensorSpec, prefix: str) -> SensorInterface:
     """Names for people in the exported header, and the prefix of the C names."""
-    sensor = trained.sensor
     units = (f"{scale:g} {unit}" for unit, scale in zip(sensor.units, sensor.scale, strict=True))
-    return SensorInterface(trained.labels, sensor.channels, tuple(units), prefix)
+    return SensorInterface(labels, sensor.channels, tuple(units), prefix)
 
 
 def float_accuracy(trained: TrainedModel, engine: TrainingEngine, data: Dataset) -> float:

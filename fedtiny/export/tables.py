@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich.table import Column, Table
@@ -67,6 +69,26 @@ def print_fit(fit: Fit) -> None:
     )
     for problem in fit.problems:
         console.print(f"does not fit: {problem}")
+
+
+def print_remarks(remarks: Iterable[str]) -> None:
+    """Sentences about how a network was read."""
+    for remark in remarks:
+        Screen().say(remark)
+
+
+def print_found(found: Mapping[str, Any], folder: Path) -> None:
+    """What was written to ``folder``, how accurate it is if that is known, and its check."""
+    accuracies = found.get("accuracies")
+    if accuracies:
+        shares = ", ".join(f"{name} {share:.1%}" for name, share in accuracies.items())
+        Screen().print(f"accuracy on the calibration labels: {shares}")
+    checked = "not checked"
+    if found["mismatches"] is not None:
+        checked = f"{found['vectors']} vectors, {found['mismatches']} mismatches"
+    Screen().print(
+        f"{folder}: flash {found['flash_bytes']:,} B, arena {found['arena_bytes']:,} B; {checked}"
+    )
 
 
 def fit_dictionary(fit: Fit) -> dict[str, Any]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from math import prod
+from typing import TYPE_CHECKING
 
 from fedtiny.models.ops import (
     INPUT,
@@ -29,6 +31,10 @@ from fedtiny.models.ops import (
 from fedtiny.models.ops.activation import linear_name
 from fedtiny.models.ops.op import Op
 from fedtiny.models.parameters import Parameter
+from fedtiny.sparse.tensor import Floats
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 __all__ = ["INPUT", "Add", "Conv", "Graph", "GraphError", "Linear", "Loss", "Pool"]
 """All that a file with a model of one's own imports."""
@@ -94,6 +100,25 @@ class Graph:
             if name not in produced:
                 raise GraphError(f"output {name!r} of graph {self.name!r} is the name of no node")
         _check_names(self)
+
+    @classmethod
+    def from_torch(
+        cls, module: nn.Module, example: Tensor, dense: Sequence[str] | None = None
+    ) -> tuple[Graph, dict[str, Floats]]:
+        """A PyTorch module as :mod:`fedtiny.models.from_torch` reads it, and its arrays by name.
+
+        Args:
+            module: takes one tensor and gives one, (N, outputs).
+            example: float32 ``(N, C, H, W)``, ``(N, C, T)`` or ``(N, F)``; its values are not read.
+            dense: layers that are not to be pruned; by default the first and the last, if there
+                are others.
+
+        Raises:
+            UnsupportedModuleError: it does what no graph does; names operation, line and remedy.
+        """
+        from fedtiny.models.from_torch.reading import read_module  # noqa: PLC0415 - PyTorch is optional
+
+        return read_module(module, example, dense)
 
     @cached_property
     def shapes(self) -> dict[str, Shape]:

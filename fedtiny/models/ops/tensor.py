@@ -28,3 +28,19 @@ def at_least(smallest: int, node: str, **fields: int | Pair) -> None:
     for field, value in fields.items():
         if min(value if isinstance(value, tuple) else (value,)) < smallest:
             raise GraphError(f"node {node!r}: {field} must be at least {smallest}, not {value}")
+
+
+def lifted(shape: tuple[int, ...]) -> Shape | None:
+    """(C, H, W) of a sample of ``shape``: a series has height 1, features are channels.
+
+    >>> lifted((3, 8, 9)), lifted((6, 128)), lifted((10,)), lifted((1, 2, 3, 4))
+    ((3, 8, 9), (6, 1, 128), (10, 1, 1), None)
+    """
+    match shape:
+        case (channels, height, width):
+            return (channels, height, width)
+        case (channels, time):
+            return (channels, 1, time)
+        case (features,):
+            return (features, 1, 1)
+    return None

@@ -1,0 +1,98 @@
+"""``fedtiny export``: a run's model or a network of one's own, planned, shown and written."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedtiny.errors import FedTinyError
+from fedtiny.export.imported import export_imported
+from fedtiny.export.run import export_run, fit_run, target_for
+from fedtiny.export.tables import fit_dictionary, print_fit, print_found, print_remarks
+from fedtiny.firmware.planner import Fit, fit
+from fedtiny.importing.sources import Source
+from fedtiny.runs import identity
+from fedtiny.runs.folder import RunFolder
+from fedtiny.runs.identity import Part
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to make of a model, whichever it is.
+
+    Attributes:
+        out: folder for the C project; None for a run's own.
+        check: build it on this host and compare every sample.
+        device: a board of the catalogue to plan for.
+        core: in place of a board: any with this core.
+        report: only say what it would cost.
+        prefix: of the model's names in C; empty: made from its name.
+    """
+
+    out: Path | None = None
+    check: bool = True
+    device: str | None = None
+    core: str | None = None
+    report: bool = False
+    prefix: str = ""
+
+
+def export_trained(
+    folder: RunFolder, order: Order, accept: Collection[Part], show: bool
+) -> dict[str, Any]:
+    """A finished run's model to its ``firmware/``; see :func:`fedtiny.export.run.export_run`.
+
+    Args:
+        folder: of the run.
+        order: what to make of it.
+        accept: what may differ from what the run was begun with, or left.
+        show: print tables for people.
+
+    Raises:
+        FedTinyError: also if a folder was named: a run has its own.
+    """
+    if order.out is not None:
+        raise FedTinyError(
+            f"--out is for networks of your own: a run's project is written to {folder.firmware}"
+        )
+    identity.verify(folder, accept)
+    fitted = fit_run(folder, order.device, order.core)
+    if show:
+        print_fit(fitted)
+    if order.report:
+        return fit_dictionary(fitted)
+    with folder.locked("fedtiny export"):
+        found = export_run(folder, order.check, fitted, order.prefix, accept)
+    return _shown(found, folder.firmware, show)
+
+
+def export_network(source: Source, order: Order, show: bool) -> dict[str, Any]:
+    """A network that no run trained to the folder that was named.
+
+    Raises:
+        FedTinyError: no network or no folder was named, or see
+            :func:`fedtiny.export.imported.export_imported`.
+    """
+    if not source.named:
+        raise FedTinyError("name a run folder, or a network with " + Source.OPTIONS)
+    if order.out is None and not order.report:
+        raise FedTinyError("name a folder for the C project: --out DIR")
+    sys.path.append(str(Path.cwd()))  # where one's own modules lie; `python -m` sees them anyway
+    imported = source.read()
+    fitted: Fit = fit(imported.integer, target_for("", order.device, order.core))
+    if show:
+        print_fit(fitted)
+        print_remarks(imported.remarks)
+    if order.report or order.out is None:
+        return fit_dictionary(fitted)
+    found = export_imported(imported, order.out, fitted, order.check, order.prefix)
+    return _shown(found, order.out, show)
+
+
+def _shown(found: dict[str, Any], folder: Path, show: bool) -> dict[str, Any]:
+    if show:
+        print_found(found, folder)
+    return found
