@@ -10,9 +10,9 @@ import zlib
 import numpy as np
 import pytest
 
+from fedtiny import toolchain
 from fedtiny.bench import synthetic
-from fedtiny.boards import elf, host, toolchain
-from fedtiny.boards.toolchain import ToolchainError
+from fedtiny.boards import elf, host
 from fedtiny.errors import FedTinyError
 from fedtiny.export import bundle
 from fedtiny.firmware import text
@@ -26,6 +26,7 @@ from fedtiny.models.graph import Graph
 from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Pool
 from fedtiny.quant import reference
 from fedtiny.quant.integer_model import IntegerGraph
+from fedtiny.toolchain import ToolchainError
 
 VECTORS = 40
 
