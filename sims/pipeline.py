@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedtiny.boards import toolchain
+from fedtiny import toolchain
 from fedtiny.config import RunConfig
 from fedtiny.data.simulated import summarize
 from fedtiny.devices.budget import engine_of, memory_plan

@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 from fedtiny.bench import synthetic
 from fedtiny.bench.firmware import bench_firmware
 from fedtiny.boards import emulated, kernels, plan_run, qemu
-from fedtiny.boards.toolchain import ToolchainError
 from fedtiny.boards.verify import verify_targets
 from fedtiny.cli import app
 from fedtiny.errors import FedTinyError
@@ -21,6 +20,7 @@ from fedtiny.firmware.plan import Kernel
 from fedtiny.firmware.streams import WeightFormat
 from fedtiny.firmware.vectors import vector_file
 from fedtiny.models import build
+from fedtiny.toolchain import ToolchainError
 
 MODELS = {
     "smartwatch_cnn": ((6, 1, 128), 7),

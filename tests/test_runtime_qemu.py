@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedtiny.boards import layer_bench, qemu, toolchain
+from fedtiny import toolchain
+from fedtiny.boards import layer_bench, qemu
 from fedtiny.boards.native.kernels import Kernels
 from fedtiny.boards.native.library import RUNTIME, STRICT_FLAGS, compile_runtime
 from fedtiny.boards.native.types import Rescale, Window

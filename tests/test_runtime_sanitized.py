@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedtiny.boards import toolchain
+from fedtiny import toolchain
 from fedtiny.boards.native.kernels import Kernels
 from fedtiny.boards.native.library import RUNTIME, STRICT_FLAGS, compile_runtime
 from fedtiny.boards.native.types import Rescale, Window

@@ -15,10 +15,10 @@ from fedtiny.boards import elf, qemu
 from fedtiny.boards.cmsis_nn import CmsisNN
 from fedtiny.boards.kernels import CompiledKernels, compile_portable, compile_with_cmsis_nn
 from fedtiny.boards.step_failure import check_steps
-from fedtiny.boards.toolchain import ToolchainError
 from fedtiny.errors import FedTinyError
 from fedtiny.firmware.vectors import shorten
 from fedtiny.text_files import read_json
+from fedtiny.toolchain import ToolchainError
 
 VECTORS = 16
 """Test vectors run on an emulated board, unless asked for more."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedtiny.boards.step_failure import check_steps
-from fedtiny.boards.toolchain import ToolchainError, require, run_tool
+from fedtiny.toolchain import ToolchainError, require, run_tool
 
 BUILD_TIMEOUT_S = 300.0
 RUN_TIMEOUT_S = 900.0

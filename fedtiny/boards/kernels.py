@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedtiny.boards import cmsis_nn, qemu, toolchain
+from fedtiny import toolchain
+from fedtiny.boards import cmsis_nn, qemu
 from fedtiny.boards.native.library import RUNTIME
 
 

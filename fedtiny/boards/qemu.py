@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedtiny.boards import toolchain
+from fedtiny import toolchain
 from fedtiny.errors import FedTinyError
 
 BOARD = Path(__file__).parent / "qemu"

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fedtiny.boards import cmsis_nn, emulated, host, qemu
-from fedtiny.boards.toolchain import require
 from fedtiny.errors import FedTinyError
+from fedtiny.toolchain import require
 
 HOST = "host"
 

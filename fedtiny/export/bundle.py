@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fedtiny.boards import elf, host, toolchain
-from fedtiny.boards.toolchain import ToolchainError
+from fedtiny import toolchain
+from fedtiny.boards import elf, host
 from fedtiny.errors import FedTinyError
 from fedtiny.export.project import BUILD, describe_project, write_project
 from fedtiny.export.report import FirmwareReport, layer_reports
@@ -14,6 +14,7 @@ from fedtiny.firmware.plan import ExportPlan
 from fedtiny.firmware.planner import ANY_CORTEX_M4, Target
 from fedtiny.firmware.vectors import vector_file
 from fedtiny.quant.tensors import Int16s
+from fedtiny.toolchain import ToolchainError
 
 VERSION_TIMEOUT_S = 30.0
 

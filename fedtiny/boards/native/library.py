@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from fedtiny.boards import toolchain
+from fedtiny import toolchain
 
 RUNTIME = Path(__file__).parents[2] / "firmware" / "runtime"
 """Directory of the C sources: ``include/``, ``src/``."""

@@ -10,10 +10,10 @@ import numpy as np
 from torch import fx
 
 from fedtiny.models.from_torch.drawing import Drawing, Value
-from fedtiny.models.from_torch.refusal import refusal
+from fedtiny.models.from_torch.refusal import module_of, refusal
 from fedtiny.models.ops import Activation, Conv, Linear
 from fedtiny.models.ops.conv import BATCH_NORM_EPSILON
-from fedtiny.models.ops.tensor import Pair
+from fedtiny.models.ops.tensor import Padding, Pair
 from fedtiny.models.parameters import ParameterKind
 from fedtiny.sparse.tensor import Floats
 
@@ -29,7 +29,7 @@ def convolution(call: fx.Node, given: Mapping[str, Any], draw: Drawing) -> Value
     dims = weight.ndim - 2
     if dims not in (1, 2):
         raise refusal(call, f"it is {dims}-D; use 1-D or 2-D convolutions")
-    source = draw.value(call, given["input"], dims + 1)
+    source = draw.value(call, given["input"], dims + 1, padded=True)
     if _pair(given["dilation"], dims, 1) != (1, 1):
         raise refusal(
             call,
@@ -46,7 +46,7 @@ def convolution(call: fx.Node, given: Mapping[str, Any], draw: Drawing) -> Value
         out_channels=weight.shape[0],
         kernel=kernel,
         stride=_pair(given["stride"], dims, 1),
-        padding=_padding(call, given["padding"], dims, kernel),
+        padding=_padding(given["padding"], dims, kernel, source),
         groups=given["groups"],
         batch_norm=False,
         activation=Activation.NONE,
@@ -127,13 +127,7 @@ def block(call: fx.Node) -> str:
     >>> block(fx.Graph().placeholder("x"))
     ''
     """
-    return module_path(call).partition(".")[0]
-
-
-def module_path(call: fx.Node) -> str:
-    """Of the module that makes the call, e.g. ``layer1.0.conv1``; empty for the root."""
-    paths = [path for path, _ in (call.meta.get("nn_module_stack") or {}).values()]
-    return paths[-1].removeprefix("L['self']").lstrip(".") if paths else ""
+    return module_of(call)[0].partition(".")[0]
 
 
 def _weight(call: fx.Node, given: object, draw: Drawing) -> tuple[str, Floats]:
@@ -142,8 +136,9 @@ def _weight(call: fx.Node, given: object, draw: Drawing) -> tuple[str, Floats]:
     if found is None:
         raise refusal(call, "it has no weight")
     name, weight = found
-    own = name.removesuffix(".weight") if name.endswith(".weight") else module_path(call)
-    layer = draw.unused(own or name or call.name)
+    path, kind = module_of(call)
+    own = path if kind.startswith("torch.nn.modules.") else name.removesuffix(".weight")
+    layer = draw.unused(own or path or call.name)
     key = name or str(given)
     if key in draw.layer_of:
         raise refusal(
@@ -226,13 +221,16 @@ def _pair(sizes: object, dims: int, along: int) -> Pair:
     return (along, values[0]) if dims == 1 else (values[0], values[1])
 
 
-def _padding(call: fx.Node, given: object, dims: int, kernel: Pair) -> Pair:
+def _padding(given: object, dims: int, kernel: Pair, source: Value) -> Padding:
+    """The convolution's own padding, and what was put around its input before."""
     if given == "valid":
-        return (0, 0)
-    if given != "same":
-        return _pair(given, dims, 0)
-    if kernel[0] % 2 == 0 or kernel[1] % 2 == 0:
-        raise refusal(
-            call, f"padding='same' around a kernel of {kernel} is uneven; use odd kernels"
-        )
-    return (kernel[0] // 2, kernel[1] // 2)
+        given = 0
+    if given == "same":  # at stride 1; of an odd number of cells, the last side has one more
+        own = [((size - 1) // 2, size // 2) for size in kernel]
+    else:
+        own = [(size, size) for size in _pair(given, dims, 0)]
+    (top, bottom), (left, right) = (
+        (mine[0] + theirs[0], mine[1] + theirs[1])
+        for mine, theirs in zip(own, source.pads, strict=True)
+    )
+    return (top, bottom, left, right)
