@@ -162,6 +162,11 @@ def pi_from(base: Path, name: str, address: str, folder: Path, key: str) -> Iter
     for file in _REACHES_INDEXES:
         if Path("/", file).exists():
             shutil.copy(Path("/", file), root / file)
+    offline = root / "usr/local/bin/systemctl"  # it installs units, and leaves starting them to us
+    offline.write_text(
+        '#!/bin/sh\nSYSTEMD_OFFLINE=1 exec /usr/bin/systemctl "$@"\n', encoding="utf-8"
+    )
+    offline.chmod(0o755)
     ssh = root / "home/pi/.ssh"
     ssh.mkdir(mode=0o700)
     (ssh / "authorized_keys").write_text(key, encoding="utf-8")
