@@ -24,6 +24,9 @@ from guide import BLOCKS, block_with
 from guide_hosts import Desk, Pi, debian, network, pi_from, run
 from memory_watch import Sizes, node_sizes
 
+from fedtiny.runs.events import Exchanged
+from fedtiny.runs.folder import RunFolder
+from fedtiny.wire.phase import Phase
 from sims.deploy.admission import FLOWER_BYTES
 
 ROOT = Path(__file__).parents[1]
@@ -185,7 +188,9 @@ def first_round(reader: Reader, node: int) -> Sizes:
     wait_for(over, "the first round", process)
     print(f"the first round after {time.monotonic() - started:.0f} s")
     process.kill()
-    said, _ = process.communicate()
+    process.communicate()
     print(reader.at_desk(status + "\n"))
-    assert "round 1: train answered by 2 of 2" in said
+    exchanged = RunFolder(reader.desk.checkout / "fed/run").events(Exchanged)
+    trained = next(one for one in exchanged if one.phase is Phase.TRAIN)
+    assert (trained.round, trained.asked, trained.answered) == (1, 2, 2)
     return max(seen, key=lambda one: one.proportional)
