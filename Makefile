@@ -103,6 +103,10 @@ bench: $(INSTALLED)  ## training steps against PyTorch's: rewrite docs/results/t
 bench-firmware: $(INSTALLED)  ## instructions against CMSIS-NN's, emulated: rewrite docs/results/firmware.md (15 minutes)
 	$(BIN)/python -m fedtiny.bench.firmware_table $(ARGS)
 
+.PHONY: bench-images
+bench-images: $(INSTALLED)  ## bytes of whole programs, linked: rewrite docs/results/images.md
+	$(BIN)/python -m fedtiny.bench.images $(ARGS)
+
 .PHONY: clean
 clean:  ## delete caches and build products; keeps .venv and runs/
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
