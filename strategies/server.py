@@ -141,9 +141,11 @@ class Server:
         """Descriptions, pre-training, and the method's own preparation; saved.
 
         Args:
-            initial: dense parameters and statistics by name to pre-train from, instead of random
-                ones.
+            initial: dense parameters and statistics by name to pre-train from, instead of those
+                of ``model.torch``, or random ones.
         """
+        if initial is None:
+            initial = self.config.model.weights(self.graph, self.config.seed)
         self.observer.on_event(started_event(self.config, self.graph))
         described, normalization = self._describe()
         public = self.data.public

@@ -32,6 +32,21 @@ TORCH: dict[Activation, Callable[[torch.Tensor], torch.Tensor]] = {
 """The activations as PyTorch has them."""
 
 
+def padded(node: Conv | Pool, x: torch.Tensor, value: float = 0.0) -> torch.Tensor:
+    (top, bottom), (left, right) = node.pads
+    return F.pad(x, (left, right, top, bottom), value=value)
+
+
+def pooled(node: Pool, x: torch.Tensor) -> torch.Tensor:
+    """Window by window: the maximum, or the mean, of what lies inside the map."""
+    (kernel_h, kernel_w), (stride_h, stride_w) = node.window(tuple(x.shape[1:]))
+    seen = padded(node, x, torch.nan).unfold(2, kernel_h, stride_h).unfold(3, kernel_w, stride_w)
+    seen = seen.flatten(4)
+    if node.kind == "avg":
+        return seen.nanmean(-1)
+    return seen.nan_to_num(-torch.inf).max(-1).values
+
+
 class Oracle:
     """A graph in torch's own operators, weights outside the masks being zero."""
 
@@ -59,8 +74,7 @@ class Oracle:
             case Add():
                 x = x + values[node.right]
             case Pool():
-                pool = F.avg_pool2d if node.kind == "avg" else F.max_pool2d
-                return pool(x, *node.window(tuple(x.shape[1:])))
+                return pooled(node, x)
         if not node.activation.clamps:
             values[f"{node.name}.linear"] = x
         return TORCH[node.activation](x)
@@ -68,7 +82,7 @@ class Oracle:
     def _conv(self, node: Conv, x: torch.Tensor, training: bool) -> torch.Tensor:
         t, bias = self.tensors, self.tensors.get(f"{node.name}.bias")
         weight = t[f"{node.name}.weight"]
-        x = F.conv2d(x, weight, bias, node.stride, node.padding, 1, node.groups)
+        x = F.conv2d(padded(node, x), weight, bias, node.stride, 0, 1, node.groups)
         if not node.batch_norm:
             return x
         norm = ("running_mean", "running_var", "weight", "bias")
@@ -196,14 +210,13 @@ class Pruned:
                 assert other is not None
                 x, seen = x + other[0], seen + other[1]
             case Pool():
-                pool = F.avg_pool2d if node.kind == "avg" else F.max_pool2d
-                x = pool(x, *node.window(tuple(x.shape[1:])))
+                x = pooled(node, x)
                 return x, x.detach()
         return TORCH[node.activation](x), TORCH[node.activation](seen.detach())
 
     def _conv(self, node: Conv, x: torch.Tensor, seen: torch.Tensor) -> Pair:
         def f(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-            return F.conv2d(x, weight, None, node.stride, node.padding, 1, node.groups)
+            return F.conv2d(padded(node, x), weight, None, node.stride, 0, 1, node.groups)
 
         z = Layer.apply(f, x, seen, self.tensors[f"{node.name}.weight"])
         if not node.batch_norm:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from fedtiny.models.graph import Graph
 from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool, Shape
+from fedtiny.models.ops.tensor import Padding, sides
 
 ACTIVATIONS = st.sampled_from(list(Activation))
 
@@ -32,6 +33,12 @@ def any_graphs(draw: st.DrawFn) -> Graph:
     )
 
 
+def _pads(most: int) -> st.SearchStrategy[Padding]:
+    """The same on both sides or not, up to ``most``."""
+    number = st.integers(0, most)
+    return st.tuples(number, number) | st.tuples(number, number, number, number)
+
+
 def _layer_facts(draw: st.DrawFn) -> dict[str, object]:
     trainable = draw(st.booleans())
     return {
@@ -44,10 +51,10 @@ def _layer_facts(draw: st.DrawFn) -> dict[str, object]:
 def _conv(draw: st.DrawFn, name: str, source: str, shapes: dict[str, Shape]) -> Node:
     channels, height, width = shapes[source]
     groups = draw(st.sampled_from([n for n in range(1, channels + 1) if channels % n == 0]))
-    padding = (draw(st.integers(0, 2)), draw(st.integers(0, 2)))
+    padding = draw(_pads(2))
     kernel = tuple(
-        draw(st.integers(1, min(4, size + 2 * pad)))
-        for size, pad in zip((height, width), padding, strict=True)
+        draw(st.integers(1, min(4, size + sum(pads))))
+        for size, pads in zip((height, width), sides(padding), strict=True)
     )
     stride = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
     return Conv(
@@ -72,4 +79,6 @@ def _pool(draw: st.DrawFn, name: str, source: str, shapes: dict[str, Shape]) -> 
     _, height, width = shapes[source]
     kernel = draw(st.none() | st.tuples(st.integers(1, height), st.integers(1, width)))
     stride = draw(st.none() | st.tuples(st.integers(1, 3), st.integers(1, 3)))
-    return Pool(name, source, draw(st.sampled_from(["avg", "max"])), kernel, stride)
+    least = min(kernel or (height, width))
+    padding = draw(_pads(min(2, least - 1)))
+    return Pool(name, source, draw(st.sampled_from(["avg", "max"])), kernel, stride, padding)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fedtiny.engine import available, unavailable_reason
@@ -32,10 +33,24 @@ def modules_added(message: Path) -> set[str]:
     return {name.partition(".")[0] for name in json.loads(done.stdout)}
 
 
+def of_a_module_that_is_not_here(message: Path) -> Path:
+    """The same message in a job whose network is a PyTorch module that only the server has."""
+    with np.load(message) as file:
+        arrays = dict(file)
+    facts = json.loads(str(arrays["facts"]))
+    overrides = [*json.loads(facts["run_config"]["overrides"]), "model.torch=nowhere:make"]
+    facts["run_config"]["overrides"] = json.dumps(overrides)
+    np.savez(message, **{**arrays, "facts": np.array(json.dumps(facts))})
+    return message
+
+
 @needs_engine
 @pytest.mark.parametrize("kind", ["describe", "train"])
-def test_a_sparse_client_imports_nothing_heavy(tmp_path: Path, kind: str) -> None:
-    added = modules_added(write_message(tmp_path / "message.npz", kind, "sparse"))
+def test_a_sparse_client_imports_nothing_heavy_and_no_module_of_the_users(
+    tmp_path: Path, kind: str
+) -> None:
+    message = write_message(tmp_path / "message.npz", kind, "sparse")
+    added = modules_added(of_a_module_that_is_not_here(message))
     assert "fedtiny" in added
     assert not added & {"torch", "pandas", "matplotlib", "ray", "rich", "typer", "jinja2", "scipy"}
 

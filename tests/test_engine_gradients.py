@@ -74,19 +74,24 @@ def test_float32_gradients_hold_at_high_density_where_no_relu_flips(name):
 ACTIVATIONS = st.sampled_from(Activation)
 
 
+def divisors(number: int) -> list[int]:
+    return [n for n in range(1, number + 1) if number % n == 0]
+
+
 @st.composite
 def graphs(draw: st.DrawFn) -> Graph:
     """A stem, the layer under test, perhaps a residual sum around a second one, pooling."""
     side = st.integers(1, 3)
     height, width = draw(st.integers(1, 9)), draw(st.integers(2, 11))
     channels = draw(st.integers(1, 6))
-    depthwise, strided = draw(st.booleans()), draw(st.booleans())
-    out = channels * draw(st.integers(1, 2)) if depthwise else draw(st.integers(1, 7))
+    groups, strided = draw(st.sampled_from([1, *divisors(channels)])), draw(st.booleans())
+    out = groups * draw(st.integers(1, 2)) if groups > 1 else draw(st.integers(1, 7))
+    pads = st.integers(0, 3)
     body = Conv(
         "body", "stem", channels, out, (draw(side), draw(side)),
         (draw(side), draw(side)) if strided else (1, 1),
-        (draw(st.integers(0, 3)), draw(st.integers(0, 3))),
-        channels if depthwise else 1, draw(st.booleans()), draw(ACTIVATIONS), "b",
+        draw(st.tuples(pads, pads) | st.tuples(pads, pads, pads, pads)),
+        groups, draw(st.booleans()), draw(ACTIVATIONS), "b",
     )  # fmt: skip
     assume(min(body.output_shape((channels, height, width))) >= 1)
     nodes: list[Node] = [
@@ -107,7 +112,9 @@ def graphs(draw: st.DrawFn) -> Graph:
     _, out_h, out_w = body.output_shape((channels, height, width))
     kernel = (min(out_h, draw(side)), min(out_w, draw(side)))
     stride = (draw(side), draw(side))
-    pool = Pool("pool", last, draw(st.sampled_from(["avg", "max"])), kernel, stride)
+    high, wide = (st.integers(0, size - 1) for size in kernel)
+    padding = draw(st.just((0, 0)) | st.tuples(high, high, wide, wide))
+    pool = Pool("pool", last, draw(st.sampled_from(["avg", "max"])), kernel, stride, padding)
     features = np.prod(pool.output_shape((out, out_h, out_w)))
     nodes += [pool, Linear("classifier", "pool", int(features), 3, prunable=False)]
     return Graph("random", (2, height, width), tuple(nodes))

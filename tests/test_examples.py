@@ -8,23 +8,28 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+import torch
 
 from fedtiny import models
 from fedtiny.config import RunConfig, parse
 from fedtiny.devices.catalog import catalog
 from fedtiny.errors import FedTinyError
+from fedtiny.export.run import export_run
 from fedtiny.methods import METHODS, register
 from fedtiny.models.ops import Add
 from fedtiny.runs.events import Adjusted, Evaluated, Exchanged
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
+from fedtiny.training.pretraining import pretrain
 from sims.backends import Backend, run_federation
 from sims.pipeline import preflight
+from strategies import server
 
 ROOT = Path(__file__).parents[1]
 Example = Callable[[str], ModuleType]
-NAMES = ("own_board", "own_data", "own_method", "own_model")
+NAMES = ("own_board", "own_data", "own_method", "own_model", "own_torch")
 
 
 @pytest.fixture
@@ -68,6 +73,28 @@ def test_own_model(tmp_path: Path, example: Example) -> None:
     trained = TrainedModel.load(folder.model)
     assert any(isinstance(node, Add) for node in trained.graph.nodes)
     assert list(trained.model.weights) == ["down", "wide", "up"]
+
+
+def test_own_torch(tmp_path: Path, example: Example, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Federated from its own weights, pruned, exported, verified."""
+    begun_with = []
+    monkeypatch.setattr(
+        server, "pretrain", lambda *a, **k: begun_with.append(k["initial"]) or pretrain(*a, **k)
+    )
+    folder = run(example("own_torch").my_run(), tmp_path)
+    trained = TrainedModel.load(folder.model)
+    assert trained.graph.name == "Gestures"
+    assert trained.graph.input_shape == (6, 1, 128)
+    assert list(trained.model.weights) == ["body.0"]
+    assert trained.model.density == pytest.approx(0.1, abs=0.01)
+    exported = export_run(folder)
+    assert exported["mismatches"] == 0 < exported["vectors"]
+    config = folder.load_config()
+    assert config.model.torch == "examples.own_torch:Gestures"
+    torch.manual_seed(config.seed)
+    own = example("own_torch").Gestures().stem[0].weight.detach().numpy()
+    (begun,) = begun_with
+    assert np.array_equal(begun["stem.0.weight"].reshape(own.shape), own)
 
 
 def test_own_method(tmp_path: Path, example: Example) -> None:

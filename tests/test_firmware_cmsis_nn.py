@@ -94,6 +94,22 @@ def row_net(width, kernel, stride, padding):
     )
 
 
+def one_sided_net():
+    """Windows that overhang one side only, as TensorFlow's SAME at stride 2 on even sides."""
+    return Graph(
+        "one_sided",
+        (3, 10, 12),
+        (
+            conv("first", INPUT, 3, 8, (3, 3), (2, 2), (0, 1, 0, 1)),
+            conv("depth", "first", 8, 8, (3, 3), (2, 2), (0, 1, 1, 0), groups=8),
+            conv("wide", "depth", 8, 8, (5, 5), padding=(2, 2, 1, 2), groups=8),
+            Pool("mean", "wide", "avg", (3, 1), (3, 1), padding=(0, 1, 0, 0)),
+            conv("row", "mean", 8, 4, (1, 2), padding=(0, 0, 0, 1)),
+            Linear("classifier", "row", 8, 4, prunable=False),
+        ),
+    )
+
+
 NETS = {
     graph.name: graph
     for graph in (
@@ -102,6 +118,7 @@ NETS = {
         *(depthwise_net((3, 3), 124), depthwise_net((5, 5), 16), depthwise_net((3, 3), 130, 2)),
         *(depthwise_net((1, 7), 8), patch_net(1), patch_net(5), patch_net(2, (1, 3))),
         *(row_net(64, 5, 2, 2), row_net(63, 5, 2, 2), row_net(40, 7, 1, 3), row_net(50, 3, 3, 0)),
+        one_sided_net(),
     )
 }
 CASES = [

@@ -32,14 +32,15 @@ VECTORS = 40
 
 
 def every_kernel(input_shape=(3, 9, 10), classes=4):
-    """Strides, paddings, 1x1, max pooling, depthwise, a residual and a pruned linear layer."""
+    """Strides, paddings, groups, 1x1, max pooling, depthwise, a residual, a pruned linear layer."""
     nodes = (
-        Conv("stem", INPUT, 3, 8, (3, 3), padding=(1, 1), prunable=False),
-        Conv("wide", "stem", 8, 8, (3, 5), padding=(1, 2), activation=Activation.NONE),
-        Add("join", "wide", "stem"),
-        Conv("depth", "join", 8, 16, (3, 3), stride=(2, 2), padding=(1, 1), groups=8),
+        Conv("stem", INPUT, 3, 8, (3, 3), padding=(0, 1, 1, 0), prunable=False),
+        Conv("wide", "stem", 8, 8, (3, 5), padding=(1, 1, 0, 4), activation=Activation.NONE),
+        Conv("grouped", "wide", 8, 8, (3, 3), padding=(1, 1), groups=2),
+        Add("join", "grouped", "stem"),
+        Conv("depth", "join", 8, 16, (3, 3), stride=(2, 2), padding=(0, 1, 0, 1), groups=8),
         Conv("point", "depth", 16, 12, (1, 1), batch_norm=False),
-        Pool("largest", "point", "max", (2, 2)),
+        Pool("largest", "point", "max", (2, 2), padding=(0, 1, 1, 0)),
         Linear("hidden", "largest", 12 * 2 * 2, 20, activation=Activation.RELU),
         Linear("classifier", "hidden", 20, classes, prunable=False),
     )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
-from torch_networks import NETWORKS, network
+from torch_networks import NETWORKS, lively, network
 
 from fedtiny import models
 from fedtiny.models.graph import Graph
@@ -106,14 +108,71 @@ def test_zeros_stay_zeros_pruned_for_good_or_not() -> None:
     assert len(before) == len(list(module.parameters()))
 
 
-class Called(nn.Module):
-    """A network whose forward is a function of (the module, x)."""
+@st.composite
+def modules(draw: st.DrawFn) -> tuple[nn.Module, tuple[int, ...]]:
+    """Blocks of convolutions, norms, activations and pools as people chain them, 1-D or 2-D."""
+    dims = draw(st.sampled_from([1, 2]))
+    size = tuple(draw(st.integers(6, 9)) for _ in range(dims))
+    channels = first = draw(st.integers(1, 4))
+    parts: list[nn.Module] = []
+    for _ in range(draw(st.integers(1, 3))):
+        block, channels = draw(blocks(dims, channels))
+        parts.append(block)
+    parts += draw(ends(dims, channels))
+    return nn.Sequential(*parts), (first, *size)
 
-    def __init__(self, forward, **parts) -> None:
+
+ACTIVATIONS = (nn.ReLU, lambda: nn.ReLU(inplace=True), nn.ReLU6, nn.Hardswish, nn.Identity)
+
+
+@st.composite
+def blocks(draw: st.DrawFn, dims: int, inner: int) -> tuple[nn.Module, int]:
+    conv = (nn.Conv1d, nn.Conv2d)[dims - 1]
+    norm = (nn.BatchNorm1d, nn.BatchNorm2d)[dims - 1]
+    pools = ((nn.MaxPool1d, nn.AvgPool1d), (nn.MaxPool2d, nn.AvgPool2d))[dims - 1]
+    groups = draw(st.sampled_from([1, inner]))
+    outer = groups * draw(st.integers(1, 4 // groups if groups < 4 else 1))
+    kernel, stride = draw(st.sampled_from([1, 2, 3])), draw(st.integers(1, 2))
+    parts: list[nn.Module] = [
+        conv(inner, outer, kernel, stride, kernel // 2, groups=groups, bias=draw(st.booleans()))
+    ]
+    if draw(st.booleans()):
+        affine, eps = draw(st.booleans()), draw(st.sampled_from([1e-5, 1e-3, 1e-7]))
+        parts.insert(draw(st.integers(0, 1)), norm(outer, eps=eps, affine=affine))
+        if isinstance(parts[0], norm):
+            parts[0] = norm(inner, eps=eps, affine=affine)
+    parts.append(draw(st.sampled_from(ACTIVATIONS))())
+    if draw(st.booleans()):
+        parts.insert(draw(st.sampled_from([-1, len(parts)])), draw(st.sampled_from(pools))(2, 1))
+    return nn.Sequential(*parts), outer
+
+
+@st.composite
+def ends(draw: st.DrawFn, dims: int, channels: int) -> list[nn.Module]:
+    pool = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)[dims - 1]
+    hidden = [nn.Linear(channels, 5), nn.BatchNorm1d(5), draw(st.sampled_from(ACTIVATIONS))()]
+    parts = [pool(1), nn.Dropout(), nn.Flatten()]
+    return [*parts, *(hidden if draw(st.booleans()) else [nn.Linear(channels, 5)])]
+
+
+class Residual(nn.Module):
+    """``second(first(x)) + first(x)``: what is between is read twice."""
+
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
         super().__init__()
-        self.forward_of = forward
-        for name, part in parts.items():
-            setattr(self, name, part)
+        self.first, self.second = first, second
 
-    def forward(self, *x):
-        return self.forward_of(self, *x)
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        return self.second(x) + x
+
+
+@settings(max_examples=25, deadline=None)
+@given(modules(), st.integers(0, 3))
+def test_whatever_is_chained_computes_the_same(
+    drawn: tuple[nn.Module, tuple[int, ...]], seed: int
+) -> None:
+    module, shape = drawn
+    torch.manual_seed(seed)
+    tail = nn.Sequential(nn.Linear(5, 5), nn.ReLU(inplace=bool(seed % 2)), nn.Linear(5, 5))
+    assert_same(lively(Residual(module, tail), seed), shape)

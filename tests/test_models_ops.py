@@ -26,7 +26,7 @@ EXAMPLES: dict[type, Node] = {
     Conv: Conv("conv", INPUT, 3, 4, (2, 2), (2, 1), (1, 0)),
     Linear: Linear("linear", INPUT, 3 * 5 * 4, 6, Activation.HARD_SWISH),
     Add: Add("add", INPUT, INPUT),
-    Pool: Pool("pool", INPUT, "max", (2, 2), (1, 2)),
+    Pool: Pool("pool", INPUT, "max", (2, 2), (1, 2), (0, 1, 1, 0)),
 }
 """One of each op that reads a (3, 5, 4) input."""
 

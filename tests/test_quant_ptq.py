@@ -1,5 +1,6 @@
 """Quantized models against the float model they came from (PyTorch), and the scheme's promises."""
 
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -214,17 +215,27 @@ def test_unusable_normalization_is_refused(mean, std, message):
         quantize(graph, model, bad, ranges)
 
 
-def test_grouped_convolution_is_refused():
-    graph = Graph(
-        "grouped",
-        (4, 5, 5),
-        (
-            Conv("stem", INPUT, 4, 8, (3, 3), groups=2, prunable=False),
-            Pool("pool", "stem"),
-            Linear("classifier", "pool", 8, 3, prunable=False),
-        ),
-    )
-    model, normalization, _ = make_case(graph, 1.0)
-    ranges = dict.fromkeys(graph.shapes, (-1.0, 1.0))
-    with pytest.raises(QuantizationError, match="'stem' has groups=2"):
-        quantize(graph, model, normalization, ranges)
+def test_groups_are_a_convolution_without_the_other_weights():
+    def graph(groups):
+        return Graph(
+            "grouped",
+            (4, 5, 5),
+            (
+                Conv("stem", INPUT, 4, 6, (3, 3), groups=groups, prunable=False),
+                Pool("pool", "stem"),
+                Linear("classifier", "pool", 6, 3, prunable=False),
+            ),
+        )
+
+    model, normalization, _ = make_case(graph(2), 1.0)
+    ranges = dict.fromkeys(graph(2).observed, (-1.0, 1.0))
+    grouped = quantize(graph(2), model, normalization, ranges)
+    weight = np.zeros((6, 4, 3, 3), np.float32)
+    weight[:3, :2], weight[3:, 2:] = np.split(model.dense["stem.weight"], 2)
+    whole = replace(model, dense={**model.dense, "stem.weight": weight})
+    same = quantize(graph(1), whole, normalization, ranges)
+    for ours, theirs in zip(grouped.layers, same.layers, strict=True):
+        np.testing.assert_array_equal(ours.weight.to_dense(), theirs.weight.to_dense())
+        np.testing.assert_array_equal(ours.multiplier, theirs.multiplier)
+        np.testing.assert_array_equal(ours.bias, theirs.bias)
+    assert grouped.layers[0].groups == 1

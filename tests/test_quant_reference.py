@@ -77,6 +77,7 @@ def test_convolution_equals_integer_loops(data):
     kernel = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
     stride = (draw(st.integers(1, 2)), draw(st.integers(1, 3)))
     padding = (draw(st.integers(0, 1)), draw(st.integers(0, 2)))
+    after = (draw(st.integers(0, 1)), draw(st.integers(0, 2)))
     height, width = draw(st.integers(3, 5)), draw(st.integers(3, 6))
     inner = draw(st.integers(1, 3))
     groups = draw(st.sampled_from([1, inner]))
@@ -85,8 +86,8 @@ def test_convolution_equals_integer_loops(data):
     node = make_conv(rng, out, inner, kernel, stride, padding, groups, draw(st.floats(0, 1)))
     shape = (
         out,
-        (height + 2 * padding[0] - kernel[0]) // stride[0] + 1,
-        (width + 2 * padding[1] - kernel[1]) // stride[1] + 1,
+        (height + padding[0] + after[0] - kernel[0]) // stride[0] + 1,
+        (width + padding[1] + after[1] - kernel[1]) // stride[1] + 1,
     )
     source = Int8Tensor((inner, height, width), 0.1, int(rng.integers(-128, 128)))
     output = Int8Tensor(shape, 0.1, int(rng.integers(-128, 128)))
@@ -117,7 +118,8 @@ def test_accumulators_beyond_float32_are_exact():
 def test_average_rounds_halves_away_from_zero():
     x = np.array([[1, 2], [-1, -2], [3, 4]], np.int8).reshape(3, 1, 2, 1)
     node = IntegerPool("pool", "input", "avg", (1, 2), (1, 2))
-    assert pool.run(node, [x], [], None).ravel().tolist() == [2, -2, 4]
+    output = Int8Tensor((1, 1, 1), 1.0, 0)
+    assert pool.run(node, [x], [], output).ravel().tolist() == [2, -2, 4]
 
 
 @given(st.integers(0, 2**32))

@@ -46,10 +46,9 @@ def finish(accumulator, rescale):
 
 def patches_of(x, window, fill):
     """(OH, OW, KH, KW, C) of a map (H, W, C) padded with ``fill``."""
-    (pad_h, pad_w), (stride_h, stride_w) = window.padding, window.stride
-    padded = np.pad(
-        x.astype(np.int64), ((pad_h, pad_h), (pad_w, pad_w), (0, 0)), constant_values=fill
-    )
+    stride_h, stride_w = window.stride
+    pads = zip(window.padding, window.after or window.padding, strict=True)
+    padded = np.pad(x.astype(np.int64), (*pads, (0, 0)), constant_values=fill)
     span = [(k - 1) * d + 1 for k, d in zip(window.kernel, window.dilation, strict=True)]
     views = np.lib.stride_tricks.sliding_window_view(padded, span, axis=(0, 1))
     dilated = views[::stride_h, ::stride_w, :, :: window.dilation[0], :: window.dilation[1]]
@@ -115,9 +114,11 @@ def random_rescale(rng, accumulator_scale, channels, *, shifted, clamp=(-128, 12
 def cases(draw, *, depthwise=False):
     kernel = draw(st.sampled_from([(1, 1), (3, 3), (1, 5), (2, 3), (5, 5), (3, 1)]))
     stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
-    padding = draw(st.tuples(st.integers(0, kernel[0] - 1), st.integers(0, kernel[1] - 1)))
-    height = draw(st.integers(max(1, kernel[0] - 2 * padding[0]), 11))
-    width = max(draw(st.integers(1, 19)), kernel[1] - 2 * padding[1])
+    pads = st.tuples(st.integers(0, kernel[0] - 1), st.integers(0, kernel[1] - 1))
+    padding = draw(pads)
+    after = draw(st.just(padding) | pads)
+    height = draw(st.integers(max(1, kernel[0] - padding[0] - after[0]), 11))
+    width = max(draw(st.integers(1, 19)), kernel[1] - padding[1] - after[1])
     channels, outputs = draw(st.integers(1, 9)), draw(st.integers(1, 6))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     density = draw(st.sampled_from([0.0, 0.02, 0.2, 0.6, 1.0]))
@@ -132,7 +133,7 @@ def cases(draw, *, depthwise=False):
         x=rng.integers(-128, 128, (height, width, channels)).astype(np.int8),
         weights=weights,
         bias=bias,
-        window=Window(kernel, stride, padding),
+        window=Window(kernel, stride, padding, after=after),
         rescale=random_rescale(rng, spread, outputs, shifted=draw(st.booleans()), clamp=clamp),
     )
 

@@ -136,7 +136,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(whole: Whole, tmp_path:
 def check_budget(config: RunConfig, method: str, states: Sequence[ServerState]) -> None:
     graph = config.graph((6, 1, 128), 7)
     if method == "narrow":
-        wide = config.model.build((6, 1, 128), 7)
+        wide = config.model.build((6, 1, 128), 7, config.seed)
         assert value_bytes(graph) <= value_bytes(wide, config.pruning.density)
     if config.method.dense_model:
         assert all(state.model.density == 1 for state in states)

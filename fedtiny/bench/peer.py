@@ -39,6 +39,12 @@ def _rectifies(node: Node) -> bool:
     return True
 
 
+def _even_padding(node: Conv) -> tuple[int, int]:
+    if len(node.padding) == 4:
+        raise FedTinyError(f"node {node.name!r}: the peer pads both sides alike")
+    return node.padding
+
+
 class _PlainModule(nn.Module):
     """The graph out of the layers that exporters recognise."""
 
@@ -53,7 +59,7 @@ class _PlainModule(nn.Module):
                     node.out_channels,
                     node.kernel,
                     node.stride,
-                    node.padding,
+                    _even_padding(node),
                     groups=node.groups,
                     bias=not node.batch_norm,
                 )

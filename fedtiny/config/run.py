@@ -136,7 +136,7 @@ class RunConfig(Section):
             FedTinyError: no such model, none of its widths is small enough, or the density leaves
                 its layers no weights.
         """
-        graph = self.method.architecture(self.model.build(input_shape, classes))
+        graph = self.method.architecture(self.model.build(input_shape, classes, self.seed))
         self.method.check(graph)
         return graph
 

@@ -73,8 +73,18 @@ def rows() -> Iterator[Row]:
     for op, make in makers.items():
         for activation in Activation:
             yield Row(op, activation, make(activation=activation))
-    for kind, op in (("avg", "average pooling"), ("max", "maximum pooling")):
-        yield Row(op, Activation.NONE, Pool(ASKED, "stem", kind, (2, 2)))
+    one_sided = (0, 1, 0, 1)
+    others: dict[str, Node] = {
+        "convolution padded on one side": conv(padding=one_sided, activation=Activation.NONE),
+        "grouped convolution": conv(groups=2, activation=Activation.NONE),
+        "average pooling": Pool(ASKED, "stem", "avg", (2, 2)),
+        "average pooling over the border": Pool(ASKED, "stem", "avg", (2, 2), None, one_sided),
+        "average over the map": Pool(ASKED, "stem"),
+        "maximum pooling": Pool(ASKED, "stem", "max", (2, 2)),
+        "maximum pooling over the border": Pool(ASKED, "stem", "max", (2, 2), None, one_sided),
+    }
+    for op, node in others.items():
+        yield Row(op, node.activation, node)
 
 
 def _torch(graph: Graph) -> object:

@@ -81,7 +81,7 @@ class Op(_Words):
     _fields_ = [
         *_words(
             "kind layer channels height width out_height out_width "
-            "kernel_h kernel_w stride_h stride_w is_max terms"
+            "kernel_h kernel_w stride_h stride_w pad_h pad_w is_max terms"
         ),
         ("term", Term * MAX_TERMS),
         *_words(

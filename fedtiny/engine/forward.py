@@ -194,12 +194,13 @@ def pooling(
     """A pooling step, forward or backward."""
     shapes = layout.graph.shapes
     shape, out_shape = shapes[node.input], shapes[node.name]
-    kernel, stride = node.window(shape)
+    (kernel, stride), ((top, _), (left, _)) = node.window(shape), node.pads
     rows = layout.options.threads * kernel[0] * shape[2] * layout.lanes
     numbers = {
         "out_height": out_shape[1], "out_width": out_shape[2],
         "kernel_h": kernel[0], "kernel_w": kernel[1],
-        "stride_h": stride[0], "stride_w": stride[1], "is_max": int(node.kind == "max"),
+        "stride_h": stride[0], "stride_w": stride[1], "pad_h": top, "pad_w": left,
+        "is_max": int(node.kind == "max"),
     }  # fmt: skip
     scratch = Buffer(f"{node.name} rows", layout.reals(rows))
     return Step(

@@ -20,7 +20,11 @@ Ints = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Sizes of one layer; pairs are (height, width)."""
+    """Sizes of one layer; pairs are (height, width).
+
+    ``padding`` is that above and on the left; what lies beyond the map on the other two sides
+    follows from ``out_size``.
+    """
 
     in_channels: int
     in_size: tuple[int, int]
@@ -132,9 +136,10 @@ class Geometry:
 
 def _of_conv(conv: Conv, input_shape: Shape) -> Geometry:
     channels, height, width = conv.output_shape(input_shape)
+    (top, _), (left, _) = conv.pads
     return Geometry(
         conv.in_channels, input_shape[1:], channels, (height, width), conv.kernel, conv.stride,
-        conv.padding, conv.groups, conv.batch_norm, conv.activation,
+        (top, left), conv.groups, conv.batch_norm, conv.activation,
     )  # fmt: skip
 
 

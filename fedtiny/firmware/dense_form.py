@@ -24,7 +24,8 @@ ALL_RELEASES = tuple(Release)
 def dense_form(shape: ConvShape, releases: Sequence[Release] = ALL_RELEASES) -> ConvShape | None:
     """``shape`` itself, or turned from a row into a column; None if no form of it is left.
 
-    None takes padding above and below a single row, which makes a map of it.
+    None takes padding above and below a single row, which makes a map of it, or a 1x1 kernel
+    whose windows overhang the map.
 
     Args:
         shape: of the layer.
@@ -34,6 +35,8 @@ def dense_form(shape: ConvShape, releases: Sequence[Release] = ALL_RELEASES) -> 
     >>> dense_form(row).input, dense_form(row).stride
     ((128, 1, 6), (2, 1))
     """
+    if shape.kernel == (1, 1) and shape.padding == (0, 0) and shape.is_padded:
+        return None  # its 1x1 kernels read the map alone
     if tuple(releases) == (Release.V4_0,) or _is_safe(shape, releases):
         return shape
     turned = shape.transposed()
@@ -58,7 +61,7 @@ def _row_is_exact(shape: ConvShape) -> bool:
     return (
         shape.output[0] == 1
         and shape.padding[0] == 0
-        and (width + 2 * pad - kernel) % stride == 0
+        and (shape.output[1] - 1) * stride + kernel == width + 2 * pad
         and 2 * padded_windows <= shape.output[1]
         and (pad == 0 or stride == 1 or pad % stride == 1)
     )

@@ -33,11 +33,12 @@ def conv_in_limits(shape: ConvShape, filter_channels: int) -> bool:
         filter_channels: innermost size of the filter: of the input, or for a depthwise layer of
             the output.
     """
-    (in_h, in_w, in_c), (pad_h, pad_w) = shape.input, shape.padding
     sides = (*shape.input, *shape.output, *shape.kernel, *shape.stride, *shape.padding)
+    overhangs = zip(shape.overhang, shape.padding, shape.kernel, strict=True)
     return (
         max(*sides, prod(shape.kernel) * filter_channels) <= MAX_SIDE
-        and fits((in_h + 2 * pad_h) * (in_w + 2 * pad_w) * in_c)
+        and all(after <= max(before, kernel - 1) for after, before, kernel in overhangs)
+        and fits(prod(shape.framed) * shape.input[2])
         and fits(prod(shape.output))
     )
 

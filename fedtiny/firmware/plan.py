@@ -25,6 +25,7 @@ class Kernel(StrEnum):
     ADD = "fedtiny_elementwise_add_s8"
     AVERAGE_POOL = "arm_avgpool_s8"
     MAX_POOL = "arm_max_pool_s8"
+    MEAN = "fedtiny_mean_s8"
     LOOKUP = "fedtiny_lookup_s8"
 
 
@@ -62,8 +63,10 @@ class Step:
 
     @property
     def takes_shifts(self) -> bool:
-        """Whether the kernel wants an array of shifts (all 0); sparse kernels do not."""
-        return self.has_weights and self.streams is None
+        """Whether the kernel wants the array of shifts that are 0; sparse kernels do not."""
+        return (
+            isinstance(self.node, IntegerLayer) and self.streams is None and self.node.shift is None
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

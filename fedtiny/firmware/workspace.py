@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from fedtiny.quant.tensors import overhang
+
 ADD_TABLES_BYTES = 2048
 """Scratch of ``fedtiny_elementwise_add_s8``."""
 
@@ -25,7 +27,8 @@ class ConvShape:
     Attributes:
         input: (H, W, C_IN) of the input map.
         output: (OH, OW, C_OUT) of the output map.
-        kernel, stride, padding: (height, width).
+        kernel, stride: (height, width).
+        padding: (top, left); below and on the right windows overhang as the output's size says.
         max_nonzeros: most non-zero weights in one output channel.
     """
 
@@ -39,7 +42,29 @@ class ConvShape:
     @property
     def is_pointwise(self) -> bool:
         """Whether it is a 1x1 convolution that visits every pixel, so the map is one long row."""
-        return (self.kernel, self.stride, self.padding) == ((1, 1), (1, 1), (0, 0))
+        numbers = (self.kernel, self.stride, self.padding, self.overhang)
+        return numbers == ((1, 1), (1, 1), (0, 0), (0, 0))
+
+    @property
+    def overhang(self) -> tuple[int, int]:
+        """(rows below, columns on the right) of the map that windows read."""
+        axes = zip(self.input, self.padding, self.kernel, self.stride, self.output, strict=False)
+        rows, columns = (overhang(*axis) for axis in axes)
+        return rows, columns
+
+    @property
+    def is_padded(self) -> bool:
+        """Whether any window reads beyond the map."""
+        return any((*self.padding, *self.overhang))
+
+    @property
+    def framed(self) -> tuple[int, int]:
+        """(height, width) of the map with margins: as wide after it as before, or as is read."""
+        high, wide = (
+            size + before + max(before, after)
+            for size, before, after in zip(self.input, self.padding, self.overhang, strict=False)
+        )
+        return high, wide
 
     def flattened(self) -> ConvShape:
         """The same pointwise convolution over one row."""
@@ -71,10 +96,9 @@ def direct_bytes(shape: ConvShape, band_rows: int = 0) -> int:
     (504, 224)
     """
     rows = min(band_rows or shape.output[0], shape.output[0])
-    _, in_w, in_c = shape.input
     band = 0
-    if shape.padding != (0, 0):
-        band = _band_height(shape, rows) * (in_w + 2 * shape.padding[1]) * in_c
+    if shape.is_padded:
+        band = _band_height(shape, rows) * shape.framed[1] * shape.input[2]
     return _round_up_8(_fixed_bytes(shape) + band)
 
 

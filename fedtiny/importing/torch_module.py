@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from fedtiny.data.samples import Samples
 from fedtiny.errors import FedTinyError
 from fedtiny.importing.calibration import Calibration, read_calibration
 from fedtiny.importing.imported import ImportedModel
-from fedtiny.models.from_torch.own import example_of, make
+from fedtiny.models.from_torch.own import make
 from fedtiny.models.graph import Graph
 from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, from_state, sparse_names
@@ -35,7 +36,7 @@ def read_torch(spec: str, calibration: Path, prune: float | None) -> ImportedMod
     """
     data = read_calibration(calibration)
     module = make("--torch", spec, None, None)
-    graph, state = Graph.from_torch(module, example_of(data.shape))
+    graph, state = Graph.from_torch(module, torch.zeros(1, *data.shape))
     _check_classes(calibration, data, graph)
     model = from_state(graph, state, present(graph, state))
     samples = data.samples(graph.classes)

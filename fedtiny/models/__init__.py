@@ -62,11 +62,22 @@ def build(name: str, input_shape: Shape, classes: int) -> Graph:
     return replace(builder(input_shape, classes, width=int(width)), name=name)
 
 
+def is_registered(graph: Graph) -> bool:
+    """Whether :func:`build` gives ``graph`` by its name.
+
+    >>> is_registered(build("resnet8@4", (3, 32, 32), 10))
+    True
+    """
+    known = graph.name.partition("@")[0] in _REGISTRY
+    return known and build(graph.name, graph.input_shape, graph.classes) == graph
+
+
 __all__ = [
     "Builder",
     "Graph",
     "build",
     "ds_cnn",
+    "is_registered",
     "mobilenet_v1",
     "register",
     "resnet8",

@@ -49,6 +49,11 @@ def narrow(graph: Graph, density: float) -> Graph:
     ('resnet8@4', True)
     """
     base = graph.name.partition("@")[0]
+    if not models.is_registered(graph):
+        raise FedTinyError(
+            f"{graph.name} has no narrow form: only a registered model whose builder takes a width "
+            "has (fedtiny.models.register)"
+        )
     budget, found, width = value_bytes(graph, density), None, 1
     while True:
         candidate = models.build(f"{base}@{width}", graph.input_shape, graph.classes)

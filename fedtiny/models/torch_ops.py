@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
+from math import inf
 
 import torch
 from torch import Tensor
@@ -40,7 +41,10 @@ def forward(node: object, inputs: Sequence[Tensor], context: Context) -> Tensor:
 def _conv(node: Conv, inputs: Sequence[Tensor], context: Context) -> Tensor:
     weight = context.tensor(node.name, ParameterKind.WEIGHT)
     bias = None if node.batch_norm else context.tensor(node.name, ParameterKind.BIAS)
-    y = functional.conv2d(inputs[0], weight, bias, node.stride, node.padding, 1, node.groups)
+    x, padding = inputs[0], node.padding
+    if len(padding) == 4:  # what PyTorch's convolution cannot say
+        x, padding = _padded(x, node), (0, 0)
+    y = functional.conv2d(x, weight, bias, node.stride, padding, 1, node.groups)
     if not node.batch_norm:
         return y
     scale, shift, mean, variance = (context.tensor(node.name, kind) for kind in BATCH_NORM)
@@ -89,8 +93,20 @@ def _add(node: Add, inputs: Sequence[Tensor], context: Context) -> Tensor:
 def _pool(node: Pool, inputs: Sequence[Tensor], context: Context) -> Tensor:
     _, channels, height, width = inputs[0].shape
     kernel, stride = node.window((channels, height, width))
-    pool = functional.avg_pool2d if node.kind == "avg" else functional.max_pool2d
-    return pool(inputs[0], kernel, stride)
+    x = inputs[0]
+    if node.kind == "max":
+        x = _padded(x, node, -inf) if any(node.padding) else x
+        return functional.max_pool2d(x, kernel, stride)
+    if not any(node.padding):
+        return functional.avg_pool2d(x, kernel, stride)
+    inside = _padded(torch.ones_like(x[:1, :1]), node)  # the share of each window in the map
+    shares = functional.avg_pool2d(inside, kernel, stride)
+    return functional.avg_pool2d(_padded(x, node), kernel, stride) / shares
+
+
+def _padded(x: Tensor, node: Conv | Pool, value: float = 0.0) -> Tensor:
+    (top, bottom), (left, right) = node.pads
+    return functional.pad(x, (left, right, top, bottom), value=value)
 
 
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {

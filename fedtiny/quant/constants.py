@@ -39,7 +39,7 @@ def drop_constant_inputs(
         among: output channels to look at.
     """
     values = constants[_input_channels(node, folded, source)]
-    padded = isinstance(node, Conv) and node.padding != (0, 0)
+    padded = isinstance(node, Conv) and node.is_padded
     known = values == 0 if padded else np.isfinite(values)
     dropped = known & among[folded.rows]
     shares = np.where(dropped, folded.values * np.nan_to_num(values), 0.0)
@@ -90,6 +90,6 @@ def _input_channels(node: Layer, folded: FoldedLayer, source: Shape) -> npt.NDAr
     """Channel of the input that each weight reads."""
     if not isinstance(node, Conv):
         return folded.indices % folded.shape[1] // prod(source[1:])
-    if node.groups > 1:
-        return folded.rows // (node.out_channels // node.in_channels)
-    return folded.indices // prod(node.kernel) % node.in_channels
+    inner = node.in_channels // node.groups
+    group = folded.rows // (node.out_channels // node.groups)
+    return group * inner + folded.indices // prod(node.kernel) % inner

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -97,12 +98,18 @@ def weight_scales(folded: FoldedLayer, input_scale: float) -> Doubles:
 def integer_weight(
     node: Layer, folded: FoldedLayer, scales: Doubles, input_shape: Shape
 ) -> IntegerWeight:
-    """int8 weights in OHWI order; those that round to 0 are dropped."""
+    """int8 weights in OHWI order; those that round to 0 are dropped.
+
+    Of several groups, unless depthwise, each channel has weights at its own group's inputs only.
+    """
     codes = np.rint(_ratio(folded.values, scales[folded.rows]))
     values = np.clip(codes, -INT8_MAX, INT8_MAX).astype(np.int8)
     oihw = folded.shape if isinstance(node, Conv) else (folded.shape[0], *input_shape)
     out, inner, height, width = oihw
     o, i, h, w = np.unravel_index(folded.indices, oihw)
+    if isinstance(node, Conv) and not node.is_depthwise:
+        i = i + o // (out // node.groups) * inner
+        inner = node.in_channels
     indices = np.ravel_multi_index((o, h, w, i), (out, height, width, inner)).astype(np.int32)
     if isinstance(node, Linear):
         shape = (out, 1, 1, inner * height * width)
@@ -127,11 +134,21 @@ def matmul(patches: npt.NDArray[np.integer], weight: IntegerWeight, bias: Int32s
     return accumulator
 
 
-def rescale(
-    accumulator: Int64s, multiplier: Int32s, output: Int8Tensor, bounds: tuple[int, int]
-) -> Int8s:
-    """The output's codes of accumulators."""
-    return clip(requantize(accumulator, multiplier) + output.zero_point, bounds)
+class Rescaled(Protocol):
+    """A node that rescales accumulators; the attributes are those of ``IntegerConv``."""
+
+    @property
+    def multiplier(self) -> Int32s: ...  # noqa: D102
+    @property
+    def shift(self) -> Int32s | None: ...  # noqa: D102
+    @property
+    def clamp(self) -> tuple[int, int]: ...  # noqa: D102
+
+
+def rescale(accumulator: Int64s, node: Rescaled, output: Int8Tensor) -> Int8s:
+    """The output's codes of accumulators (…, O)."""
+    scaled = requantize(accumulator, node.multiplier, node.shift)
+    return clip(scaled + output.zero_point, node.clamp)
 
 
 def _ratio(values: Doubles, scales: Doubles) -> Doubles:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ Int8s = npt.NDArray[np.int8]
 Int16s = npt.NDArray[np.int16]
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
+
+Integer = TypeVar("Integer", bound=np.integer[Any])
 
 INT8_MIN, INT8_MAX = -128, 127
 
@@ -117,6 +120,32 @@ def clip(codes: Int64s, bounds: tuple[int, int]) -> Int8s:
     """``codes`` within ``bounds``, int8."""
     clipped: Int8s = np.clip(codes, *bounds).astype(np.int8)
     return clipped
+
+
+def overhang(size: int, before: int, kernel: int, stride: int, positions: int) -> int:
+    """Cells beyond the end of an axis that the last window reads.
+
+    >>> overhang(8, before=0, kernel=3, stride=2, positions=4), overhang(8, 1, 3, 2, 4)
+    (1, 0)
+    """
+    return max(0, (positions - 1) * stride + kernel - before - size)
+
+
+def padded(
+    x: npt.NDArray[Integer],
+    before: tuple[int, int],
+    kernel: tuple[int, ...],
+    stride: tuple[int, int],
+    positions: tuple[int, ...],
+    fill: int,
+) -> npt.NDArray[Integer]:
+    """``x`` (N, H, W, C) with ``before`` cells above and left, and as many as are read after."""
+    after = (
+        overhang(*axis)
+        for axis in zip(x.shape[1:3], before, kernel, stride, positions, strict=True)
+    )
+    pads = ((0, 0), *zip(before, after, strict=True), (0, 0))
+    return np.pad(x, pads, constant_values=fill)
 
 
 def windows(

@@ -289,6 +289,7 @@ def _own(config: RunConfig) -> dict[str, Own]:
     found = {}
     for key, name in (
         ("model.module", config.model.module),
+        ("model.torch", config.model.torch.partition(":")[0]),
         ("pruning.module", config.pruning.module),
     ):
         path = code.module_file(name) if name else None

@@ -64,7 +64,7 @@ def write_message(path: Path, kind: str, engine: str) -> Path:
     config = load_config(APP / _CONFIG, overrides)
     deal_into(path.parent, config.data, config.seed)
     train = deal(config.data, config.seed).clients[_PARTITION].train
-    graph = config.model.build(train.input_shape, len(train.labels))
+    graph = config.model.build(train.input_shape, len(train.labels), config.seed)
     packet = _train_packet(config, graph, train) if kind == "train" else Packet()
     facts = {
         "type": kind if kind == "train" else f"query.{kind}",

@@ -107,12 +107,16 @@ class SparseWeights(Structure):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How a layer walks over its input; (height, width) pairs."""
+    """How a layer walks over its input; (height, width) pairs.
+
+    ``padding`` is above and on the left, ``after`` below and on the right; None: the same.
+    """
 
     kernel: tuple[int, int]
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
     dilation: tuple[int, int] = (1, 1)
+    after: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -225,10 +229,11 @@ def sparse_weights(weights: WeightStreams, library: ctypes.CDLL) -> SparseWeight
 def output_shape(x: Int8s, window: Window, channels: int) -> tuple[int, int, int]:
     """(OH, OW, channels) of a layer over the map ``x``."""
     out_h, out_w = (
-        (size + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
-        for size, pad, dilation, kernel, stride in zip(
+        (size + before + after - dilation * (kernel - 1) - 1) // stride + 1
+        for size, before, after, dilation, kernel, stride in zip(
             x.shape[:2],
             window.padding,
+            window.after or window.padding,
             window.dilation,
             window.kernel,
             window.stride,

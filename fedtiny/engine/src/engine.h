@@ -81,7 +81,7 @@ struct Op {
   const Layer* layer;
   int64_t channels, height, width;  // of the tensor read
   int64_t out_height, out_width;    // pooling
-  int64_t kernel_h, kernel_w, stride_h, stride_w, is_max;
+  int64_t kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, is_max;
   int64_t terms;
   Term term[kMaxTerms];
   real* input;    // a gradient, or the conv output a norm gradient replaces

@@ -52,7 +52,8 @@ FT_MIRROR(Layer);
 constexpr Entry kOpEntries[] = {
     F(kind),         F(layer),         F(channels),    F(height),        F(width),
     F(out_height),   F(out_width),     F(kernel_h),    F(kernel_w),      F(stride_h),
-    F(stride_w),     F(is_max),        F(terms),       F(term),          F(input),
+    F(stride_w),     F(pad_h),         F(pad_w),       F(is_max),        F(terms),
+    F(term),         F(input),
     F(out),          F(scratch),       F(sums),        F(weights),       F(accumulate),
     F(activation),   F(gated),         F(first_channel), F(last_channel), F(top_k),
     F(top_index),    F(top_count),     F(top_value),     F(capacity),     F(absent_offset),

@@ -5,24 +5,44 @@
 namespace fedtiny {
 namespace {
 
+// The part of a window that lies inside the map, along one axis.
+struct Span {
+  int64_t first, last;
+  Span(int64_t at, int64_t kernel, int64_t stride, int64_t pad, int64_t size)
+      : first(larger(0, at * stride - pad)), last(smaller(at * stride - pad + kernel, size)) {}
+  int64_t count() const { return last - first; }
+};
+
+inline Span rows_of(const Op& op, int64_t y) {
+  return Span(y, op.kernel_h, op.stride_h, op.pad_h, op.height);
+}
+inline Span columns_of(const Op& op, int64_t x) {
+  return Span(x, op.kernel_w, op.stride_w, op.pad_w, op.width);
+}
+
 template <int L>
 FT_INLINE void pool_window(const Op& op, const real* row, real* out, bool first) {
-  for (int64_t x = 0; x < op.out_width; ++x)
-    for (int64_t k = 0; k < op.kernel_w; ++k) {
-      const real* from = row + (x * op.stride_w + k) * L;
+  for (int64_t x = 0; x < op.out_width; ++x) {
+    const Span columns = columns_of(op, x);
+    for (int64_t k = columns.first; k < columns.last; ++k) {
+      const real* from = row + k * L;
       real* to = out + x * L;
       for (int lane = 0; lane < L; ++lane) {
-        if (first && k == 0) to[lane] = from[lane];
+        if (first && k == columns.first) to[lane] = from[lane];
         else if (op.is_max) to[lane] = from[lane] <= to[lane] ? to[lane] : from[lane];
         else to[lane] += from[lane];
       }
     }
+  }
+}
+
+inline real share_of(const Span& rows, const Span& columns) {
+  return real(1) / real(rows.count() * columns.count());
 }
 
 template <int L>
 void run_pool(const Op& op, const Run& run) {
   const int64_t line = op.width * L, out_line = op.out_width * L;
-  const real share = real(1) / real(op.kernel_h * op.kernel_w);
   parallel(run, op.channels, [&](int64_t begin, int64_t end, int64_t thread) {
     real* row = op.scratch + thread * op.kernel_h * line;
     for (int64_t block = 0; block < run.blocks; ++block)
@@ -30,12 +50,16 @@ void run_pool(const Op& op, const Run& run) {
         const int64_t map = block * op.channels + c;
         for (int64_t y = 0; y < op.out_height; ++y) {
           real* out = op.out + (map * op.out_height + y) * out_line;
-          for (int64_t k = 0; k < op.kernel_h; ++k) {
-            read_row(op, c, (map * op.height + y * op.stride_h + k) * line, row, line);
-            pool_window<L>(op, row, out, k == 0);
+          const Span rows = rows_of(op, y);
+          for (int64_t k = rows.first; k < rows.last; ++k) {
+            read_row(op, c, (map * op.height + k) * line, row, line);
+            pool_window<L>(op, row, out, k == rows.first);
           }
-          if (!op.is_max)
-            for (int64_t i = 0; i < out_line; ++i) out[i] *= share;
+          if (op.is_max) continue;
+          for (int64_t x = 0; x < op.out_width; ++x) {
+            const real share = share_of(rows, columns_of(op, x));
+            for (int lane = 0; lane < L; ++lane) out[x * L + lane] *= share;
+          }
         }
       }
   });
@@ -43,12 +67,12 @@ void run_pool(const Op& op, const Run& run) {
 
 // The gradient goes to the first maximum of the window in row-major order, as in PyTorch.
 template <int L>
-FT_INLINE void max_pool_window_grad(const Op& op, const real* rows, const real* dy, real* dx) {
-  const int64_t line = op.width * L;
+FT_INLINE void max_pool_window_grad(int64_t line, int64_t height, int64_t width, const real* rows,
+                                    const real* dy, real* dx) {
   for (int lane = 0; lane < L; ++lane) {
     int64_t best = lane;
-    for (int64_t i = 0; i < op.kernel_h; ++i)
-      for (int64_t j = 0; j < op.kernel_w; ++j) {
+    for (int64_t i = 0; i < height; ++i)
+      for (int64_t j = 0; j < width; ++j) {
         const int64_t at = i * line + j * L + lane;
         if (rows[at] > rows[best]) best = at;
       }
@@ -59,21 +83,23 @@ FT_INLINE void max_pool_window_grad(const Op& op, const real* rows, const real* 
 template <int L>
 void pool_grad_map(const Op& op, int64_t c, int64_t map, real* rows) {
   const int64_t line = op.width * L, out_line = op.out_width * L;
-  const real share = real(1) / real(op.kernel_h * op.kernel_w);
   real* dx = op.out + map * op.height * line;
   if (!op.accumulate) zero(dx, op.height * line);
   for (int64_t y = 0; y < op.out_height; ++y) {
     const real* dy = op.input + (map * op.out_height + y) * out_line;
-    const int64_t top = y * op.stride_h;
-    if (op.is_max) read_row(op, c, (map * op.height + top) * line, rows, op.kernel_h * line);
+    const Span high = rows_of(op, y);
+    if (op.is_max) read_row(op, c, (map * op.height + high.first) * line, rows, high.count() * line);
     for (int64_t x = 0; x < op.out_width; ++x) {
-      real* corner = dx + top * line + x * op.stride_w * L;
+      const Span wide = columns_of(op, x);
+      real* corner = dx + high.first * line + wide.first * L;
       if (op.is_max) {
-        max_pool_window_grad<L>(op, rows + x * op.stride_w * L, dy + x * L, corner);
+        max_pool_window_grad<L>(line, high.count(), wide.count(), rows + wide.first * L, dy + x * L,
+                                corner);
         continue;
       }
-      for (int64_t i = 0; i < op.kernel_h; ++i)
-        for (int64_t j = 0; j < op.kernel_w; ++j)
+      const real share = share_of(high, wide);
+      for (int64_t i = 0; i < high.count(); ++i)
+        for (int64_t j = 0; j < wide.count(); ++j)
           for (int lane = 0; lane < L; ++lane)
             corner[i * line + j * L + lane] += dy[x * L + lane] * share;
     }

@@ -100,8 +100,9 @@ FT_INLINE void fill_row(const Op& op, const InputTile& tile, int64_t c, int64_t 
     return;
   }
   if (tile.phases_w == 1 && l.pad_w == 0) {  // a 1-wide kernel: skip what no tap reads
-    for (int64_t w = 0; w < tile.columns; ++w)
-      read_row(op, c, source + w * stride * L, to + w * L, L);
+    const int64_t inside = smaller(tile.columns, divide_up(l.in_width, stride));
+    for (int64_t w = 0; w < inside; ++w) read_row(op, c, source + w * stride * L, to + w * L, L);
+    zero(to + inside * L, (tile.columns - inside) * L);
     return;
   }
   real piece[kPieceColumns * L];

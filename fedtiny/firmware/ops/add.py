@@ -10,7 +10,7 @@ from fedtiny.firmware.ops.op import Call, FirmwareOp, Quantities, common_call, n
 from fedtiny.firmware.plan import ExportPlan, Kernel, Step
 from fedtiny.firmware.workspace import ADD_TABLES_BYTES
 from fedtiny.quant.integer_model import IntegerGraph
-from fedtiny.quant.ops.add import ADD_LEFT_SHIFT, ADD_MULTIPLIER, IntegerAdd
+from fedtiny.quant.ops.add import ADD_LEFT_SHIFT, IntegerAdd
 
 
 def ways(node: IntegerAdd, model: IntegerGraph, core: Core, limit: int) -> Iterator[Step]:
@@ -20,7 +20,8 @@ def ways(node: IntegerAdd, model: IntegerGraph, core: Core, limit: int) -> Itera
 
 def quantities(node: IntegerAdd, step: Step, model: IntegerGraph, core: Core) -> Quantities:
     """Outputs, one call."""
-    return "add", (prod(model.tensors[node.name].shape), 1)
+    family = "add" if node.shifts is None else "add_shifted"
+    return family, (prod(model.tensors[node.name].shape), 1)
 
 
 def call(node: IntegerAdd, step: Step, plan: ExportPlan) -> Call:
@@ -34,7 +35,8 @@ def call(node: IntegerAdd, step: Step, plan: ExportPlan) -> Call:
         "left_multiplier": node.left_multiplier,
         "right_multiplier": node.right_multiplier,
         "left_shift": ADD_LEFT_SHIFT,
-        "multiplier": ADD_MULTIPLIER,
+        "multiplier": node.multiplier,
+        "shifts": node.shifts or (0, 0, 0),
         "clamp": node.clamp,
         "elements": tensors[node.name].nbytes,
     }

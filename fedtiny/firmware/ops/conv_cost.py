@@ -13,6 +13,7 @@ from fedtiny.firmware.ops.conv_shape import conv_shape
 from fedtiny.firmware.ops.op import Quantities
 from fedtiny.firmware.ops.weights import decoded, lanes
 from fedtiny.firmware.plan import Kernel, Step
+from fedtiny.firmware.workspace import ConvShape
 from fedtiny.quant.integer_model import IntegerGraph
 from fedtiny.quant.ops.conv import IntegerConv
 
@@ -27,7 +28,7 @@ def quantities(node: IntegerConv, step: Step, model: IntegerGraph, core: Core) -
     if step.kernel is Kernel.SPARSE_CONV_PLANAR:
         return "planar", _planar(step, node, output, core)
     family = "depthwise" if step.kernel is Kernel.SPARSE_DEPTHWISE else "direct"
-    return family, _direct(step, node, source, output)
+    return family, _direct(step, node, conv_shape(node, model))
 
 
 def _dense_conv(
@@ -123,18 +124,15 @@ def _vector_tiles(height: int, width: int) -> _Tiles:
     return pixels, width, height
 
 
-def _direct(
-    step: Step, node: IntegerConv, source: tuple[int, int, int], output: tuple[int, int, int]
-) -> tuple[float, ...]:
+def _direct(step: Step, node: IntegerConv, shape: ConvShape) -> tuple[float, ...]:
     """(nnz · pixels, nnz · ragged pixels, outputs, padded inputs, channel starts, decoding…)."""
-    channels, height, width = output
-    padded = prod(n + 2 * p for n, p in zip(source[1:], node.padding, strict=True)) * source[0]
+    height, width, channels = shape.output
     work = node.weight.nnz * height
     return (
         work * width,
         work * (width % 8),
-        prod(output),
-        padded if node.padding != (0, 0) else 0,
+        prod(shape.output),
+        prod(shape.framed) * shape.input[2] if shape.is_padded else 0,
         step.bands * channels,
         *decoded(step, node, step.bands),
     )

@@ -11,7 +11,6 @@ from fedtiny.firmware.ops.op import Call, FirmwareOp, Quantities, common_call, n
 from fedtiny.firmware.plan import ExportPlan, Kernel, Step
 from fedtiny.quant.integer_model import IntegerGraph
 from fedtiny.quant.ops.pool import IntegerPool
-from fedtiny.quant.tensors import INT8_MAX, INT8_MIN
 
 
 def ways(node: IntegerPool, model: IntegerGraph, core: Core, limit: int) -> Iterator[Step]:
@@ -33,11 +32,12 @@ def call(node: IntegerPool, step: Step, plan: ExportPlan) -> Call:
     """The variables of the macro ``pool``."""
     return common_call(step, plan) | {
         "stride": node.stride,
+        "padding": node.padding,
         "input_dims": nhwc(plan.model.tensors[node.input]),
         "filter_dims": (1, *node.kernel, 1),
         "output_dims": nhwc(plan.model.tensors[node.name]),
         "input": plan.arena.offsets[node.input],
-        "clamp": (INT8_MIN, INT8_MAX),
+        "clamp": node.clamp,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fedtiny.firmware.ops import add, conv, linear, lookup, pool
+from fedtiny.firmware.ops import add, conv, linear, lookup, mean, pool
 from fedtiny.firmware.ops.op import FirmwareOp
 from fedtiny.models.op_table import OpTable
 from fedtiny.quant.integer_model import IntegerNode
@@ -12,6 +12,7 @@ from fedtiny.quant.ops.add import IntegerAdd
 from fedtiny.quant.ops.conv import IntegerConv
 from fedtiny.quant.ops.linear import IntegerLinear
 from fedtiny.quant.ops.lookup import IntegerLookup
+from fedtiny.quant.ops.mean import IntegerMean
 from fedtiny.quant.ops.pool import IntegerPool
 
 OPS: OpTable[FirmwareOp[Any]] = OpTable(
@@ -21,6 +22,7 @@ OPS: OpTable[FirmwareOp[Any]] = OpTable(
         IntegerLinear: linear.OP,
         IntegerAdd: add.OP,
         IntegerPool: pool.OP,
+        IntegerMean: mean.OP,
         IntegerLookup: lookup.OP,
     },
 )

@@ -37,8 +37,9 @@ def dense_flash_bytes(node: IntegerLayer) -> int:
 
 
 def parameter_bytes(node: IntegerLayer) -> int:
-    """Flash of biases and multipliers."""
-    return node.bias.nbytes + node.multiplier.nbytes
+    """Flash of biases, multipliers and shifts of its own."""
+    shifts = 0 if node.shift is None else node.shift.nbytes
+    return node.bias.nbytes + node.multiplier.nbytes + shifts
 
 
 def decoded(step: Step, node: IntegerLayer, bands: int) -> tuple[float, ...]:
@@ -78,6 +79,7 @@ def layer_call(
         "input": plan.arena.offsets[node.input],
         "clamp": node.clamp,
         "prefix": f"model_{identifier(node.name)}",
+        "has_shifts": node.shift is not None,
     }
     if step.streams is not None:
         use = "dot" if step.kernel is Kernel.SPARSE_LINEAR else "decode"
@@ -94,6 +96,8 @@ def layer_arrays(node: IntegerLayer, step: Step) -> list[Array]:
         Array(f"{prefix}_bias", f"{name}: bias", node.bias),
         Array(f"{prefix}_multiplier", f"{name}: rescaling, times 2^31", node.multiplier),
     ]
+    if node.shift is not None:
+        arrays.append(Array(f"{prefix}_shift", f"{name}: exponents of it", node.shift))
     if step.streams is None:
         dense = node.weight.to_dense()
         if step.kernel is Kernel.DENSE_DEPTHWISE:

@@ -10,7 +10,7 @@ import numpy as np
 from torch import fx
 
 from fedtiny.models.from_torch.drawing import Drawing, Value
-from fedtiny.models.from_torch.refusal import refusal
+from fedtiny.models.from_torch.refusal import module_of, refusal
 from fedtiny.models.ops import Activation, Conv, Linear
 from fedtiny.models.ops.conv import BATCH_NORM_EPSILON
 from fedtiny.models.ops.tensor import Pair
@@ -127,13 +127,7 @@ def block(call: fx.Node) -> str:
     >>> block(fx.Graph().placeholder("x"))
     ''
     """
-    return module_path(call).partition(".")[0]
-
-
-def module_path(call: fx.Node) -> str:
-    """Of the module that makes the call, e.g. ``layer1.0.conv1``; empty for the root."""
-    paths = [path for path, _ in (call.meta.get("nn_module_stack") or {}).values()]
-    return paths[-1].removeprefix("L['self']").lstrip(".") if paths else ""
+    return module_of(call)[0].partition(".")[0]
 
 
 def _weight(call: fx.Node, given: object, draw: Drawing) -> tuple[str, Floats]:
@@ -142,8 +136,9 @@ def _weight(call: fx.Node, given: object, draw: Drawing) -> tuple[str, Floats]:
     if found is None:
         raise refusal(call, "it has no weight")
     name, weight = found
-    own = name.removesuffix(".weight") if name.endswith(".weight") else module_path(call)
-    layer = draw.unused(own or name or call.name)
+    path, kind = module_of(call)
+    own = path if kind.startswith("torch.nn.modules.") else name.removesuffix(".weight")
+    layer = draw.unused(own or path or call.name)
     key = name or str(given)
     if key in draw.layer_of:
         raise refusal(

@@ -3,18 +3,67 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import suppress
+from dataclasses import replace
+from functools import lru_cache
 from inspect import Parameter, signature
+from math import prod
 from typing import Any
 
 import torch
 from torch import nn
 
 from fedtiny.errors import FedTinyError
+from fedtiny.models.from_torch.program import evaluating
+from fedtiny.models.graph import Graph
 from fedtiny.models.ops import Shape
+from fedtiny.sparse.tensor import Floats
 
 
 class OwnModuleError(FedTinyError):
     """What was named makes no module; the message says what to name."""
+
+
+@lru_cache(maxsize=4)
+def network(
+    key: str, spec: str, input_shape: Shape, classes: int, seed: int
+) -> tuple[Graph, dict[str, Floats]]:
+    """The graph of the module that ``spec`` names, and its weights.
+
+    The module gets samples (N, C, H, W); if it fails on these, (N, C, T) where H is 1, and else
+    flattened ones.
+
+    Args:
+        key, spec: see :func:`make`.
+        input_shape: (C, H, W) of a sample.
+        classes: number of outputs.
+        seed: of the weights that it makes at random.
+
+    Raises:
+        OwnModuleError: see :func:`make`; or it has another number of outputs.
+        UnsupportedModuleError: it is no graph of ours.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = make(key, spec, input_shape, classes)
+    graph, state = Graph.from_torch(module, torch.zeros(1, *_taken(module, input_shape)))
+    if graph.classes != classes:
+        raise OwnModuleError(
+            f"{key} = {spec!r} has {graph.classes} outputs for {classes} classes; let it take "
+            "(input_shape, classes)"
+        )
+    return replace(graph, input_shape=input_shape), state
+
+
+def _taken(module: nn.Module, shape: Shape) -> tuple[int, ...]:
+    """Shape of a sample that the module takes; ``shape`` itself if it takes none we know of."""
+    channels, height, width = shape
+    forms: list[tuple[int, ...]] = [shape, (channels, width)] if height == 1 else [shape]
+    for form in (*forms, (prod(shape),)):
+        with evaluating(module), suppress(Exception), torch.no_grad():
+            module(torch.zeros(1, *form))
+            return form
+    return shape
 
 
 def make(key: str, spec: str, input_shape: Shape | None, classes: int | None) -> nn.Module:
@@ -70,8 +119,3 @@ def _call(maker: Any, input_shape: Shape | None, classes: int | None) -> object:
 def _is_needed(one: Parameter) -> bool:
     variable = one.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
     return one.default is Parameter.empty and not variable
-
-
-def example_of(shape: tuple[int, ...]) -> torch.Tensor:
-    """One sample of a shape, to trace a module with."""
-    return torch.zeros(1, *shape)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 
 import torch
 from torch import Tensor, fx, nn
@@ -49,8 +50,13 @@ def export(module: nn.Module, example: Tensor) -> Program:
     """
     _check_example(module, example)
     rows = torch.cat([example[:1]] * _ROWS)
-    with _evaluating(module), _quiet(), torch.no_grad():
+    with evaluating(module), torch.no_grad():
         _try(module, rows)
+        return _traced(module, rows)
+
+
+def _traced(module: nn.Module, rows: Tensor) -> Program:
+    with _quiet():
         try:
             exported = torch.export.export(module, (rows,))
             if any(_writes(call) for call in exported.graph.nodes):
@@ -66,7 +72,8 @@ def export(module: nn.Module, example: Tensor) -> Program:
 
 
 @contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """The module in evaluation mode, and as it was again."""
     modes = [(one, one.training) for one in module.modules()]
     module.eval()
     try:
@@ -78,11 +85,11 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """PyTorch warns of its own ways and logs tracebacks of what is said in a sentence here."""
+    """PyTorch warns of its own ways, and logs and prints what is said in a sentence here."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -125,12 +132,15 @@ def program_of(exported: ExportedProgram, name: str) -> Program:
             constants[call] = (names[call.name], value.detach())
         else:
             inputs.append(call)
-    changed = [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]
-    if changed:
-        raise UnsupportedModuleError(
-            f"{name} changes {', '.join(changed)} while it runs; a network must only compute its "
-            "output from its input: remove what it counts or keeps, and writes into its input"
-        )
+    for changed, what in (
+        (signature.buffers_to_mutate, "changes its buffer"),
+        (signature.user_inputs_to_mutate, "writes into its input"),
+    ):
+        if changed:
+            raise UnsupportedModuleError(
+                f"{name} {what} {', '.join(changed.values())} while it runs; a network may only "
+                "compute its output from its input: remove that"
+            )
     if len(inputs) != 1 or not isinstance(inputs[0].meta.get("val"), Tensor):
         raise UnsupportedModuleError(
             f"{name} takes {len(inputs)} inputs; a network takes one tensor, samples (N, …): put "
@@ -150,6 +160,11 @@ def _check_example(module: nn.Module, example: object) -> None:
         raise UnsupportedModuleError(
             f"the example for {what} is {type(example).__name__}; a network takes one tensor, "
             "samples (N, …) of float32"
+        )
+    others = {str(p.dtype) for p in module.parameters() if p.dtype != torch.float32}
+    if others:
+        raise UnsupportedModuleError(
+            f"{what} has parameters of {', '.join(sorted(others))}; convert it: module.float()"
         )
     if example.dtype != torch.float32:
         raise UnsupportedModuleError(

@@ -94,9 +94,10 @@ def _read(call: fx.Node, drawing: Drawing) -> Value | Tensor | None:
     if not call.users and "assert" in name:
         return None
     inputs = [drawing.values.get(one) for one in call.all_input_nodes]
-    if inputs and all(isinstance(one, Tensor) for one in inputs):
+    draws = torch.Tag.nondeterministic_seeded in getattr(call.target, "tags", ())
+    if not draws and all(isinstance(one, Tensor) for one in inputs):
         return _computed(call, drawing)
-    if not inputs or name not in READERS:
+    if name not in READERS:
         raise refusal(call, reason(name))
     return READERS[name](call, _arguments(call), drawing)
 

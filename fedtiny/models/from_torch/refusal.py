@@ -33,7 +33,9 @@ def refusal(call: fx.Node, why: str) -> UnsupportedModuleError:
         call: of the exported program.
         why: it is refused, and what to do.
     """
-    return UnsupportedModuleError(f"{operation(call)}{place(call)}: {why}")
+    path, kind = module_of(call)
+    part = f" of {path!r} ({kind.rpartition('.')[2]})" if path else ""
+    return UnsupportedModuleError(f"{operation(call)}{part}{place(call)}: {why}")
 
 
 def operation(call: fx.Node) -> str:
@@ -46,6 +48,18 @@ def operation(call: fx.Node) -> str:
         return f"input {call.name!r}"
     parts = str(call.target).split(".")
     return parts[1] if parts[0] == "aten" and len(parts) > 1 else str(call.target)
+
+
+def module_of(call: fx.Node) -> tuple[str, str]:
+    """(path, class) of the module that makes the call; the root's path is empty.
+
+    >>> module_of(fx.Graph().placeholder("x"))
+    ('', '')
+    """
+    stack = list((call.meta.get("nn_module_stack") or {}).values())
+    path, kind = stack[-1] if stack else ("", "")
+    name = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__name__}"
+    return path.removeprefix("L['self']").lstrip("."), name
 
 
 def place(call: fx.Node) -> str:
@@ -102,6 +116,9 @@ REASONS = {
     ),
     "reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d pad": (
         "padding cells can only hold 0; use padding_mode='zeros'"
+    ),
+    "nonzero masked_select unique unique_consecutive": (
+        "how much comes out depends on values; shapes must be fixed"
     ),
     "cond while_loop map scan": ("which operations run may not depend on values; leave one branch"),
     "rand randn rand_like randn_like bernoulli normal": (

@@ -8,6 +8,7 @@ from fedtiny.models.from_torch.drawing import Reader
 READERS: dict[str, Reader] = {
     "conv1d": layers.convolution,
     "conv2d": layers.convolution,
+    "conv3d": layers.convolution,
     "convolution": layers.convolution,
     "linear": layers.linear,
     "batch_norm": layers.batch_norm,
@@ -35,6 +36,7 @@ READERS: dict[str, Reader] = {
     "_unsafe_view": others.view,
     "reshape": others.view,
     "flatten": others.view,
+    "unflatten": others.view,
     "squeeze": others.view,
     "unsqueeze": others.view,
     "permute": others.permute,

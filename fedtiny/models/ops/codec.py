@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, Field, fields
 from functools import cache
 from typing import Any, get_type_hints
 
 from fedtiny.models.ops import OPS, Node
 from fedtiny.models.ops.activation import Activation
-from fedtiny.models.ops.tensor import GraphError, Pair
+from fedtiny.models.ops.tensor import GraphError, Padding, Pair
 
 Object = Mapping[str, object]
 """A JSON object."""
@@ -18,9 +18,17 @@ _NAMES = {op: name for name, op in OPS.items()}
 
 
 def encode(node: Node) -> dict[str, Any]:
-    """A JSON-able object: ``op``, then every field under its own name."""
-    values = {field.name: getattr(node, field.name) for field in fields(node)}
+    """A JSON-able object: ``op``, then every field under its own name.
+
+    A field that is younger than files that exist is left out where it has its default, so that
+    one graph has one text whatever wrote it.
+    """
+    values = {field.name: getattr(node, field.name) for field in fields(node) if _told(field, node)}
     return {"op": _NAMES[type(node)], **values}
+
+
+def _told(field: Field[Any], node: Node) -> bool:
+    return not field.metadata or getattr(node, field.name) != field.default
 
 
 def decode(data: object) -> Node:
@@ -84,6 +92,16 @@ def _pair(value: object, what: str) -> Pair:
     return (integer(numbers[0], what), integer(numbers[1], what))
 
 
+def _padding(value: object, what: str) -> Padding:
+    numbers = [integer(number, what) for number in items(value, what)]
+    match numbers:
+        case [height, width]:
+            return (height, width)
+        case [top, bottom, left, right]:
+            return (top, bottom, left, right)
+    raise GraphError(f"{what} must be two or four integers, not {value!r:.80}")
+
+
 def _optional_pair(value: object, what: str) -> Pair | None:
     return None if value is None else _pair(value, what)
 
@@ -99,6 +117,7 @@ _READERS: dict[object, Callable[[object, str], Any]] = {
     int: integer,
     bool: _flag,
     Pair: _pair,
+    Padding: _padding,
     Pair | None: _optional_pair,
     Activation: _activation,
 }

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from math import prod
 
 from fedtiny.models.ops.activation import Activation
-from fedtiny.models.ops.tensor import GraphError, Pair, Shape, at_least
+from fedtiny.models.ops.tensor import (
+    GraphError,
+    Padding,
+    Pair,
+    Shape,
+    at_least,
+    even,
+    sides,
+    slid,
+)
 from fedtiny.models.parameters import AFFINE, BATCH_NORM, Parameter, parameters_of
 
 BATCH_NORM_EPSILON = 1e-5
@@ -20,8 +29,10 @@ class Conv:
     Attributes:
         name: unique; parameters are called ``{name}.weight``, ``{name}.bn.running_mean`` …
         input: name of the tensor that is read.
-        kernel, stride, padding: (height, width); padding is the same on both sides.
-        groups: 1, or ``in_channels`` for a depthwise convolution.
+        kernel, stride: (height, width).
+        padding: zeros around the input: (height, width), the same on both sides, or
+            (top, bottom, left, right), as TensorFlow's SAME asks for at stride 2.
+        groups: of channels that are convolved apart; ``in_channels``: depthwise.
         batch_norm: without one the convolution has a bias.
         activation: applied to the result.
         block: adjustment block the layer belongs to (FedTiny, block granularity).
@@ -36,13 +47,31 @@ class Conv:
     out_channels: int
     kernel: Pair
     stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
+    padding: Padding = (0, 0)
     groups: int = 1
     batch_norm: bool = True
     activation: Activation = Activation.RELU
     block: str = ""
     prunable: bool = True
     trainable: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "padding", even(self.padding))
+
+    @property
+    def pads(self) -> tuple[Pair, Pair]:
+        """((top, bottom), (left, right))."""
+        return sides(self.padding)
+
+    @property
+    def is_padded(self) -> bool:
+        """Whether any window reads beyond the map."""
+        return any(self.padding)
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether every output channel reads one input channel of several."""
+        return self.groups == self.in_channels > 1
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -82,10 +111,7 @@ class Conv:
 
     def output_shape(self, shape: Shape) -> Shape:
         """(C, H, W) of the output for an input of ``shape``."""
-        _, height, width = shape
-        out_h = (height + 2 * self.padding[0] - self.kernel[0]) // self.stride[0] + 1
-        out_w = (width + 2 * self.padding[1] - self.kernel[1]) // self.stride[1] + 1
-        return (self.out_channels, out_h, out_w)
+        return (self.out_channels, *slid(shape, self.kernel, self.stride, self.padding))
 
     def macs(self, shape: Shape) -> int:
         """Multiply-accumulates for one sample; padding counts like input."""

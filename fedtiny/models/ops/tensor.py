@@ -15,6 +15,9 @@ Shape = tuple[int, int, int]
 Pair = tuple[int, int]
 """(height, width)."""
 
+Padding = Pair | tuple[int, int, int, int]
+"""(height, width), the same on both sides; or (top, bottom, left, right)."""
+
 INPUT = "input"
 """Name of the graph's input tensor."""
 
@@ -23,11 +26,42 @@ class GraphError(FedTinyError):
     """The nodes do not fit together; the message names the node."""
 
 
-def at_least(smallest: int, node: str, **fields: int | Pair) -> None:
+def at_least(smallest: int, node: str, **fields: int | tuple[int, ...]) -> None:
     """Raise GraphError that names the node and the first field with a number below ``smallest``."""
     for field, value in fields.items():
         if min(value if isinstance(value, tuple) else (value,)) < smallest:
             raise GraphError(f"node {node!r}: {field} must be at least {smallest}, not {value}")
+
+
+def even(padding: Padding) -> Padding:
+    """``padding`` by two numbers if they say it all: one spelling, one graph.
+
+    >>> even((0, 0, 1, 1)), even((0, 1, 0, 1))
+    ((0, 1), (0, 1, 0, 1))
+    """
+    if len(padding) == 4 and padding[:1] + padding[2:3] == padding[1:2] + padding[3:]:
+        return (padding[0], padding[2])
+    return padding
+
+
+def sides(padding: Padding) -> tuple[Pair, Pair]:
+    """((top, bottom), (left, right)).
+
+    >>> sides((1, 2)), sides((0, 1, 2, 3))
+    (((1, 1), (2, 2)), ((0, 1), (2, 3)))
+    """
+    if len(padding) == 2:
+        return (padding[0], padding[0]), (padding[1], padding[1])
+    return padding[:2], padding[2:]
+
+
+def slid(shape: Shape, kernel: Pair, stride: Pair, padding: Padding) -> Pair:
+    """(height, width) of the positions that a window takes over a padded map of ``shape``."""
+    height, width = (
+        (size + sum(pads) - window) // step + 1
+        for size, pads, window, step in zip(shape[1:], sides(padding), kernel, stride, strict=True)
+    )
+    return height, width
 
 
 def lifted(shape: tuple[int, ...]) -> Shape | None:

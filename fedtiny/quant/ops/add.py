@@ -30,13 +30,15 @@ class IntegerAdd:
     """Element-wise addition (``arm_elementwise_add_s8``) and clamp.
 
     Both operands, less their zero points, are shifted left by :data:`ADD_LEFT_SHIFT` bits and
-    rescaled to 2^-16 of an output step; the sum is rescaled by :data:`ADD_MULTIPLIER`, that is
-    by 2^-16. Only the last of these three roundings matters.
+    rescaled; then the sum is. Ours are rescaled to 2^-16 of an output step, the sum by
+    :data:`ADD_MULTIPLIER`, that is by 2^-16, and only the last of these three roundings matters.
 
     Attributes:
-        left_multiplier, right_multiplier: operand's scale / output's scale, times 2^27; the
-            ratio is below 16.
+        left_multiplier, right_multiplier: of the operands, times 2^31. Without shifts: operand's
+            scale / output's scale, times 2^27; the ratio is below 16.
         clamp: (min, max) of the output codes.
+        multiplier: rescales the sum, times 2^31.
+        shifts: exponents of the left, the right and the sum's multiplier; None: all 0.
         elementwise: whether each value depends on the inputs' values at its own place only.
     """
 
@@ -46,6 +48,8 @@ class IntegerAdd:
     left_multiplier: int
     right_multiplier: int
     clamp: tuple[int, int]
+    multiplier: int = ADD_MULTIPLIER
+    shifts: tuple[int, int, int] | None = None
     elementwise: ClassVar[bool] = True
 
     @property
@@ -74,6 +78,7 @@ def run(
         (codes.astype(np.int64) - tensor.zero_point) << ADD_LEFT_SHIFT
         for codes, tensor in zip(inputs, sources, strict=True)
     )
-    multipliers = (node.left_multiplier, node.right_multiplier)
-    total = sum(requantize(r, m) for r, m in zip(raised, multipliers, strict=True))
-    return clip(requantize(np.asarray(total), ADD_MULTIPLIER) + output.zero_point, node.clamp)
+    *shifts, last = node.shifts or (None, None, None)
+    rescaling = zip(raised, (node.left_multiplier, node.right_multiplier), shifts, strict=True)
+    total = np.asarray(sum(requantize(*operand) for operand in rescaling))
+    return clip(requantize(total, node.multiplier, last) + output.zero_point, node.clamp)

@@ -19,7 +19,7 @@ from fedtiny.quant.tensors import (
     Int32s,
     Int64s,
     IntegerWeight,
-    QuantizationError,
+    padded,
     windows,
 )
 
@@ -31,9 +31,14 @@ class IntegerConv:
     Attributes:
         weight: see :class:`IntegerWeight`; ``groups`` is 1 or the channel count (depthwise).
         bias: int32 ``(O,)`` in units of the accumulator.
-        multiplier: int32 ``(O,)`` in [0, 2^30): accumulator unit / output unit, times 2^31.
-        stride, padding: (height, width); padding cells hold the input's zero point.
+        multiplier: int32 ``(O,)``: accumulator unit / output unit, times 2^31; in [0, 2^30)
+            unless there are shifts.
+        stride: (height, width).
+        padding: (top, left) cells that hold the input's zero point; below and on the right there
+            are as many as the output's last windows read.
         clamp: (min, max) of the output codes.
+        shift: int32 ``(O,)``, exponents of the multipliers; None: all 0, and a single rounding
+            (:mod:`fedtiny.quant.requantize`).
         elementwise: whether each value depends on the inputs' values at its own place only.
     """
 
@@ -46,6 +51,7 @@ class IntegerConv:
     padding: tuple[int, int]
     groups: int
     clamp: tuple[int, int]
+    shift: Int32s | None = None
     elementwise: ClassVar[bool] = False
 
     @property
@@ -57,14 +63,8 @@ class IntegerConv:
 def quantize(node: Conv, build: Building) -> tuple[IntegerConv | lookup.IntegerLookup, ...]:
     """The convolution in integers, and its activation if that is a table.
 
-    Raises:
-        QuantizationError: groups other than 1 and depthwise.
+    Groups other than 1 and depthwise become one group whose other weights are absent.
     """
-    if node.groups not in (1, node.in_channels):
-        raise QuantizationError(
-            f"layer {node.name!r} has groups={node.groups}; only 1 and depthwise "
-            f"({node.in_channels}) can be exported"
-        )
     affine = quantize_affine(node, build)
     conv = IntegerConv(
         affine.name,
@@ -73,8 +73,8 @@ def quantize(node: Conv, build: Building) -> tuple[IntegerConv | lookup.IntegerL
         affine.bias,
         affine.multiplier,
         node.stride,
-        node.padding,
-        node.groups,
+        (node.pads[0][0], node.pads[1][0]),
+        node.groups if node.is_depthwise else 1,
         affine.clamp,
     )
     return (conv, *lookup.after(node, build))
@@ -84,15 +84,15 @@ def run(
     node: IntegerConv, inputs: Sequence[Int8s], sources: Sequence[Int8Tensor], output: Int8Tensor
 ) -> Int8s:
     """The output int8 ``(N, OH, OW, O)`` for an input int8 ``(N, H, W, C)``."""
-    pad_h, pad_w = node.padding
     centred = inputs[0].astype(np.int16) - np.int16(sources[0].zero_point)
-    padded = np.pad(centred, ((0, 0), (pad_h, pad_h), (pad_w, pad_w), (0, 0)))
-    patches = windows(padded, node.weight.shape[1:3], node.stride)
+    kernel = node.weight.shape[1:3]
+    framed = padded(centred, node.padding, kernel, node.stride, output.shape[1:], fill=0)
+    patches = windows(framed, kernel, node.stride)
     if node.groups == 1:
         accumulator = matmul(patches, node.weight, node.bias)
     else:
         accumulator = _depthwise(patches, node.weight) + node.bias
-    return rescale(accumulator, node.multiplier, output, node.clamp)
+    return rescale(accumulator, node, output)
 
 
 def _depthwise(patches: npt.NDArray[np.integer], weight: IntegerWeight) -> Int64s:

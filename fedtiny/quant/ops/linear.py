@@ -22,7 +22,8 @@ class IntegerLinear:
     Attributes:
         weight: shape (O, 1, 1, features).
         bias: int32 ``(O,)`` in units of the accumulator.
-        multiplier: int32 ``(O,)`` in [0, 2^30): accumulator unit / output unit, times 2^31.
+        multiplier, shift: int32 ``(O,)``, as of
+            :class:`~fedtiny.quant.ops.conv.IntegerConv`.
         clamp: (min, max) of the output codes.
         elementwise: whether each value depends on the inputs' values at its own place only.
     """
@@ -33,6 +34,7 @@ class IntegerLinear:
     bias: Int32s
     multiplier: Int32s
     clamp: tuple[int, int]
+    shift: Int32s | None = None
     elementwise: ClassVar[bool] = False
 
     @property
@@ -56,4 +58,4 @@ def run(
     """The output int8 ``(N, 1, 1, O)`` for an input int8 ``(N, H, W, C)``."""
     rows = inputs[0].reshape(len(inputs[0]), 1, 1, -1).astype(np.int16) - sources[0].zero_point
     accumulator = matmul(rows, node.weight, node.bias)
-    return rescale(accumulator, node.multiplier, output, node.clamp)
+    return rescale(accumulator, node, output)

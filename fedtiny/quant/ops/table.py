@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fedtiny.models.op_table import OpTable
 from fedtiny.models.ops import Add, Conv, Linear, Pool
 from fedtiny.quant.integer_model import IntegerNode
-from fedtiny.quant.ops import add, conv, linear, lookup, pool
+from fedtiny.quant.ops import add, conv, linear, lookup, mean, pool
 from fedtiny.quant.tensors import Int8s
 
 QUANTIZE: OpTable[Callable[..., tuple[IntegerNode, ...]]] = OpTable(
@@ -28,6 +28,7 @@ RUN: OpTable[Callable[..., Int8s]] = OpTable(
         linear.IntegerLinear: linear.run,
         add.IntegerAdd: add.run,
         pool.IntegerPool: pool.run,
+        mean.IntegerMean: mean.run,
         lookup.IntegerLookup: lookup.run,
     },
 )

@@ -149,6 +149,8 @@ class _Step:
         """Leaves on the ledger what the backward pass needs."""
         last_use = {name: node for node in self.graph.nodes for name in node.inputs}
         for node in self.graph.nodes:
+            if isinstance(node, Conv | Pool):
+                self.live.grow(LedgerLine.SAVED_ACTIVATIONS, self._padded_copy(node))
             if isinstance(node, Conv):
                 self._convolve(node)
             self.live.grow(LedgerLine.SAVED_ACTIVATIONS, self.size(node.name))
@@ -207,6 +209,7 @@ class _Step:
                 self._new_gradient(node.out_features * FLOAT_BYTES)
                 gradient.drop()
             case Pool():
+                self._unpad(node)
                 self._produce(node.input)
                 gradient.drop()
             case Add():
@@ -232,6 +235,7 @@ class _Step:
         if node.input != INPUT:
             self.live.spike(workspace, output + weight + size)
             self._send(node.input, self._input_gradient(node, size))
+        self._unpad(node)
         self.live.spike(workspace, output + self._padded_input(node) + weight)
         self.live.grow(workspace, weight)
         self._new_gradient(weight)
@@ -243,6 +247,20 @@ class _Step:
         copies = 1 if node.stride == (1, 1) else 2
         self.live.spike(LedgerLine.KERNEL_WORKSPACE, copies * size)
         return result
+
+    def _padded_copy(self, node: Conv | Pool) -> int:
+        """Bytes of the input with its padding, where PyTorch is given a copy that has it."""
+        if not any(node.padding) or (isinstance(node, Conv) and len(node.padding) == 2):
+            return 0
+        _, height, width = self.graph.shapes[node.input]
+        high, wide = map(sum, node.pads)
+        return self.size(node.input) // (height * width) * (height + high) * (width + wide)
+
+    def _unpad(self, node: Conv | Pool) -> None:
+        """The copy's gradient, from which the input's is cut; then neither is needed."""
+        copied = self._padded_copy(node)
+        self.live.spike(LedgerLine.TEMPORARIES, copied)
+        self.live.shrink(LedgerLine.SAVED_ACTIVATIONS, copied)
 
     def _padded_input(self, node: Conv) -> int:
         blocks = -(-node.in_channels // _CHANNEL_BLOCK)

@@ -59,7 +59,9 @@ fedtiny_dot_decoder fedtiny_dot_dense;
  *
  * @param ctx           Scratch; see fedtiny_sparse_conv_s8_get_buffer_size. The kernel works in
  *                      bands of as many output rows as fit in ctx->size.
- * @param conv_params   Any stride >= 1 and padding >= 0; dilation must be 1.
+ * @param conv_params   Any stride >= 1 and padding >= 0; dilation must be 1. The padding is that
+ *                      above and on the left; below and on the right there is as much as the
+ *                      output's dimensions ask for, at most that or a window less one cell.
  * @param quant_params  One multiplier and shift for each output channel. A null shift pointer
  *                      means that all shifts are 0.
  * @param input_dims    [1, H, W, C_IN]
@@ -136,7 +138,7 @@ int32_t fedtiny_sparse_conv_planar_s8_get_buffer_size(const cmsis_nn_conv_params
  * Sparse depthwise convolution, direct. Any core.
  *
  * @param ctx             Scratch; see fedtiny_sparse_depthwise_conv_s8_get_buffer_size
- * @param dw_conv_params  Any stride >= 1 and padding >= 0; dilation must be 1;
+ * @param dw_conv_params  Any stride >= 1 and padding >= 0, as above; dilation must be 1;
  *                        ch_mult * C_IN == C_OUT
  * @param quant_params    As for fedtiny_sparse_conv_s8
  * @param input_dims      [1, H, W, C_IN]
@@ -229,6 +231,26 @@ arm_cmsis_nn_status fedtiny_elementwise_add_s8(const cmsis_nn_context *ctx,
 
 /** Scratch bytes of fedtiny_elementwise_add_s8. */
 int32_t fedtiny_elementwise_add_s8_get_buffer_size(void);
+
+/**
+ * Mean of each channel over a map, rescaled: TensorFlow Lite's MEAN over height and width.
+ *
+ *     output = clamp(requantize(sum(input + input_offset)) + output_offset)
+ *
+ * @param input       int8, cells x channels, channels innermost; at most 2^23 cells
+ * @param multiplier  input scale / (output scale * cells) * 2^(31 - shift)
+ * @param output      int8, one for each channel; must not overlap the input
+ */
+arm_cmsis_nn_status fedtiny_mean_s8(const int8_t *input,
+                                    int32_t cells,
+                                    int32_t channels,
+                                    int32_t input_offset,
+                                    int32_t multiplier,
+                                    int32_t shift,
+                                    int32_t output_offset,
+                                    int32_t activation_min,
+                                    int32_t activation_max,
+                                    int8_t *output);
 
 /**
  * Element-wise function by table: hard-swish, or any other of one int8 value.

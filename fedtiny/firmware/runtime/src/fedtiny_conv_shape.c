@@ -17,10 +17,12 @@ static bool fits(int32_t height, int32_t width, int32_t channels)
     return (int64_t)height * width * channels <= FEDTINY_MAX_VALUES;
 }
 
+/** Windows may overhang the far side by as much as the near one, or by all but one of their cells. */
 static bool output_reads_inside(int32_t in, int32_t out, int32_t kernel, int32_t stride,
                                 int32_t pad)
 {
-    return (int64_t)(out - 1) * stride + kernel <= (int64_t)in + 2 * (int64_t)pad;
+    const int64_t overhang = (int64_t)(out - 1) * stride + kernel - in - pad;
+    return overhang <= fedtiny_max(pad, kernel - 1);
 }
 
 bool fedtiny_conv_shape_init(fedtiny_conv_shape *shape, const cmsis_nn_dims *input_dims,
@@ -41,13 +43,14 @@ bool fedtiny_conv_shape_init(fedtiny_conv_shape *shape, const cmsis_nn_dims *inp
         output_dims->c, filter_dims->h, filter_dims->w, stride->h,      stride->w,
         padding->h,     padding->w};
     *shape = numbers;
-    return fits(input_dims->h + 2 * padding->h, input_dims->w + 2 * padding->w, input_dims->c) &&
-           fits(output_dims->h, output_dims->w, output_dims->c) &&
+    return fits(output_dims->h, output_dims->w, output_dims->c) &&
            (int64_t)filter_dims->h * filter_dims->w * filter_dims->c <= FEDTINY_MAX_SIDE &&
            output_reads_inside(input_dims->h, output_dims->h, filter_dims->h, stride->h,
                                padding->h) &&
            output_reads_inside(input_dims->w, output_dims->w, filter_dims->w, stride->w,
-                               padding->w);
+                               padding->w) &&
+           fits(input_dims->h + padding->h + fedtiny_bottom(shape),
+                input_dims->w + padding->w + fedtiny_right(shape), input_dims->c);
 }
 
 bool fedtiny_conv_shape_is_pointwise(const fedtiny_conv_shape *shape)

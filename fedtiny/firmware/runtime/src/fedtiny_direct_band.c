@@ -5,12 +5,12 @@
 
 static bool is_padded(const fedtiny_conv_shape *shape)
 {
-    return shape->pad_h != 0 || shape->pad_w != 0;
+    return fedtiny_bottom(shape) != 0 || fedtiny_right(shape) != 0;
 }
 
 int32_t fedtiny_direct_row_bytes(const fedtiny_conv_shape *shape)
 {
-    return (shape->in_w + 2 * shape->pad_w) * shape->in_c;
+    return (shape->in_w + shape->pad_w + fedtiny_right(shape)) * shape->in_c;
 }
 
 static int32_t fixed_bytes(const fedtiny_conv_shape *shape, const fedtiny_sparse_weights *weights)
@@ -49,7 +49,7 @@ static void copy_row(const fedtiny_conv_shape *shape, const int8_t *row, int8_t 
     const size_t inside = (size_t)(shape->in_w * shape->in_c);
     memset(to, padding_value, margin);
     memcpy(to + margin, row, inside);
-    memset(to + margin + inside, padding_value, margin);
+    memset(to + margin + inside, padding_value, (size_t)(fedtiny_right(shape) * shape->in_c));
 }
 
 fedtiny_direct_band fedtiny_direct_band_load(const fedtiny_conv_shape *shape, const int8_t *input,

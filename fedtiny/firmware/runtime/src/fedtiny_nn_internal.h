@@ -233,8 +233,28 @@ typedef struct {
     int32_t out_h, out_w, out_c;
     int32_t kernel_h, kernel_w;
     int32_t stride_h, stride_w;
-    int32_t pad_h, pad_w;
+    int32_t pad_h, pad_w; /**< Above and on the left. */
 } fedtiny_conv_shape;
+
+/** Cells beyond the end of an axis that the last window reads; not above 0 if it reads none. */
+FEDTINY_INLINE int32_t fedtiny_overhang(int32_t in, int32_t out, int32_t kernel, int32_t stride,
+                                        int32_t pad)
+{
+    return (out - 1) * stride + kernel - in - pad;
+}
+
+/** Margin below the map and on its right: as on the other side, or what is read. */
+FEDTINY_INLINE int32_t fedtiny_bottom(const fedtiny_conv_shape *shape)
+{
+    return fedtiny_max(shape->pad_h, fedtiny_overhang(shape->in_h, shape->out_h, shape->kernel_h,
+                                                      shape->stride_h, shape->pad_h));
+}
+
+FEDTINY_INLINE int32_t fedtiny_right(const fedtiny_conv_shape *shape)
+{
+    return fedtiny_max(shape->pad_w, fedtiny_overhang(shape->in_w, shape->out_w, shape->kernel_w,
+                                                      shape->stride_w, shape->pad_w));
+}
 
 /** Fill *shape; false if a dimension is out of range or the map is too large for 32 bits. */
 bool fedtiny_conv_shape_init(fedtiny_conv_shape *shape, const cmsis_nn_dims *input_dims,
