@@ -9,7 +9,7 @@ from rich.text import Text
 from typing_extensions import override
 
 from fedtiny.escaping.terminal import Screen, visible
-from fedtiny.runs.events import Evaluated, Event, Exchanged, ModelState, RoundFinished
+from fedtiny.runs.events import Evaluated, Event, Exchanged, ModelState, RoundFinished, Stopped
 from fedtiny.wire.phase import Phase
 from strategies.observer import Observer, RunInfo
 
@@ -58,6 +58,11 @@ class ProgressObserver(Observer):
     @override
     def on_event(self, event: Event) -> None:
         self._status.see(event)
+        if isinstance(event, Stopped):
+            self._console.say(
+                f"{self._title}: stopped after round {event.round}: the training loss has not "
+                f"fallen for {event.rounds_since} rounds"
+            )
         if not isinstance(event, RoundFinished):
             return
         done = event.round
