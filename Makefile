@@ -53,7 +53,7 @@ deploy-test: $(INSTALLED)  ## real processes over TLS, flwr run, liars, hostile 
 	$(BIN)/pytest -m deploy -n $(JOBS) --dist loadfile tests/test_deploy_federation.py \
 	  tests/test_deploy_faults.py tests/test_deploy_guide.py tests/test_trust.py \
 	  tests/test_environment.py tests/test_hostile_configs.py tests/test_local_privacy.py \
-	  tests/test_backends.py tests/test_flower_strategy.py $(ARGS)
+	  tests/test_backends.py tests/test_flower_strategy.py tests/test_tracking.py $(ARGS)
 
 .PHONY: fuzz
 fuzz: $(INSTALLED)  ## every reader of files on 20,000 damaged ones
