@@ -47,6 +47,7 @@ ENDS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_computes_the_same_as_a_graph(name: str) -> None:
     module, shape = network(name)

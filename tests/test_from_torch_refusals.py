@@ -155,7 +155,13 @@ CASES: dict[str, tuple[nn.Module, tuple[int, ...], str]] = {
         MAP,
         "can only hold 0",
     ),
-    "uneven_padding": (ended(lambda m, x: x, conv=nn.Conv2d(2, 3, 4, padding="same")), MAP, "odd"),
+    "padded_channels": (
+        ended(lambda m, x: functional.pad(x, (0, 0, 0, 0, 1, 1)), fc=nn.Linear(5, 2)),
+        MAP,
+        "height and width may be padded",
+    ),
+    "padded_by_less": (ended(lambda m, x: functional.pad(x, (-1, 0))), MAP, "may be padded"),
+    "padded_twice": (ended(lambda m, x: functional.pad(x, (1, 1)).relu()), MAP, "only convolut"),
     "dilation": (ended(lambda m, x: x, conv=conv(dilation=2)), MAP, r"dilation is \[2, 2\]"),
     "transposed": (ended(lambda m, x: x, conv=nn.ConvTranspose2d(2, 3, 2)), MAP, "enlarges maps"),
     "convolution_3d": (
@@ -178,13 +184,13 @@ CASES: dict[str, tuple[nn.Module, tuple[int, ...], str]] = {
     "broadcast": (ended(lambda m, x: x + x.mean((2, 3), keepdim=True)), MAP, "nothing is repeated"),
     "scaled_sum": (ended(lambda m, x: torch.add(x, x, alpha=2)), MAP, "alpha = 2"),
     "added_constant": (ended(lambda m, x: x + 1), MAP, "constant"),
-    "padded_pool": (ended(lambda m, x: functional.max_pool2d(x, 3, 2, 1)), MAP, "its padding"),
-    "uneven_pool": (ended(lambda m, x: functional.adaptive_avg_pool2d(x, 4)), MAP, "divisors"),
-    "pool_over_the_border": (
-        ended(lambda m, x: functional.avg_pool2d(x, 4, ceil_mode=True)),
+    "counted_padding": (
+        ended(lambda m, x: functional.avg_pool2d(x, 3, 2, 1)),
         MAP,
-        "ceil_mode",
+        "count_include",
     ),
+    "norm_pool": (ended(lambda m, x: functional.lp_pool2d(x, 2, 2)), MAP, "pow.*no such operation"),
+    "uneven_pool": (ended(lambda m, x: functional.adaptive_avg_pool2d(x, 4)), MAP, "divisors"),
     "dropout_that_stays": (ended(lambda m, x: functional.dropout(x)), MAP, "self.training"),
     "linear_by_place": (
         Called(lambda m, x: m.fc(x).mean(1), fc=nn.Linear(16, 3)),

@@ -150,6 +150,26 @@ class PreActivation(nn.Module):
         return self.head(torch.amax(functional.relu(x), dim=(-2, -1)))
 
 
+class Overhanging(nn.Module):
+    """Padding that differs by side, windows over the border, and groups."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pad = nn.ZeroPad2d((0, 1, 2, 0))
+        self.stem = nn.Conv2d(2, 6, 3, stride=2)
+        self.grouped = nn.Conv2d(6, 4, 3, padding=1, groups=2)
+        self.even = nn.Conv2d(4, 5, 4, padding="same")
+        self.most = nn.MaxPool2d(3, 2, 1)
+        self.average = nn.AvgPool2d(2, 2, ceil_mode=True)
+        self.apart = nn.AvgPool2d(3, 2, 1, count_include_pad=False)
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.most(self.stem(self.pad(x)))
+        x = self.even(functional.pad(functional.relu(self.grouped(x)), (0, 1)))
+        return self.head(self.apart(self.average(x)).mean((2, 3)))
+
+
 NETWORKS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
     "mobilenet_v1": (MobileNetV1, (3, 96, 96)),
     "resnet8": (ResNet8, (3, 32, 32)),
@@ -158,6 +178,7 @@ NETWORKS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
     "mlp": (Mlp, (12,)),
     "series": (Series, (6, 64)),
     "pre_activation": (PreActivation, (3, 8, 8)),
+    "overhanging": (Overhanging, (2, 17, 15)),
 }
 """By name: the class, and the shape of a sample."""
 

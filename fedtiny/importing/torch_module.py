@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from fedtiny.data.samples import Samples
 from fedtiny.errors import FedTinyError
@@ -28,20 +29,31 @@ def read_torch(spec: str, calibration: Path, prune: float | None) -> ImportedMod
     Args:
         spec: ``module:name``, see :func:`fedtiny.models.from_torch.own.make`.
         calibration: file with samples, see :mod:`fedtiny.importing.calibration`.
-        prune: share of the prunable weights to keep; None: those that are not 0.
+        prune: share of each prunable layer's weights to keep; None: those that are not 0.
 
     Raises:
-        FedTinyError: no such module, one that is no graph of ours, a file that does not fit it,
-            or a model that cannot be quantized.
+        FedTinyError: no such module, or see :func:`imported`.
+    """
+    return imported(make("--torch", spec, None, None), calibration, prune)
+
+
+def imported(module: nn.Module, calibration: Path, prune: float | None) -> ImportedModel:
+    """The module in int8.
+
+    Args:
+        module: in evaluation mode afterwards as before.
+        calibration, prune: see :func:`read_torch`.
+
+    Raises:
+        FedTinyError: it is no graph of ours, the file does not fit it, or it cannot be quantized.
     """
     data = read_calibration(calibration)
-    module = make("--torch", spec, None, None)
     graph, state = Graph.from_torch(module, torch.zeros(1, *data.shape))
     _check_classes(calibration, data, graph)
     model = from_state(graph, state, present(graph, state))
     samples = data.samples(graph.classes)
     accuracies = {} if data.y is None else {"float": _accuracy(graph, model, samples)}
-    remarks = [f"{graph.name}: density {model.density:.1%} of its prunable weights, as it came"]
+    remarks = [f"{graph.name}: {model.density:.1%} of its prunable weights are not 0"]
     if prune is not None:
         model = pruned(graph, state, prune)
         remarks.append(ONE_SHOT.format(density=model.density))

@@ -13,9 +13,11 @@ from torch import Tensor, fx
 from fedtiny.models.from_torch.program import Program
 from fedtiny.models.from_torch.refusal import UnsupportedModuleError, refusal
 from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool, Shape
-from fedtiny.models.ops.tensor import lifted
+from fedtiny.models.ops.tensor import Pair, lifted
 from fedtiny.models.parameters import ParameterKind
 from fedtiny.sparse.tensor import Floats
+
+NO_PADS: tuple[Pair, Pair] = ((0, 0), (0, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +30,22 @@ class Value:
         tensor: its name in the graph.
         shape: of one sample in the network.
         origin: the call that made it, before any view.
+        pads: zeros around it in the network, ((top, bottom), (left, right)); ``shape`` counts them.
     """
 
     tensor: str
     shape: tuple[int, ...]
     origin: fx.Node
+    pads: tuple[Pair, Pair] = NO_PADS
+
+    @property
+    def inner(self) -> tuple[int, ...]:
+        """:attr:`shape` without the pads."""
+        extent = tuple(map(sum, self.pads))[3 - len(self.shape) :]
+        if self.pads == NO_PADS:
+            return self.shape
+        sizes = zip(self.shape[1:], extent, strict=True)
+        return (self.shape[0], *(size - pads for size, pads in sizes))
 
 
 @dataclass(slots=True, eq=False)
@@ -55,7 +68,9 @@ class Drawing:
     values: dict[fx.Node, Value | Tensor] = field(default_factory=dict)
     layer_of: dict[str, str] = field(default_factory=dict)
 
-    def value(self, call: fx.Node, given: object, dims: int | None = None) -> Value:
+    def value(
+        self, call: fx.Node, given: object, dims: int | None = None, *, padded: bool = False
+    ) -> Value:
         """The tensor of the graph that ``given`` stands for.
 
         Args:
@@ -63,6 +78,7 @@ class Drawing:
             given: an argument.
             dims: the network's tensor must have so many dimensions besides the samples', and be
                 laid out as the graph's is.
+            padded: whether ``call`` takes zeros around it.
 
         Raises:
             UnsupportedModuleError: it is a constant, or laid out otherwise.
@@ -74,9 +90,11 @@ class Drawing:
                 "it works on a constant; what is computed must come from the input, and constants "
                 "only be weights, biases and batch norms",
             )
+        if found.pads != NO_PADS and not padded:
+            raise refusal(call, "it reads what was padded; only convolutions take padding")
         if dims is not None and len(found.shape) != dims:
             raise refusal(call, f"it works on samples of shape {found.shape}, not {dims}-D ones")
-        if dims is not None and lifted(found.shape) != self.shapes[found.tensor]:
+        if dims is not None and lifted(found.inner) != self.shapes[found.tensor]:
             shape = self.shapes[found.tensor]
             where = "the samples are" if found.tensor == INPUT else f"{found.tensor!r} is"
             raise refusal(

@@ -13,7 +13,7 @@ from fedtiny.models.from_torch.drawing import Drawing, Value
 from fedtiny.models.from_torch.refusal import module_of, refusal
 from fedtiny.models.ops import Activation, Conv, Linear
 from fedtiny.models.ops.conv import BATCH_NORM_EPSILON
-from fedtiny.models.ops.tensor import Pair
+from fedtiny.models.ops.tensor import Padding, Pair
 from fedtiny.models.parameters import ParameterKind
 from fedtiny.sparse.tensor import Floats
 
@@ -29,7 +29,7 @@ def convolution(call: fx.Node, given: Mapping[str, Any], draw: Drawing) -> Value
     dims = weight.ndim - 2
     if dims not in (1, 2):
         raise refusal(call, f"it is {dims}-D; use 1-D or 2-D convolutions")
-    source = draw.value(call, given["input"], dims + 1)
+    source = draw.value(call, given["input"], dims + 1, padded=True)
     if _pair(given["dilation"], dims, 1) != (1, 1):
         raise refusal(
             call,
@@ -46,7 +46,7 @@ def convolution(call: fx.Node, given: Mapping[str, Any], draw: Drawing) -> Value
         out_channels=weight.shape[0],
         kernel=kernel,
         stride=_pair(given["stride"], dims, 1),
-        padding=_padding(call, given["padding"], dims, kernel),
+        padding=_padding(given["padding"], dims, kernel, source),
         groups=given["groups"],
         batch_norm=False,
         activation=Activation.NONE,
@@ -221,13 +221,16 @@ def _pair(sizes: object, dims: int, along: int) -> Pair:
     return (along, values[0]) if dims == 1 else (values[0], values[1])
 
 
-def _padding(call: fx.Node, given: object, dims: int, kernel: Pair) -> Pair:
+def _padding(given: object, dims: int, kernel: Pair, source: Value) -> Padding:
+    """The convolution's own padding, and what was put around its input before."""
     if given == "valid":
-        return (0, 0)
-    if given != "same":
-        return _pair(given, dims, 0)
-    if kernel[0] % 2 == 0 or kernel[1] % 2 == 0:
-        raise refusal(
-            call, f"padding='same' around a kernel of {kernel} is uneven; use odd kernels"
-        )
-    return (kernel[0] // 2, kernel[1] // 2)
+        given = 0
+    if given == "same":  # at stride 1; of an odd number of cells, the last side has one more
+        own = [((size - 1) // 2, size // 2) for size in kernel]
+    else:
+        own = [(size, size) for size in _pair(given, dims, 0)]
+    (top, bottom), (left, right) = (
+        (mine[0] + theirs[0], mine[1] + theirs[1])
+        for mine, theirs in zip(own, source.pads, strict=True)
+    )
+    return (top, bottom, left, right)

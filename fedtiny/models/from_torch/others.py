@@ -13,7 +13,7 @@ from fedtiny.models.from_torch.drawing import Drawing, Value
 from fedtiny.models.from_torch.layers import each_channel
 from fedtiny.models.from_torch.refusal import refusal
 from fedtiny.models.ops import Activation, Add, Pool
-from fedtiny.models.ops.tensor import Pair
+from fedtiny.models.ops.tensor import Padding, Pair
 
 CLAMPS = {(0.0, inf): Activation.RELU, (0.0, 6.0): Activation.RELU6}
 """Activations by the interval that they limit values to."""
@@ -71,26 +71,38 @@ def add(call: fx.Node, given: Mapping[str, Any], draw: Drawing) -> Value:
 
 
 def pool(call: fx.Node, given: Mapping[str, Any], draw: Drawing) -> Value:
-    """Average or maximum pooling without padding."""
+    """Average or maximum pooling; windows may overhang, if averages count what lies inside."""
     source = draw.value(call, given["self"], 2 if "1d" in str(call.target) else 3)
-    if any(_numbers(given["padding"])):
+    padding = _pair(given["padding"], source, 0)
+    if any(padding) and given.get("count_include_pad", False):
         raise refusal(
-            call, f"its padding is {given['padding']}; pool without, or pad the convolution before"
+            call,
+            f"its average counts padding of {given['padding']}; use count_include_pad=False, or "
+            "none",
         )
     if any(size != 1 for size in _numbers(given.get("dilation", 1))):
         raise refusal(call, f"its dilation is {given['dilation']}; use 1")
     if given.get("divisor_override") is not None:
         raise refusal(call, "it divides by a number of its own; leave divisor_override out")
-    height, width = draw.shapes[source.tensor][1:]
     kernel = _pair(given["kernel_size"], source)
     stride = _pair(given["stride"] or given["kernel_size"], source)
-    if given["ceil_mode"] and any(
-        (size - k) % s for size, k, s in zip((height, width), kernel, stride, strict=True)
-    ):
-        raise refusal(
-            call, f"ceil_mode lets windows stand over the border of {height}×{width}; use False"
-        )
-    return _pool(call, draw, source, kernel, stride)
+    sizes = zip(draw.shapes[source.tensor][1:], kernel, stride, padding, strict=True)
+    after = [_after(*one, given["ceil_mode"]) for one in sizes]
+    return _pool(call, draw, source, kernel, stride, (padding[0], after[0], padding[1], after[1]))
+
+
+def _after(size: int, kernel: int, stride: int, padding: int, ceil: bool) -> int:
+    """Cells by which the last window overhangs: PyTorch's rule for ``ceil_mode``.
+
+    >>> _after(6, 4, 4, 0, ceil=True), _after(7, 3, 2, 1, ceil=False)
+    (2, 1)
+    """
+    if not ceil:
+        return padding
+    windows = -((kernel - size - 2 * padding) // stride) + 1
+    if (windows - 1) * stride >= size + padding:  # the last would see nothing of the map
+        windows -= 1
+    return max(0, (windows - 1) * stride + kernel - size - padding)
 
 
 def adaptive_pool(call: fx.Node, given: Mapping[str, Any], draw: Drawing) -> Value:
@@ -127,12 +139,35 @@ def mean(call: fx.Node, given: Mapping[str, Any], draw: Drawing) -> Value:
     return _pool(call, draw, source, kernel, kernel)
 
 
-def _pool(call: fx.Node, draw: Drawing, source: Value, kernel: Pair, stride: Pair) -> Value:
+def _pool(
+    call: fx.Node,
+    draw: Drawing,
+    source: Value,
+    kernel: Pair,
+    stride: Pair,
+    padding: Padding = (0, 0),
+) -> Value:
     kind = "max" if "max" in str(call.target) else "avg"
-    whole = kernel == draw.shapes[source.tensor][1:]
     name = draw.unused(call.name)
-    node = Pool(name, source.tensor, kind, *((None, None) if whole else (kernel, stride)))
-    return draw.add(call, node, {})
+    whole = kernel == draw.shapes[source.tensor][1:] and not any(padding)
+    window = (None, None) if whole else (kernel, stride)
+    return draw.add(call, Pool(name, source.tensor, kind, *window, padding), {})
+
+
+def pad(call: fx.Node, given: Mapping[str, Any], draw: Drawing) -> Value:
+    """Zeros around a map, for the convolution that reads it."""
+    source = draw.value(call, given["self"])
+    source = draw.value(call, given["self"], len(source.shape), padded=True)
+    if given.get("mode", "constant") != "constant":
+        raise refusal(call, "padding cells can only hold 0; use padding_mode='zeros'")
+    amounts = list(given["pad"])
+    if given["value"] or min(amounts) < 0 or len(amounts) > 2 * (len(source.shape) - 1):
+        raise refusal(
+            call,
+            f"it pads by {amounts} with {given['value']}; height and width may be padded, with 0",
+        )
+    left, right, top, bottom = (amounts + [0] * 4)[:4]
+    return Value(source.tensor, draw.shape(call), source.origin, ((top, bottom), (left, right)))
 
 
 def view(call: fx.Node, given: Mapping[str, Any], draw: Drawing) -> Value | Tensor:
@@ -196,8 +231,9 @@ def _numbers(sizes: object) -> list[int]:
     return list(sizes) if isinstance(sizes, list | tuple) else [sizes]  # type: ignore[list-item]
 
 
-def _pair(sizes: object, source: Value) -> Pair:
+def _pair(sizes: object, source: Value, along: int = 1) -> Pair:
+    """(height, width) of one or two sizes; ``along`` the height of a series."""
     values = _numbers(sizes)
     if len(source.shape) == 2:
-        return (1, values[0])
+        return (along, values[0])
     return (values[0], values[-1])

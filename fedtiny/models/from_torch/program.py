@@ -99,7 +99,9 @@ def _quiet() -> Iterator[None]:
 def _try(module: nn.Module, rows: Tensor) -> None:
     """Raise UnsupportedModuleError if the module fails by itself, before anybody traces it."""
     try:
-        module(rows)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            module(rows)
     except Exception as error:  # whatever the user's module raises
         raise UnsupportedModuleError(
             f"{type(module).__name__} fails on samples of shape {tuple(rows.shape[1:])}"

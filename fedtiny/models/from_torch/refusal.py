@@ -114,7 +114,7 @@ REASONS = {
     "slice select index index_put index_select narrow split unbind chunk copy gather roll flip": (
         "parts of tensors cannot be read or written; use convolutions of a stride, or pooling"
     ),
-    "reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d pad": (
+    "reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d": (
         "padding cells can only hold 0; use padding_mode='zeros'"
     ),
     "nonzero masked_select unique unique_consecutive": (
