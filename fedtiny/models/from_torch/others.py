@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from math import inf
 from typing import Any
@@ -150,8 +151,8 @@ def _pool(
     kind = "max" if "max" in str(call.target) else "avg"
     name = draw.unused(call.name)
     whole = kernel == draw.shapes[source.tensor][1:] and not any(padding)
-    window = (None, None) if whole else (kernel, stride)
-    return draw.add(call, Pool(name, source.tensor, kind, *window, padding), {})
+    node = Pool(name, source.tensor, kind, None if whole else kernel, stride, padding)
+    return draw.add(call, replace(node, stride=None) if whole else node, {})
 
 
 def pad(call: fx.Node, given: Mapping[str, Any], draw: Drawing) -> Value:
