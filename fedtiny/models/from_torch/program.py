@@ -56,7 +56,7 @@ def export(module: nn.Module, example: Tensor) -> Program:
 
 
 def _traced(module: nn.Module, rows: Tensor) -> Program:
-    with _quiet():
+    with quiet():
         try:
             exported = torch.export.export(module, (rows,))
             if any(_writes(call) for call in exported.graph.nodes):
@@ -84,7 +84,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """PyTorch warns of its own ways, and logs and prints what is said in a sentence here."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
