@@ -51,9 +51,23 @@ firmware-test: install  ## firmware on emulated Cortex-M boards; installs compil
 .PHONY: deploy-test
 deploy-test: $(INSTALLED)  ## real processes over TLS, flwr run, liars, hostile environments
 	$(BIN)/pytest -m deploy -n $(JOBS) --dist loadfile tests/test_deploy_federation.py \
-	  tests/test_deploy_faults.py tests/test_deploy_guide.py tests/test_trust.py \
+	  tests/test_deploy_faults.py tests/test_trust.py \
 	  tests/test_environment.py tests/test_hostile_configs.py tests/test_local_privacy.py \
 	  tests/test_backends.py tests/test_flower_strategy.py $(ARGS)
+
+.PHONY: guide-test
+guide-test: $(INSTALLED)  ## clients/README.md typed word for word, on two fresh Debians; as root
+	.ci/apt debootstrap openssh-client iproute2
+	$(BIN)/pytest -m deploy -rPs tests/test_deploy_guide_hosts.py $(ARGS)
+
+.PHONY: pi-test
+pi-test: $(INSTALLED)  ## a node with an AArch64 Python, emulated, in a real federation; as root
+	.ci/apt debootstrap qemu-user-static g++-aarch64-linux-gnu
+	$(BIN)/pytest -m deploy -rPs tests/test_deploy_pi.py $(ARGS)
+
+.PHONY: soak
+soak: $(INSTALLED)  ## a hundred rounds, a device that trains for 5 minutes: memory of all (20 minutes)
+	FEDTINY_SOAK_TABLE=docs/results/soak.csv $(BIN)/pytest -m deploy -rP tests/test_deploy_soak.py $(ARGS)
 
 .PHONY: fuzz
 fuzz: $(INSTALLED)  ## every reader of files on 20,000 damaged ones

@@ -57,6 +57,7 @@ def export(
     torch: Annotated[
         str, typer.Option(metavar="MODULE:NAME", help="A function that makes an nn.Module.")
     ] = "",
+    tflite: Annotated[Path | None, typer.Option(help="An int8 .tflite, kept to the byte.")] = None,
     calibration: Annotated[
         Path | None, typer.Option(help="An .npz with x and, if there are labels, y.")
     ] = None,
@@ -89,7 +90,7 @@ def export(
     from fedtiny.importing.sources import Source  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
     order = Order(out, check, device, core, report, prefix)
-    source = Source(torch, calibration, prune)
+    source = Source(torch, tflite, calibration, prune)
     if run is None:
         found = export_network(source, order, show=not as_json)
     else:

@@ -8,10 +8,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from fedtiny.runs.folder import RunFolder
 from sims.deploy import processes
@@ -33,18 +33,63 @@ SMALL = (
 """What makes the deployed job seven exchanges."""
 
 
+HOOKS = Path(__file__).with_name("hooks")
+"""See ``sitecustomize.py`` there."""
+
+
+@dataclass(frozen=True)
+class Gates:
+    """Holds devices in the middle of their training, see ``hooks/sitecustomize.py``.
+
+    Attributes:
+        folder: of the files that say so.
+    """
+
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"FEDTINY_TEST_GATES": str(self.folder)}
+
+    def hold(self, partition: int, round: int) -> None:
+        (self.folder / f"hold-{partition}-{round}").touch()
+
+    def release(self, partition: int, round: int) -> None:
+        (self.folder / f"hold-{partition}-{round}").unlink()
+
+    def forget(self, partition: int, round: int) -> None:
+        """Who was held there."""
+        (self.folder / f"at-{partition}-{round}").unlink()
+
+    @property
+    def deadline(self) -> Path:
+        """When it is made, the server has waited long enough for replies."""
+        return self.folder / "deadline"
+
+    def held(self, partition: int, round: int) -> int:
+        """Id of the process that trains and does not end; 0 if there is none yet."""
+        at = self.folder / f"at-{partition}-{round}"
+        return int(at.read_text(encoding="utf-8") or 0) if at.exists() else 0
+
+
 @dataclass(frozen=True)
 class Deployment:
-    """A deployment's folder, worked with through its commands."""
+    """A deployment's folder, worked with through its commands.
+
+    Attributes:
+        home: the folder.
+        environment: of its commands and all that they start, beside this process's own.
+    """
 
     home: Home
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def command(self, *words: object) -> list[str]:
         name, *rest = map(str, words)
         return [sys.executable, "-m", "sims.deploy", name, str(self.home.path), *rest]
 
     def begin(self, *words: object) -> subprocess.Popen[str]:
-        return start(self.command(*words))
+        return start(self.command(*words), self.environment)
 
     def call(self, *words: object, status: int = 0) -> str:
         """Run a command to its end; all it printed."""
@@ -68,13 +113,17 @@ class Deployment:
         return RunFolder(self.home.results)
 
 
-def start(command: list[str]) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(APP), "PYTHONUNBUFFERED": "1"}
+def start(
+    command: list[str], more: Mapping[str, str] | None = None, log: IO[str] | None = None
+) -> subprocess.Popen[str]:
+    """A process; ``more``: of its environment; ``log``: for its output, else it is a pipe."""
+    paths = os.pathsep.join([str(HOOKS), str(APP)])
+    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
         command,
         cwd=APP,
-        env=environment,
-        stdout=subprocess.PIPE,
+        env={**environment, **(more or {})},
+        stdout=log or subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
     )
@@ -91,9 +140,14 @@ def finish(process: subprocess.Popen[str], status: int = 0) -> str:
     return printed
 
 
-def make(folder: Path, *overrides: str, nodes: int = 3) -> Deployment:
+def make(
+    folder: Path,
+    *overrides: str,
+    nodes: int = 3,
+    environment: Mapping[str, str] | None = None,
+) -> Deployment:
     """A new deployment on a free port."""
-    deployment = Deployment(Home(folder))
+    deployment = Deployment(Home(folder), environment or {})
     sets = [word for one in (*SMALL, *overrides) for word in ("--set", one)]
     words = ["--host", "127.0.0.1", "--port", free_port(), "--nodes", nodes, *sets]
     deployment.call("init", *words)

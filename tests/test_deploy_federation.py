@@ -10,11 +10,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from deployments import Deployment, finish, make, start, wait_for
+from deployments import Deployment, finish, free_port, make, start, wait_for
+from guide import FIRST
+from memory_watch import Watch
 
 from fedtiny.config import RunConfig, load
 from fedtiny.node.manifest import sign_folder
@@ -24,19 +27,45 @@ from sims.backends import Backend, run_federation
 from sims.deploy import admission, audit, registry
 from sims.deploy.authority import authority_key, issue_server_certificate
 from sims.deploy.bundle import write_bundle
+from sims.deploy.home import Home
+
+GROWTH_MB = 12.0
+"""From the first round to the third, of one process: allocators take some rounds to settle."""
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
-def living(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """A federation whose job is done and whose nodes wait for the next."""
-    deployment = make(tmp_path_factory.mktemp("living") / "fed")
+def watch(tmp_path_factory: pytest.TempPathFactory) -> Watch:
+    return Watch(Deployment(Home(tmp_path_factory.mktemp("living") / "try")))
+
+
+@pytest.fixture(scope="module")
+def living(watch: Watch) -> Iterator[Deployment]:
+    """The guide's first federation, by its own commands: the job is done, nodes wait for the next.
+
+    Word for word, but for the folder, which is elsewhere, and the port, which is free.
+    """
+    deployment = watch.fed
+    init, *others, down = [words[3:] for words in FIRST]
     try:
-        deployment.call("up", "--local", 3)
+        deployment.call(*elsewhere(init), "--port", free_port())
+        up, *others = others
+        job = deployment.begin(*elsewhere(up))
+        for round in range(1, admission.job_of(deployment.home).federation.rounds + 1):
+            wait_for(partial(watch.over, round), f"the end of round {round}", job)
+        finish(job)
+        for words in others:
+            deployment.call(*elsewhere(words))
         yield deployment
     finally:
-        deployment.call("down")
+        deployment.call(*elsewhere(down))
+
+
+def elsewhere(words: list[str]) -> list[str]:
+    """A command without its folder, which :meth:`Deployment.call` adds."""
+    assert words[1] == "try"
+    return [words[0], *words[2:]]
 
 
 def node(bundle: Path, key: Path, state: Path) -> subprocess.Popen[str]:
@@ -63,6 +92,13 @@ def test_the_model_is_that_of_one_process(living: Deployment, tmp_path: Path) ->
     run_federation(load(living.home.job), RunFolder(tmp_path / "run"), Backend.INLINE)
     alone = (tmp_path / "run/model.safetensors").read_bytes()
     assert living.run.model.read_bytes() == alone
+
+
+def test_nobody_grew(living: Deployment, watch: Watch) -> None:
+    """In these few rounds; ``make soak`` has a hundred."""
+    growth = watch.growth(1)
+    print(watch.rows[0][1], growth)
+    assert max(growth.values()) < GROWTH_MB, growth
 
 
 def test_a_key_that_was_never_added_is_refused(living: Deployment, tmp_path: Path) -> None:

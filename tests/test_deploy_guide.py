@@ -1,27 +1,20 @@
-"""clients/README.md: its commands exist and parse, and the local ones are run as written."""
+"""clients/README.md: its commands exist and parse; test_deploy_federation runs the local ones."""
 
 from __future__ import annotations
 
 import re
 import shlex
 import subprocess
-import sys
-from pathlib import Path
 
 import click
 import pytest
 import typer
-from deployments import PATIENCE_S, free_port, start
+from guide import BLOCKS, FIRST, LINES, TEXT
 
 from fedtiny import cli as fedtiny_cli
 from fedtiny.node.places import PROGRAMS, UNIT
 from sims.deploy import cli as deploy_cli
 
-GUIDE = Path(__file__).parents[1] / "clients/README.md"
-TEXT = GUIDE.read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```sh\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-INLINE = re.findall(r"`((?:python -m sims\.deploy|fedtiny) [a-z][^`]*)`", TEXT)
-LINES = [*"".join(BLOCKS).splitlines(), *INLINE]
 ELSEWHERE = {
     *("apt-get", "python3", "/opt/fedtiny/bin/pip", "install", "sh", "sed", "systemctl"),
     *("git", "ssh", "scp", "cd", "journalctl"),
@@ -71,24 +64,6 @@ def test_the_guide_covers_every_command() -> None:
     assert UNIT.removesuffix(".service") in TEXT
 
 
-@pytest.mark.deploy
-@pytest.mark.timeout(900)
-def test_the_first_block_works_as_written(tmp_path: Path) -> None:
-    """But for the folder, which is elsewhere, and the port, which is free."""
-    lines = BLOCKS[0].splitlines()
-    assert [line.split()[3] for line in lines] == ["init", "up", "status", "logs", "down"]
-    try:
-        for line in lines:
-            words = shlex.split(line.replace(" try", f" {tmp_path / 'try'}"))
-            if "init" in words:
-                words += ["--port", str(free_port())]
-            run(words)
-    finally:
-        run(["python", "-m", "sims.deploy", "down", str(tmp_path / "try")])
-    assert (tmp_path / "try/run/model.safetensors").is_file()
-
-
-def run(words: list[str]) -> None:
-    process = start([sys.executable, *words[1:]])
-    printed, _ = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, printed
+def test_the_first_block_begins_and_ends_a_federation() -> None:
+    assert [words[3] for words in FIRST] == ["init", "up", "status", "logs", "down"]
+    assert all(words[:3] == ["python", "-m", "sims.deploy"] for words in FIRST)

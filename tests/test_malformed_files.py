@@ -41,6 +41,7 @@ from fedtiny.data.watch.recordings import read_recordings
 from fedtiny.devices import catalog
 from fedtiny.federation import state
 from fedtiny.federation.state import CheckpointStore
+from fedtiny.importing.tflite_source import read_tflite
 from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool
 from fedtiny.report import study
 from fedtiny.report.study import StudyRow
@@ -335,6 +336,16 @@ def test_graphs() -> None:
     raw = GRAPH.to_json().encode()
     inputs = mutations(raw, 140, JSON_TOKENS)
     assert fuzz(lambda raw: Graph.from_json(raw.decode("utf-8", "surrogateescape")), inputs, "")
+
+
+@pytest.mark.parametrize("name", ["tiny", "every_operator"])
+def test_tflite_models(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("tflite", reason="pip install tflite flatbuffers")
+    import tflite_nets
+
+    path = tmp_path / "net.tflite"
+    inputs = mutations(getattr(tflite_nets, name)(), 145, count=INPUTS // 2)
+    assert fuzz(reader(path, read_tflite), inputs, "net.tflite") > INPUTS // 10
 
 
 NORMALIZATION = Normalization(np.zeros(2, np.float32), np.ones(2, np.float32))

@@ -27,104 +27,13 @@ from fedtiny.quant.tensors import Int8Tensor, IntegerWeight
 
 if platform.machine() != "x86_64" or sys.platform != "linux":
     pytest.skip("tflite-micro has wheels for x86-64 Linux only", allow_module_level=True)
-tflite = pytest.importorskip("tflite", reason="pip install tflite")
-flatbuffers = pytest.importorskip("flatbuffers", reason="pip install flatbuffers")
-tflite_micro = pytest.importorskip("tflite_micro", reason="pip install tflite-micro")
+for package in ("tflite", "flatbuffers", "tflite_micro"):
+    pytest.importorskip(package, reason=f"pip install {package}")
 
-INT8, INT32 = 9, 2
-CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED = 3, 4, 9
-ADD, AVERAGE_POOL_2D, MAX_POOL_2D = 0, 1, 17
-HARD_SWISH, HARD_SWISH_OPTIONS = 117, 91
+from tflite_writer import SAME, VALID, Writer  # noqa: E402 - after what it needs is known to be there
+from tflite_writer import interpret as run_micro  # noqa: E402
+
 RELU, RELU6 = 1, 3  # ActivationFunctionType
-
-
-class OneLayer:
-    """Writes a .tflite file of one operator."""
-
-    def __init__(self):
-        self.builder = flatbuffers.Builder(1 << 16)
-        self.buffers = [self._buffer(None)]
-        self.tensors = []
-
-    def _buffer(self, data):
-        vector = None if data is None else self.builder.CreateByteVector(data)
-        tflite.BufferStart(self.builder)
-        if vector is not None:
-            tflite.BufferAddData(self.builder, vector)
-        return tflite.BufferEnd(self.builder)
-
-    def _vector(self, offsets):
-        self.builder.StartVector(4, len(offsets), 4)
-        for offset in reversed(offsets):
-            self.builder.PrependUOffsetTRelative(offset)
-        return self.builder.EndVector()
-
-    def tensor(self, shape, scales, zero_point=0, data=None, kind=INT8, channel_axis=0):
-        b, buffer = self.builder, 0
-        if data is not None:
-            self.buffers.append(self._buffer(data.tobytes()))
-            buffer = len(self.buffers) - 1
-        scales = np.atleast_1d(np.asarray(scales, np.float32))
-        scale_vector = b.CreateNumpyVector(scales)
-        zeros = b.CreateNumpyVector(np.full(len(scales), zero_point, np.int64))
-        tflite.QuantizationParametersStart(b)
-        tflite.QuantizationParametersAddScale(b, scale_vector)
-        tflite.QuantizationParametersAddZeroPoint(b, zeros)
-        tflite.QuantizationParametersAddQuantizedDimension(b, channel_axis)
-        quantization = tflite.QuantizationParametersEnd(b)
-        name = b.CreateString(f"t{len(self.tensors)}")
-        shape_vector = b.CreateNumpyVector(np.asarray(shape, np.int32))
-        tflite.TensorStart(b)
-        tflite.TensorAddShape(b, shape_vector)
-        tflite.TensorAddType(b, kind)
-        tflite.TensorAddBuffer(b, buffer)
-        tflite.TensorAddName(b, name)
-        tflite.TensorAddQuantization(b, quantization)
-        self.tensors.append(tflite.TensorEnd(b))
-        return len(self.tensors) - 1
-
-    def run(self, operator, options, options_type, inputs, output, feeds, version=3):
-        b = self.builder
-        input_vector = b.CreateNumpyVector(np.asarray(inputs, np.int32))
-        output_vector = b.CreateNumpyVector(np.asarray([output], np.int32))
-        tflite.OperatorStart(b)
-        tflite.OperatorAddOpcodeIndex(b, 0)
-        tflite.OperatorAddInputs(b, input_vector)
-        tflite.OperatorAddOutputs(b, output_vector)
-        tflite.OperatorAddBuiltinOptionsType(b, options_type)
-        tflite.OperatorAddBuiltinOptions(b, options)
-        operators = self._vector([tflite.OperatorEnd(b)])
-        tensors = self._vector(self.tensors)
-        graph_inputs = b.CreateNumpyVector(np.arange(len(feeds), dtype=np.int32))
-        graph_outputs = b.CreateNumpyVector(np.asarray([output], np.int32))
-        tflite.SubGraphStart(b)
-        tflite.SubGraphAddTensors(b, tensors)
-        tflite.SubGraphAddInputs(b, graph_inputs)
-        tflite.SubGraphAddOutputs(b, graph_outputs)
-        tflite.SubGraphAddOperators(b, operators)
-        graphs = self._vector([tflite.SubGraphEnd(b)])
-        tflite.OperatorCodeStart(b)
-        tflite.OperatorCodeAddDeprecatedBuiltinCode(b, operator)
-        tflite.OperatorCodeAddBuiltinCode(b, operator)
-        tflite.OperatorCodeAddVersion(b, version)
-        codes = self._vector([tflite.OperatorCodeEnd(b)])
-        buffers = self._vector(self.buffers)
-        tflite.ModelStart(b)
-        tflite.ModelAddVersion(b, 3)
-        tflite.ModelAddOperatorCodes(b, codes)
-        tflite.ModelAddSubgraphs(b, graphs)
-        tflite.ModelAddBuffers(b, buffers)
-        b.Finish(tflite.ModelEnd(b), b"TFL3")
-        interpreter = tflite_micro.runtime.Interpreter.from_bytes(
-            bytes(b.Output()), arena_size=1 << 20
-        )
-        results = []
-        for sample in zip(*feeds, strict=True):
-            for index, array in enumerate(sample):
-                interpreter.set_input(array[None], index)
-            interpreter.invoke()
-            results.append(interpreter.get_output(0)[0].copy())
-        return np.stack(results)
 
 
 def fused(node, output):
@@ -135,54 +44,53 @@ def fused(node, output):
     return 0
 
 
+def parameters(model, node, weight, source, weight_scales, axis=0):
+    """Indices of the constant weights and biases."""
+    weights = model.tensor(weight.shape, weight_scales, data=weight, axis=axis)
+    bias_scales = weight_scales * source.scale
+    return [weights, model.tensor(node.bias.shape, bias_scales, data=node.bias, kind="INT32")]
+
+
+def walk(node):
+    """Options of a layer with windows."""
+    return {
+        "Padding": SAME if node.padding != (0, 0) else VALID,
+        "StrideH": node.stride[0],
+        "StrideW": node.stride[1],
+        "DilationHFactor": 1,
+        "DilationWFactor": 1,
+    }
+
+
 def tflm_conv(node, x, source, output, weight_scales):
-    model, weight = OneLayer(), node.weight.to_dense()
-    same = node.padding != (0, 0)
-    model.tensor((1, *x.shape[1:]), source.scale, source.zero_point)
-    model.tensor(weight.shape, weight_scales, data=weight)
-    model.tensor(node.bias.shape, weight_scales * source.scale, data=node.bias, kind=INT32)
+    model, weight = Writer(), node.weight.to_dense()
+    entry = model.tensor((1, *x.shape[1:]), source.scale, source.zero_point)
+    constants = parameters(model, node, weight, source, weight_scales)
     channels, height, width = output.shape
     y = model.tensor((1, height, width, channels), output.scale, output.zero_point)
-    b = model.builder
-    tflite.Conv2DOptionsStart(b)
-    tflite.Conv2DOptionsAddPadding(b, 0 if same else 1)
-    tflite.Conv2DOptionsAddStrideH(b, node.stride[0])
-    tflite.Conv2DOptionsAddStrideW(b, node.stride[1])
-    tflite.Conv2DOptionsAddDilationHFactor(b, 1)
-    tflite.Conv2DOptionsAddDilationWFactor(b, 1)
-    tflite.Conv2DOptionsAddFusedActivationFunction(b, fused(node, output))
-    return model.run(CONV_2D, tflite.Conv2DOptionsEnd(b), 1, [0, 1, 2], y, [x])
+    options = walk(node) | {"FusedActivationFunction": fused(node, output)}
+    model.operator("CONV_2D", [entry, *constants], y, version=3, **options)
+    return run_micro(model.model([entry], [y]), x)
 
 
 def tflm_depthwise(node, x, source, output, weight_scales):
-    model, weight = OneLayer(), node.weight.to_dense().transpose(3, 1, 2, 0)
-    model.tensor((1, *x.shape[1:]), source.scale, source.zero_point)
-    model.tensor(weight.shape, weight_scales, data=weight, channel_axis=3)
-    model.tensor(node.bias.shape, weight_scales * source.scale, data=node.bias, kind=INT32)
+    model, weight = Writer(), node.weight.to_dense().transpose(3, 1, 2, 0)
+    entry = model.tensor((1, *x.shape[1:]), source.scale, source.zero_point)
+    constants = parameters(model, node, weight, source, weight_scales, axis=3)
     channels, height, width = output.shape
     y = model.tensor((1, height, width, channels), output.scale, output.zero_point)
-    b = model.builder
-    tflite.DepthwiseConv2DOptionsStart(b)
-    tflite.DepthwiseConv2DOptionsAddPadding(b, 0 if node.padding != (0, 0) else 1)
-    tflite.DepthwiseConv2DOptionsAddStrideH(b, node.stride[0])
-    tflite.DepthwiseConv2DOptionsAddStrideW(b, node.stride[1])
-    tflite.DepthwiseConv2DOptionsAddDepthMultiplier(b, channels // x.shape[-1])
-    tflite.DepthwiseConv2DOptionsAddDilationHFactor(b, 1)
-    tflite.DepthwiseConv2DOptionsAddDilationWFactor(b, 1)
-    options = tflite.DepthwiseConv2DOptionsEnd(b)
-    return model.run(DEPTHWISE_CONV_2D, options, 2, [0, 1, 2], y, [x])
+    options = walk(node) | {"DepthMultiplier": channels // x.shape[-1]}
+    model.operator("DEPTHWISE_CONV_2D", [entry, *constants], y, version=3, **options)
+    return run_micro(model.model([entry], [y]), x)
 
 
 def tflm_linear(node, x, source, output, weight_scales):
-    model, weight = OneLayer(), node.weight.to_dense().reshape(node.weight.shape[0], -1)
-    model.tensor((1, weight.shape[1]), source.scale, source.zero_point)
-    model.tensor(weight.shape, weight_scales, data=weight)
-    model.tensor(node.bias.shape, weight_scales * source.scale, data=node.bias, kind=INT32)
+    model, weight = Writer(), node.weight.to_dense().reshape(node.weight.shape[0], -1)
+    entry = model.tensor((1, weight.shape[1]), source.scale, source.zero_point)
+    constants = parameters(model, node, weight, source, weight_scales)
     y = model.tensor((1, weight.shape[0]), output.scale, output.zero_point)
-    tflite.FullyConnectedOptionsStart(model.builder)
-    options = tflite.FullyConnectedOptionsEnd(model.builder)
-    rows = x.reshape(len(x), -1)
-    return model.run(FULLY_CONNECTED, options, 8, [0, 1, 2], y, [rows], version=4)
+    model.operator("FULLY_CONNECTED", [entry, *constants], y, version=4)
+    return run_micro(model.model([entry], [y]), x.reshape(len(x), -1))
 
 
 # (input (H, W, C), kernel, stride, padding, output channels, density): dense, pruned, strided,
@@ -294,12 +202,11 @@ def test_hard_swish_is_within_a_code_for_every_code(spread, zero_point):
     node = IntegerLookup("layer", "input", functions.table(Activation.HARD_SWISH, source, output))
     x = np.arange(-128, 128, dtype=np.int8).reshape(1, 1, 256, 1)
     ours = lookup.run(node, [x], [source], output)
-    model = OneLayer()
-    model.tensor(x.shape, source.scale, source.zero_point)
+    model = Writer()
+    entry = model.tensor(x.shape, source.scale, source.zero_point)
     y = model.tensor(x.shape, output.scale, output.zero_point)
-    tflite.HardSwishOptionsStart(model.builder)
-    options = tflite.HardSwishOptionsEnd(model.builder)
-    theirs = model.run(HARD_SWISH, options, HARD_SWISH_OPTIONS, [0], y, [x], version=1)
+    model.operator("HARD_SWISH", [entry], y)
+    theirs = run_micro(model.model([entry], [y]), x)
     assert np.abs(ours.astype(int) - theirs).max() <= 1
     assert (ours == theirs).mean() > 0.9
 
@@ -334,13 +241,11 @@ def test_addition_equals_for_every_pair_of_codes(left, right, out):
     node = IntegerAdd("layer", "l", "r", *ratios, (-128, 127))
     ours = add.run(node, [a, b], tensors, output)
 
-    model = OneLayer()
-    for tensor in tensors:
-        model.tensor(a.shape, tensor.scale, tensor.zero_point)
+    model = Writer()
+    entries = [model.tensor(a.shape, tensor.scale, tensor.zero_point) for tensor in tensors]
     y = model.tensor(a.shape, output.scale, output.zero_point)
-    tflite.AddOptionsStart(model.builder)
-    options = tflite.AddOptionsEnd(model.builder)
-    theirs = model.run(ADD, options, 11, [0, 1], y, [a, b], version=2)
+    model.operator("ADD", entries, y, version=2)
+    theirs = run_micro(model.model(entries, [y]), a, b)
 
     real = (left * (a.astype(float) + 3) + right * (b.astype(float) - 5)) / out
     # On a tie below zero TFLite rounds away from zero, we round up.
@@ -350,7 +255,7 @@ def test_addition_equals_for_every_pair_of_codes(left, right, out):
     assert set(np.unique(step)) <= {0, 1}
 
 
-@pytest.mark.parametrize(("kind", "operator"), [("avg", AVERAGE_POOL_2D), ("max", MAX_POOL_2D)])
+@pytest.mark.parametrize(("kind", "operator"), [("avg", "AVERAGE_POOL_2D"), ("max", "MAX_POOL_2D")])
 @pytest.mark.parametrize(
     ("size", "kernel", "stride"), [((7, 7), (7, 7), (7, 7)), ((1, 16), (1, 16), (1, 16)),
                                    ((8, 9), (2, 3), (2, 2)), ((5, 5), (3, 3), (1, 1))]
@@ -361,17 +266,13 @@ def test_pools_equal(kind, operator, size, kernel, stride):
     sides = ((whole - k) // s + 1 for whole, k, s in zip(size, kernel, stride, strict=True))
     output = Int8Tensor((12, *sides), 0.1, -5)
     ours = pool.run(IntegerPool("layer", "input", kind, kernel, stride), [x], [], output)
-    model = OneLayer()
-    model.tensor((1, *x.shape[1:]), 0.1, -5)
+    model = Writer()
+    entry = model.tensor((1, *x.shape[1:]), 0.1, -5)
     y = model.tensor((1, *ours.shape[1:]), 0.1, -5)
-    b = model.builder
-    tflite.Pool2DOptionsStart(b)
-    tflite.Pool2DOptionsAddPadding(b, 1)
-    tflite.Pool2DOptionsAddStrideH(b, stride[0])
-    tflite.Pool2DOptionsAddStrideW(b, stride[1])
-    tflite.Pool2DOptionsAddFilterHeight(b, kernel[0])
-    tflite.Pool2DOptionsAddFilterWidth(b, kernel[1])
-    theirs = model.run(operator, tflite.Pool2DOptionsEnd(b), 5, [0], y, [x], version=2)
+    walked = {"Padding": VALID, "StrideH": stride[0], "StrideW": stride[1]}
+    windows = {"FilterHeight": kernel[0], "FilterWidth": kernel[1]}
+    model.operator(operator, [entry], y, version=2, **walked, **windows)
+    theirs = run_micro(model.model([entry], [y]), x)
     np.testing.assert_array_equal(ours, theirs)
 
 

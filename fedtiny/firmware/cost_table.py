@@ -38,7 +38,7 @@ from fedtiny.firmware.cores import Core
 COEFFICIENTS: Mapping[Core, Mapping[str, tuple[float, ...]]] = {
     Core.M0: {
         "add": (18.26, 31410.0),
-        "add_shifted": (91.03, 36530.0),
+        "add_shifted": (72.02, 37060.0),
         "avg_pool": (19.33, 88.03),
         "dense_1xn": (6.245, 0.0, 101.7, 8.118, 45.14),
         "dense_conv": (6.263, 0.0, 101.8, 7.761, 43.82),
@@ -69,7 +69,7 @@ COEFFICIENTS: Mapping[Core, Mapping[str, tuple[float, ...]]] = {
     },
     Core.M3: {
         "add": (15.0, 6524.0),
-        "add_shifted": (32.01, 8345.0),
+        "add_shifted": (23.01, 8859.0),
         "avg_pool": (12.2, 15.93),
         "dense_1xn": (2.497, 0.0, 41.66, 5.085, 35.93),
         "dense_conv": (2.505, 0.0, 41.57, 4.947, 34.57),
@@ -100,7 +100,7 @@ COEFFICIENTS: Mapping[Core, Mapping[str, tuple[float, ...]]] = {
     },
     Core.M4: {
         "add": (14.25, 6544.0),
-        "add_shifted": (32.01, 8605.0),
+        "add_shifted": (20.73, 8901.0),
         "avg_pool": (6.258, 13.28),
         "dense_1xn": (1.824, 0.0, 40.56, 1.984, 96.34),
         "dense_conv": (1.814, 0.0, 47.33, 2.416, 45.18),
@@ -131,7 +131,7 @@ COEFFICIENTS: Mapping[Core, Mapping[str, tuple[float, ...]]] = {
     },
     Core.M55: {
         "add": (15.0, 6560.0),
-        "add_shifted": (36.99, 9138.0),
+        "add_shifted": (23.24, 10180.0),
         "avg_pool": (1.065, 12.11),
         "dense_1xn": (0.164, 0.3162, 17.25, 0.2309, 0.0),
         "dense_conv": (0.1934, 1.063, 14.49, 0.0, 31.35),

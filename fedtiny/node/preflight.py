@@ -13,6 +13,7 @@ from fedtiny.data.spool import is_recorded, look
 from fedtiny.doctor.environment import Check
 from fedtiny.engine import available, unavailable_reason
 from fedtiny.errors import FedTinyError
+from fedtiny.node.address import host_and_port
 from fedtiny.node.bundle import Bundle, read_bundle
 from fedtiny.node.machine import free_ram_bytes
 from fedtiny.node.manifest import certificate_fingerprint
@@ -77,7 +78,7 @@ def _key(bundle: Bundle, key: Path) -> str:
 
 def _server(bundle: Bundle) -> Iterator[Check]:
     settings = bundle.settings
-    where = f"{settings.host}:{settings.port}"
+    where = host_and_port(settings.host, settings.port)
     try:
         view = look_at(settings.host, settings.port, bundle.ca_file)
     except FedTinyError as error:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedtiny.errors import FedTinyError
+from fedtiny.node.address import host_and_port
 from fedtiny.node.bundle import Bundle
 from fedtiny.node.keys import fingerprint, load_key, public_text
 from fedtiny.node.server import ServerAwayError, look_at
@@ -129,7 +130,7 @@ def _command(bundle: Bundle, place: Place, port: int) -> list[str]:
     return [
         str(program),
         *("--root-certificates", str(bundle.ca_file.resolve())),
-        *("--superlink", f"{settings.host}:{settings.port}"),
+        *("--superlink", host_and_port(settings.host, settings.port)),
         *("--auth-supernode-private-key", str(place.key.resolve())),
         *("--node-config", bundle.node_config),
         *("--port", str(port)),

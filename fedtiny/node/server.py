@@ -13,6 +13,7 @@ from pathlib import Path
 from cryptography import x509
 
 from fedtiny.errors import FedTinyError
+from fedtiny.node.address import host_and_port
 
 _TIMEOUT_S = 10.0
 
@@ -62,7 +63,8 @@ def look_at(host: str, port: int, ca_file: Path) -> ServerView:
         raise ServerRefusedError(_refusal(host, port, error)) from error
     except ssl.SSLError as error:
         raise ServerRefusedError(
-            f"{host}:{port} does not speak TLS ({error.reason}): is this the SuperLink's port?"
+            f"{host_and_port(host, port)} does not speak TLS ({error.reason}): is this the "
+            "SuperLink's port?"
         ) from error
     except (OSError, HTTPException) as error:
         raise ServerAwayError(_absence(host, port, error)) from error
@@ -75,7 +77,7 @@ def look_at(host: str, port: int, ca_file: Path) -> ServerView:
 
 
 def _refusal(host: str, port: int, error: ssl.SSLCertVerificationError) -> str:
-    where = f"the server at {host}:{port}"
+    where = f"the server at {host_and_port(host, port)}"
     match error.verify_code:
         case 10:
             return (
@@ -100,7 +102,7 @@ def _refusal(host: str, port: int, error: ssl.SSLCertVerificationError) -> str:
 
 
 def _absence(host: str, port: int, error: OSError | HTTPException) -> str:
-    where = f"{host}:{port}"
+    where = host_and_port(host, port)
     if isinstance(error, socket.gaierror):
         return f"no machine called {host} is known here: check the name and this device's network"
     if isinstance(error, ConnectionRefusedError):

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedtiny.node.keys import fingerprint, public_text
+from fedtiny.runs import atomic
 from sims.deploy import audit, processes, registry
 from sims.deploy.home import Home
 from sims.deploy.registry import Node, Standing
@@ -23,7 +24,8 @@ _SUPERLINK = "superlink"
 def collect(home: Home) -> list[dict[str, Any]]:
     """Write what is new in the SuperLink's log to the audit log; those entries.
 
-    How far the log was read is kept, so that every arrival is written once, whoever collects.
+    How far the log was read is kept, so that every arrival is written once, whoever collects; one
+    that could not be written is not passed over.
     """
     path, mark = processes.log_file(home, _SUPERLINK), home.runtime / "superlink.read"
     if not path.exists():
@@ -33,10 +35,11 @@ def collect(home: Home) -> list[dict[str, Any]]:
         file.seek(start)
         text = file.read()
     text = text[: text.rfind(b"\n") + 1]  # a line that is being written is for the next time
-    mark.write_text(str(start + len(text)), encoding="utf-8")
     found = list(_arrivals(text.decode("utf-8", errors="replace"), registry.all_nodes(home)))
     for one in found:
         audit.record(home, **one)
+    if text:
+        atomic.write(mark, str(start + len(text)))
     return found
 
 

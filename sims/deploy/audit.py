@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import getpass
 import json
 import os
@@ -16,12 +18,19 @@ def record(home: Home, act: str, **facts: Any) -> None:  # noqa: ANN401 - whatev
 
     Written by one ``write`` to a file opened for appending, so that lines of several commands
     never mix, and synchronised: what was recorded survives a crash.
+
+    Raises:
+        OSError: the disk is full; then there is no part of the line either.
     """
     line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "user": _user(), "act": act}
-    text = json.dumps({**line, **facts}, ensure_ascii=True) + "\n"
+    text = (json.dumps({**line, **facts}, ensure_ascii=True) + "\n").encode()
     handle = os.open(home.audit, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        os.write(handle, text.encode())
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        whole = os.fstat(handle).st_size
+        if os.write(handle, text) < len(text):
+            os.ftruncate(handle, whole)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(home.audit))
         os.fsync(handle)
     finally:
         os.close(handle)

@@ -84,7 +84,7 @@ def issue_server_certificate(home: Home, host: str, days: int = SERVER_DAYS) -> 
     return certificate
 
 
-_LOCAL = ("localhost", "127.0.0.1")  # the operator's own commands, and nodes of `up --local`
+_LOCAL = ("localhost", "127.0.0.1", "::1")  # the operator's own commands, and nodes of `up --local`
 
 
 def authority_key(home: Home) -> ec.EllipticCurvePrivateKey:
@@ -114,7 +114,8 @@ def _general_name(host: str) -> x509.GeneralName:
         if not _HOST.fullmatch(host) or ".." in host:
             raise DeployError(
                 f"--host {host!r}: write the name or the IP address under which devices reach "
-                "this machine, e.g. fed.example.org or 192.168.1.10, without https:// or port"
+                "this machine, e.g. fed.example.org, 192.168.1.10 or fd00::10, without https:// or "
+                "port"
             ) from None
         return x509.DNSName(host)
 

@@ -39,7 +39,7 @@ def _settings(home: Home, node: Node, job: RunConfig) -> NodeSettings:
         format=1,
         federation=server.name,
         node=node.name,
-        host="127.0.0.1" if node.local else server.host,
+        host=server.own_host if node.local else server.host,
         port=server.port,
         partition=node.partition,
         partitions=job.data.partitions,

@@ -13,6 +13,7 @@ for _command in (
     paperwork.add_node,
     paperwork.revoke,
     paperwork.renew,
+    paperwork.wheels,
     operation.up,
     operation.run,
     operation.status,

@@ -13,6 +13,7 @@ from typing import Any
 
 import tomli_w
 
+from fedtiny.node.address import host_and_port
 from sims.deploy.home import DeployError, Home
 from sims.flower_run import SWITCHES
 
@@ -34,8 +35,9 @@ def environment(home: Home) -> dict[str, str]:
 def write_link(home: Home) -> None:
     """Tell ``flwr`` where the SuperLink is and which authority it trusts."""
     home.flower_home.mkdir(parents=True, exist_ok=True)
+    settings = home.settings()
     link = {
-        "address": f"127.0.0.1:{home.settings().port}",
+        "address": host_and_port(settings.own_host, settings.port),
         "root-certificates": str(home.ca_certificate.resolve()),
     }
     text = tomli_w.dumps({"superlink": {"default": LINK, LINK: link}})

@@ -9,6 +9,7 @@ import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
 from fedtiny.errors import FedTinyError
+from fedtiny.node.address import host_and_port, is_ipv6
 from fedtiny.runs.fields import complaint
 from fedtiny.text_files import TextFileError, read_toml
 
@@ -32,6 +33,16 @@ class Settings:
     name: str
     host: str
     port: int
+
+    @property
+    def address(self) -> str:
+        """Where devices reach the server."""
+        return host_and_port(self.host, self.port)
+
+    @property
+    def own_host(self) -> str:
+        """Where this machine itself does: its loopback address, of ``host``'s kind."""
+        return "::1" if is_ipv6(self.host) else "127.0.0.1"
 
 
 _SETTINGS = TypeAdapter(Settings)
@@ -106,6 +117,15 @@ class Home:
     def logs(self) -> Path:
         """One log for each process."""
         return self.runtime / "logs"
+
+    @property
+    def superlink_unit(self) -> Path:
+        """For systemd: the server as a service."""
+        return self.path / "fedtiny-superlink.service"
+
+    def pid_file(self, name: str) -> Path:
+        """Where the id of a running process stands, for service managers."""
+        return self.runtime / "processes" / f"{name}.pid"
 
     @property
     def local(self) -> Path:

@@ -6,6 +6,7 @@ train with is what the operator's ``job.toml`` says, whatever lies on the device
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import tomli_w
@@ -21,6 +22,7 @@ import tomli_w
 from fedtiny import config as run_config
 from fedtiny.data.shares import server_file
 from fedtiny.data.simulated import deal_into
+from fedtiny.errors import FedTinyError
 from fedtiny.runs.folder import RunFolder
 from sims.deploy import admission, arrivals, audit, flower, processes, superlink
 from sims.deploy.home import DeployError, Home
@@ -31,8 +33,10 @@ from sims.flower_run import APP
 _JOB = "sims/configs/job.toml"
 _PARTS = ("clients", "strategies", "sims")
 _POLL_S = 0.5
+_START_S = 30.0
 _TAIL_LINES = 25
 _DONE = "finished:completed"
+_NO_SPACE_BYTES = 64 << 10
 
 
 def run(home: Home, resume: bool, say: Callable[[str], None]) -> Path:
@@ -47,8 +51,8 @@ def run(home: Home, resume: bool, say: Callable[[str], None]) -> Path:
         The model's file.
 
     Raises:
-        DeployError: there is nothing to resume, or a finished run in the way; the run failed, or
-            the SuperLink died. Checkpoints stay: resume goes on.
+        DeployError: there is nothing to resume, or a finished run in the way; the run failed, the
+            disk is full, or the SuperLink died. Checkpoints stay: resume goes on.
     """
     superlink.require(home)
     folder = RunFolder(home.results)
@@ -56,8 +60,15 @@ def run(home: Home, resume: bool, say: Callable[[str], None]) -> Path:
     _deal(home)
     _stop_stale(home)
     audit.record(home, "run", resume=resume)
-    with _staged(home, resume) as (app, settings):
-        _submit_and_wait(home, app, settings, Follower(folder, say))
+    try:
+        with _staged(home, resume) as (app, settings):
+            _submit_and_wait(home, app, settings, Follower(folder, say))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        with suppress(FedTinyError):  # a SuperLink on the same disk may be unable: resume does it
+            _stop_stale(home)
+        raise DeployError(_full(home)) from error
     audit.record(home, "run finished", model=str(folder.model))
     return folder.model
 
@@ -122,6 +133,14 @@ def _staged(home: Home, resume: bool) -> Iterator[tuple[Path, Path]]:
 def _submit_and_wait(home: Home, app: Path, settings: Path, follower: Follower) -> None:
     arguments = ["run", str(app), flower.LINK, "--stream", "-c", str(settings)]
     log = home.logs / "run.log"
+
+    def look() -> None:
+        follower.look()
+        arrivals.collect(home)
+        if processes.running(home, superlink.NAME) is None:
+            raise DeployError(_died(home))
+        time.sleep(_POLL_S)
+
     with log.open("wb") as output:
         process = subprocess.Popen(
             [str(Path(sys.executable).with_name("flwr")), *arguments],
@@ -132,30 +151,37 @@ def _submit_and_wait(home: Home, app: Path, settings: Path, follower: Follower) 
         )
         try:
             while process.poll() is None:
-                follower.look()
-                arrivals.collect(home)
-                if processes.running(home, superlink.NAME) is None:
-                    raise DeployError(_died(home))
-                time.sleep(_POLL_S)
+                look()
+            status = _final_status(home, look)
         finally:
             process.terminate()
             process.wait()
     follower.look()
-    if processes.running(home, superlink.NAME) is None:
-        raise DeployError(_died(home))
-    status = _last_status(home)
+    if status != _DONE and shutil.disk_usage(home.results).free < _NO_SPACE_BYTES:
+        raise DeployError(_full(home))
     if status != _DONE:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
         raise DeployError(f"the run ended as {status}; the end of {log}:\n" + "\n".join(lines))
 
 
-def _last_status(home: Home) -> str:
-    """Of the newest run; a run that has just ended is waited for."""
-    deadline = time.monotonic() + 30
+def _final_status(home: Home, look: Callable[[], None]) -> str:
+    """Of the newest run; one that outlives the stream of its log is waited for."""
+    patience = time.monotonic() + _START_S
     while True:
+        look()
         status = next((one["status"] for one in runs(home)), "never started")
-        if status.startswith("finished") or time.monotonic() > deadline:
+        if status.startswith("finished"):
             return status
+        if status == "never started" and time.monotonic() > patience:
+            return status
+
+
+def _full(home: Home) -> str:
+    return (
+        f"the disk is full: not all of {home.path} could be written. What was finished is kept: "
+        f"make room (df -h), then `python -m sims.deploy run {home.path} --resume` goes on with "
+        "the next round"
+    )
 
 
 def _died(home: Home) -> str:

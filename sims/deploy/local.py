@@ -7,6 +7,8 @@ there.
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from fedtiny.config import RunConfig
@@ -14,9 +16,11 @@ from fedtiny.data.shares import client_file
 from fedtiny.data.simulated import deal_into
 from fedtiny.node.keys import load_key, make_key
 from fedtiny.node.request import request_of_this_machine
-from sims.deploy import admission, audit, flower, processes, registry
+from sims.deploy import admission, audit, flower, processes, registry, superlink
 from sims.deploy.home import DeployError, Home
 from sims.deploy.registry import Node, Standing
+
+_CONNECT_S = 120.0
 
 
 def prepare(home: Home, count: int) -> list[Node]:
@@ -48,6 +52,27 @@ def start(home: Home, node: Node) -> bool:
     processes.start(home, node.name, command, flower.environment(home))
     audit.record(home, "local node started", node=node.name)
     return True
+
+
+def wait(home: Home, nodes: Sequence[Node]) -> None:
+    """Until all of these local nodes are connected: the job would begin without the slower ones.
+
+    Raises:
+        DeployError: one of them ended, or time is up.
+    """
+    deadline = time.monotonic() + _CONNECT_S
+    waiting = {node.node_id: node.name for node in nodes}
+    while waiting:
+        gone = [name for name in waiting.values() if processes.running(home, name) is None]
+        if gone or time.monotonic() > deadline:
+            name = next(iter(gone or waiting.values()))
+            raise DeployError(
+                f"node {name} {'ended' if gone else 'is not connected'}: "
+                f"`python -m sims.deploy logs {home.path} {name}` says why"
+            )
+        for one in superlink.listed(home):
+            if one["status"] == "online":
+                waiting.pop(int(one["node-id"]), None)
 
 
 def shares_folder(home: Home) -> Path:

@@ -8,8 +8,8 @@ import typer
 from rich.table import Column, Table
 
 from fedtiny.escaping.terminal import Screen, visible
+from fedtiny.memory.ledger import format_bytes
 from sims.deploy import arrivals, audit, job, local, processes, registry, superlink
-from sims.deploy.home import Home
 from sims.deploy.logs import tail
 from sims.deploy.options import Dir, Json, open_home, print_json, tell
 from sims.deploy.status import status as status_of
@@ -32,11 +32,15 @@ def up(
     tell("starting the SuperLink")
     superlink.start(home)
     known = superlink.known(home) if nodes else set()
+    nodes = [superlink.register(home, registry.load(home, one.name), known) for one in nodes]
     for node in nodes:
-        node = superlink.register(home, registry.load(home, node.name), known)
         word = "started" if local.start(home, node) else "runs already"
         tell(f"node {node.name} {word}, partition {node.partition}")
-    facts: dict[str, Any] = {"address": _address(home), "nodes": [one.name for one in nodes]}
+    facts: dict[str, Any] = {
+        "address": home.settings().address,
+        "nodes": [one.name for one in nodes],
+    }
+    local.wait(home, nodes)
     if nodes and run_job:
         facts["model"] = str(job.run(home, resume, tell))
     if as_json:
@@ -58,7 +62,7 @@ def run(path: Dir, resume: Resume = False, as_json: Json = False) -> None:
 
 
 def status(path: Dir, as_json: Json = False) -> None:
-    """The SuperLink, every node, days left of certificates, the run's round."""
+    """The SuperLink, every node and what it said of itself, days left of certificates, the run."""
     found = status_of(open_home(path))
     if as_json:
         return print_json(found)
@@ -68,15 +72,30 @@ def status(path: Dir, as_json: Json = False) -> None:
     print(f"server      {found['server_days']} days left")
     done = found["run"]
     print(f"run         round {done['round']} of {done['rounds']}{', finished' * done['finished']}")
-    table = Table(
-        Column("node", overflow="fold"), "standing", "partition", Column("board", overflow="fold"),
-        "days left", "connection",
-    )  # fmt: skip
-    for node in found["nodes"]:
-        cells = ("name", "standing", "partition", "device", "days_left", "connection")
-        table.add_row(*(str(node[cell]) for cell in cells))
-    Screen().print(table)
+    Screen().print(_nodes_table(found["nodes"]))
     return None
+
+
+def _nodes_table(nodes: list[dict[str, Any]]) -> Table:
+    """RAM and temperature are of the run's start, the peak is of its first round."""
+    table = Table(
+        Column("node", overflow="fold"), "standing", "part", Column("board", overflow="fold"),
+        "days left", "last seen", "free RAM", "°C", "peak / ledger",
+    )  # fmt: skip
+    for node in nodes:
+        degrees = node["temperature_c"]
+        table.add_row(
+            *(str(node[cell]) for cell in ("name", "standing", "partition", "device")),
+            *(str(node[cell]) for cell in ("days_left", "last_seen")),
+            _size(node["free_ram_bytes"]),
+            "" if degrees is None else str(degrees),
+            " / ".join(filter(None, map(_size, (node["peak_bytes"], node["ledger_bytes"])))),
+        )
+    return table
+
+
+def _size(count: int | None) -> str:
+    return "" if count is None else format_bytes(count)
 
 
 def logs(
@@ -107,7 +126,3 @@ def down(path: Dir, as_json: Json = False) -> None:
         return print_json({"ended": ended})
     print(f"ended: {', '.join(ended)}" if ended else "nothing was running")
     return None
-
-
-def _address(home: Home) -> str:
-    return f"{home.settings().host}:{home.settings().port}"

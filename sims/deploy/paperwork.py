@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fedtiny import config as run_config
+from fedtiny.memory.ledger import format_bytes
 from fedtiny.node.keys import make_key
 from fedtiny.node.manifest import certificate_fingerprint
 from fedtiny.node.request import check_name, request_of_this_machine, write_request
@@ -16,6 +17,8 @@ from sims.deploy.authority import check_host, days_left, issue_server_certificat
 from sims.deploy.home import DeployError, Settings, create
 from sims.deploy.options import Dir, Json, Name, Set, open_home, print_json
 from sims.deploy.registry import Node, Standing
+from sims.deploy.systemd import superlink_unit
+from sims.deploy.wheels import Machine, download
 from sims.flower_run import APP
 
 JOB = APP / "sims/configs/deployed_watch.toml"
@@ -35,10 +38,12 @@ def init(
     check_host(host)
     check_name(name)
     job = run_config.load(config, [*(set_ or []), f"data.partitions={nodes}"])
-    home = create(path, Settings(name, host, port))
+    settings = Settings(name, host, port)
+    home = create(path, settings)
     home.job.write_text(run_config.dump(job), encoding="utf-8")
     authority = make_authority(home, name)
     server = issue_server_certificate(home, host)
+    home.superlink_unit.write_text(superlink_unit(home), encoding="utf-8")
     fingerprint = certificate_fingerprint(authority)
     audit.record(home, "init", host=host, port=port, authority=fingerprint)
     facts = {
@@ -52,7 +57,7 @@ def init(
     }
     if as_json:
         return print_json(facts)
-    print(f"{path}: a federation of {nodes} nodes at {host}:{port}")
+    print(f"{path}: a federation of {nodes} nodes at {settings.address}")
     print(f"authority   {fingerprint}, valid for {facts['authority_days']} days")
     print(f"server      valid for {facts['server_days']} days")
     print("Tell the fingerprint to whoever installs a device. Keep ca.key: it is the federation.")
@@ -161,6 +166,23 @@ def renew(
     print(f"server certificate: valid for {days_left(certificate)} days")
     if restart:
         print(f"the SuperLink still shows the old one: down {path}, then up {path}")
+    return None
+
+
+def wheels(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Of the files; made if new.")],
+    machine: Annotated[
+        Machine, typer.Option(help="Processor of the devices, as `uname -m` says.")
+    ] = Machine.AARCH64,
+    python: Annotated[str, typer.Option(help="Python of the devices.")] = "3.11",
+    as_json: Json = False,
+) -> None:
+    """Download what a device installs, for devices that reach no package index."""
+    files = download(folder, machine, python)
+    size = sum(file.stat().st_size for file in files)
+    if as_json:
+        return print_json({"files": [str(file) for file in files], "bytes": size})
+    print(f"{folder}: {len(files)} wheels for {machine}, Python {python}; {format_bytes(size)}")
     return None
 
 

@@ -82,6 +82,7 @@ def start(home: Home, name: str, command: Sequence[str], environment: Mapping[st
     started = Started(name, process.pid, ticks, mark)
     path = _records(home) / f"{name}.json"
     path.write_text(json.dumps(asdict(started)) + "\n", encoding="utf-8")
+    home.pid_file(name).write_text(f"{process.pid}\n", encoding="utf-8")
     return started
 
 
@@ -115,6 +116,7 @@ def end(home: Home, several: Sequence[Started]) -> list[str]:
         for pid in _marked(one.mark):
             _send(pid, signal.SIGKILL)
         (_records(home) / f"{one.name}.json").unlink(missing_ok=True)
+        home.pid_file(one.name).unlink(missing_ok=True)
     return lived
 
 

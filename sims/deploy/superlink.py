@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
+from fedtiny.node.address import host_and_port, is_ipv6
 from fedtiny.node.manifest import load_certificate
 from sims.deploy import audit, flower, processes, registry
 from sims.deploy.authority import days_left
@@ -37,12 +38,12 @@ def start(home: Home) -> bool:
             f"the server's certificate expired {-left} days ago: every device would refuse it; "
             f"`python -m sims.deploy renew {home.path}`"
         )
-    port, address = home.settings().port, _bind_address(home.settings().host)
+    port, address = home.settings().port, bind_address(home.settings().host)
     check_port(address, port)
     home.runtime.mkdir(exist_ok=True)
     flower.write_link(home)
     processes.start(home, NAME, _command(home, address, port), flower.environment(home))
-    _wait(home, port)
+    _wait(home)
     audit.record(home, "superlink started", port=port)
     there = known(home)
     for node in registry.all_nodes(home):
@@ -110,14 +111,14 @@ def check_port(address: str, port: int) -> None:
     Raises:
         DeployError: somebody does.
     """
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if is_ipv6(address) else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
         except OSError as error:
             raise DeployError(
-                f"cannot listen on {address}:{port}: {error.strerror}. End what uses the port "
-                f"(ss -ltnp 'sport = :{port}' names it), or init with another --port"
+                f"cannot listen on {host_and_port(address, port)}: {error.strerror}. End what uses "
+                f"the port (ss -ltnp 'sport = :{port}' names it), or init with another --port"
             ) from error
 
 
@@ -140,15 +141,16 @@ def _command(home: Home, address: str, port: int) -> list[str]:
     ]
 
 
-def _wait(home: Home, port: int) -> None:
+def _wait(home: Home) -> None:
     """Until it speaks TLS with the certificate that it should have."""
     context = ssl.create_default_context(cafile=str(home.ca_certificate))
+    host, port = home.settings().own_host, home.settings().port
     deadline = time.monotonic() + _START_S
     while processes.running(home, NAME) is not None and time.monotonic() < deadline:
         try:
             with (
-                socket.create_connection(("127.0.0.1", port), timeout=5) as raw,
-                context.wrap_socket(raw, server_hostname="127.0.0.1"),
+                socket.create_connection((host, port), timeout=5) as raw,
+                context.wrap_socket(raw, server_hostname=host),
             ):
                 return
         except ssl.SSLCertVerificationError as error:
@@ -162,10 +164,18 @@ def _wait(home: Home, port: int) -> None:
     )
 
 
-def _bind_address(host: str) -> str:
-    """Only this machine's own address if devices are told that; all of its addresses else."""
+def bind_address(host: str) -> str:
+    """Only this machine's own address if devices are told that; all of its addresses else.
+
+    Of IPv4, unless ``host`` is an address of IPv6: Flower's server listens on one kind.
+
+    >>> [bind_address(host) for host in ("localhost", "::1", "desk.local", "fd00::1")]
+    ['127.0.0.1', '::1', '0.0.0.0', '::']
+    """
     try:
         local = ipaddress.ip_address(host).is_loopback
     except ValueError:
         local = host == "localhost"
+    if is_ipv6(host):
+        return "::1" if local else "::"
     return "127.0.0.1" if local else "0.0.0.0"

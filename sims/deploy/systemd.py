@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import getpass
+import sys
+
 from fedtiny.node.bundle import NodeSettings
 from fedtiny.node.places import BUNDLE, KEY, PROGRAMS, STATE, USER
+from sims.deploy.home import Home
+from sims.flower_run import APP
 
 _HARDENING = """\
 NoNewPrivileges=yes
 ProtectSystem=strict
-ProtectHome=yes
 PrivateTmp=yes
 ProtectKernelTunables=yes
 ProtectKernelModules=yes
@@ -50,6 +54,7 @@ RestartSec=65
 TimeoutStopSec=20
 OOMPolicy=continue
 MemoryMax={memory}
+ProtectHome=yes
 {hardening}
 [Install]
 WantedBy=multi-user.target
@@ -70,3 +75,51 @@ def node_unit(settings: NodeSettings) -> str:
         memory=settings.memory_max_bytes,
         hardening=_HARDENING,
     )
+
+
+_SUPERLINK = """\
+# Written by `python -m sims.deploy init`: the federation's server as a service of this machine.
+#   sudo systemctl enable --now {unit}
+[Unit]
+Description=FedTiny SuperLink of {federation}
+After=network-online.target time-sync.target
+Wants=network-online.target time-sync.target
+StartLimitIntervalSec=0
+
+[Service]
+# `up` comes back once the server answers and knows every approved node.
+Type=forking
+PIDFile={pid}
+User={user}
+WorkingDirectory={app}
+ExecStart=:"{python}" -m sims.deploy up "{home}"
+ExecStop=:"{python}" -m sims.deploy down "{home}"
+TimeoutStartSec=180
+# A run that was under way goes on with `python -m sims.deploy run DIR --resume`.
+Restart=always
+RestartSec=5
+ReadWritePaths="{home}"
+ProtectHome=read-only
+{hardening}
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def superlink_unit(home: Home) -> str:
+    """The unit of the server: ``up`` as this user, from this checkout."""
+    return _SUPERLINK.format(
+        unit=_literal(str(home.superlink_unit.resolve())),
+        federation=home.settings().name,
+        pid=_literal(str(home.pid_file("superlink").resolve())),
+        user=getpass.getuser(),
+        app=_literal(str(APP)),
+        python=_literal(sys.executable),
+        home=_literal(str(home.path.resolve())),
+        hardening=_HARDENING,
+    )
+
+
+def _literal(path: str) -> str:
+    """Without meaning to systemd: % begins a specifier, and a quoted text may have escapes."""
+    return path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")

@@ -8,6 +8,10 @@
 #define PLAIN_MULTIPLIER (INT32_C(1) << 15)
 #define PLAIN_SHIFT 16
 
+/* So that doubled sums, and the offset times 2^shift, stay within 32 bits. */
+#define MAX_LEFT_SHIFT 20
+#define MAX_RIGHT_SHIFT 20
+
 /** How one operand is rescaled. */
 typedef struct {
     int32_t offset;
@@ -16,12 +20,32 @@ typedef struct {
 } operand;
 
 /** An operand's rescaled value for each of its codes: 256 rescalings instead of one an element. */
-static void fill(int32_t *table, const operand *of, int32_t left_shift, int32_t start)
+static void fill(int32_t *table, const operand *of, int32_t left_shift, int32_t start,
+                 int32_t factor)
 {
     const int32_t scale = INT32_C(1) << left_shift;
     for (int32_t code = INT8_MIN; code <= INT8_MAX; code++) {
+        const int32_t raised = (code + of->offset) * scale;
         table[(uint8_t)code] =
-            start + fedtiny_requantize((code + of->offset) * scale, of->multiplier, of->shift);
+            start + factor * fedtiny_requantize(raised, of->multiplier, of->shift);
+    }
+}
+
+/** Doubled sums, and a shift to the right whose halves are rounded away from zero. */
+FEDTINY_INLINE void add_shifted(const int32_t *first, const int32_t *second,
+                                const int8_t *input_1, const int8_t *input_2, int8_t *output,
+                                const int32_t count, const fedtiny_requantizer *to)
+{
+    const int32_t right = -to->shift;
+    const int32_t addend = to->offset * (1 << right) + (1 << (right - 1));
+    const int32_t multiplier = to->multiplier;
+    const int32_t min = to->min;
+    const int32_t max = to->max;
+#pragma GCC unroll 4
+    for (int32_t i = 0; i < count; i++) {
+        const int64_t doubled = first[(uint8_t)input_1[i]] + second[(uint8_t)input_2[i]];
+        const int32_t high = (int32_t)((doubled * multiplier + (INT64_C(1) << 31)) >> 32);
+        output[i] = (int8_t)fedtiny_clamp((high + (high >> 31) + addend) >> right, min, max);
     }
 }
 
@@ -50,22 +74,27 @@ arm_cmsis_nn_status fedtiny_elementwise_add_s8(
     }
     const operand operand_1 = {input_1_offset, input_1_mult, input_1_shift};
     const operand operand_2 = {input_2_offset, input_2_mult, input_2_shift};
+    const fedtiny_requantizer to = {out_mult, out_shift, out_offset, out_activation_min,
+                                    out_activation_max};
     const bool plain = out_mult == PLAIN_MULTIPLIER && out_shift == 0;
     const int32_t start =
         plain ? out_offset * (1 << PLAIN_SHIFT) + (1 << (PLAIN_SHIFT - 1)) : 0;
+    const bool shifted =
+        out_shift < 0 && out_shift >= -MAX_RIGHT_SHIFT && left_shift <= MAX_LEFT_SHIFT;
+    const int32_t factor = shifted ? 2 : 1;
     int32_t *const first = ctx->buf;
     int32_t *const second = first + CODES;
-    fill(first, &operand_1, left_shift, start);
-    fill(second, &operand_2, left_shift, 0);
+    fill(first, &operand_1, left_shift, start, factor);
+    fill(second, &operand_2, left_shift, 0, factor);
     if (plain && out_activation_min == INT8_MIN && out_activation_max == INT8_MAX) {
         add_plain(first, second, input_1_vect, input_2_vect, output, block_size, INT8_MIN,
                   INT8_MAX);
     } else if (plain) {
         add_plain(first, second, input_1_vect, input_2_vect, output, block_size,
                   out_activation_min, out_activation_max);
+    } else if (shifted) {
+        add_shifted(first, second, input_1_vect, input_2_vect, output, block_size, &to);
     } else {
-        const fedtiny_requantizer to = {out_mult, out_shift, out_offset, out_activation_min,
-                                        out_activation_max};
         for (int32_t i = 0; i < block_size; i++) {
             output[i] = fedtiny_requantize_s8(
                 first[(uint8_t)input_1_vect[i]] + second[(uint8_t)input_2_vect[i]], &to);

@@ -86,23 +86,37 @@ typedef struct {
     int8_t *output;
     int32_t start_low;
     int32_t start_high;
-    int32_t doubled_multiplier;
-    int32_t output_offset;
+    int32_t multiplier; /**< Plain: doubled. */
+    int32_t addend;     /**< Plain: the output's offset. */
     int32_t high_step;
     int32_t output_step;
     int32_t rows;
     int32_t next_row_cells;  /**< From the end of a row's tiles to the next row. */
     int32_t next_row_output;
+    int32_t right_shift; /**< Not of a plain sweep. */
 } dsp_sweep;
 
+/** For plain requantizers. */
 void fedtiny_planar_sweep_dsp(const dsp_sweep *sweep);
 
-/** The assembly covers shift 0 and the whole int8 range, which is what the exporter emits. */
+/** output = ((h + (h >> 31) + addend) >> right_shift), h the rounded high half of the doubled sum
+ *  times the multiplier: halves away from zero. */
+void fedtiny_planar_sweep_dsp_shifted(const dsp_sweep *sweep);
+
+/* Beyond, the offset times 2^shift would leave 32 bits. */
+#define MAX_RIGHT_SHIFT 20
+
+static bool is_shifted_right(const fedtiny_requantizer *to)
+{
+    return to->shift < 0 && to->shift >= -MAX_RIGHT_SHIFT;
+}
+
+/** The assembly covers the whole int8 range, and shifts that models of TensorFlow Lite have. */
 static bool suits_dsp(const fedtiny_planar_sweep *sweep)
 {
     const fedtiny_requantizer *const to = &sweep->to;
-    return sweep->columns >= 4 && fedtiny_requantizer_is_plain(to) && to->min == INT8_MIN &&
-           to->max == INT8_MAX;
+    return sweep->columns >= 4 && to->min == INT8_MIN && to->max == INT8_MAX &&
+           (fedtiny_requantizer_is_plain(to) || is_shifted_right(to));
 }
 
 /** `tiles` tiles of every row, the first one at column `first`. */
@@ -110,6 +124,8 @@ static void sweep_tiles_dsp(const fedtiny_planar_sweep *sweep, int32_t first, in
 {
     const int32_t cell_bytes = (int32_t)sizeof(int32_t);
     const int64_t start = start_of(sweep);
+    const fedtiny_requantizer *const to = &sweep->to;
+    const int32_t right = -to->shift;
     const dsp_sweep arguments = {
         .entries = sweep->entries,
         .cells = sweep->cells + first * cell_bytes,
@@ -117,15 +133,20 @@ static void sweep_tiles_dsp(const fedtiny_planar_sweep *sweep, int32_t first, in
         .output = sweep->output + first * sweep->output_step,
         .start_low = (int32_t)(uint32_t)((uint64_t)start & UINT32_MAX),
         .start_high = (int32_t)(start >> 32),
-        .doubled_multiplier = 2 * sweep->to.multiplier,
-        .output_offset = sweep->to.offset,
+        .multiplier = right == 0 ? 2 * to->multiplier : to->multiplier,
+        .addend = right == 0 ? to->offset : to->offset * (1 << right) + (1 << (right - 1)),
         .high_step = sweep->high_step,
         .output_step = sweep->output_step,
         .rows = sweep->rows,
         .next_row_cells = sweep->row_step - 4 * tiles * cell_bytes,
         .next_row_output = sweep->output_row_step - 4 * tiles * sweep->output_step,
+        .right_shift = right,
     };
-    fedtiny_planar_sweep_dsp(&arguments);
+    if (right == 0) {
+        fedtiny_planar_sweep_dsp(&arguments);
+    } else {
+        fedtiny_planar_sweep_dsp_shifted(&arguments);
+    }
 }
 
 /** Columns left over by the tiles of 4 are computed by a last tile that overlaps. */

@@ -61,10 +61,19 @@ FEDTINY_INLINE accumulators accumulate(const fedtiny_planar_sweep *sweep, const 
     return sums;
 }
 
-/** Requantization with shift 0, which is what the exporter emits. */
+/** Divided by 2^exponent > 1, halves away from zero: those of negative numbers go down. */
+FEDTINY_INLINE int32x4_t divide(int32x4_t values, int32_t exponent)
+{
+    return vrshlq_n_s32(vaddq_s32(values, vshrq_n_s32(values, 31)), -exponent);
+}
+
 FEDTINY_INLINE int32x4_t requantize(int32x4_t sums, const fedtiny_requantizer *to)
 {
-    const int32x4_t moved = vaddq_n_s32(vqrdmulhq_n_s32(sums, to->multiplier), to->offset);
+    const int32_t shift = to->shift;
+    const int32x4_t raised = shift > 0 ? vshlq_r_s32(sums, shift) : sums;
+    const int32x4_t high = vqrdmulhq_n_s32(raised, to->multiplier);
+    const int32x4_t scaled = shift < 0 ? divide(high, -shift) : high;
+    const int32x4_t moved = vaddq_n_s32(scaled, to->offset);
     return vminq_s32(vmaxq_s32(moved, vdupq_n_s32(to->min)), vdupq_n_s32(to->max));
 }
 
@@ -94,7 +103,7 @@ FEDTINY_INLINE void run_tiles(const fedtiny_planar_sweep *sweep, const int32_t t
     }
 }
 
-/** Maps that no tile fits over, and other shifts. */
+/** Maps that no tile fits over. */
 static void run_scalar(const fedtiny_planar_sweep *sweep)
 {
     for (int32_t row = 0; row < sweep->rows; row++) {
@@ -113,7 +122,7 @@ static void run_scalar(const fedtiny_planar_sweep *sweep)
 
 void fedtiny_planar_sweep_run(const fedtiny_planar_sweep *sweep)
 {
-    if (sweep->to.shift != 0 || sweep->columns < 4) {
+    if (sweep->columns < 4) {
         run_scalar(sweep);
     } else if (sweep->columns >= 16) {
         run_tiles(sweep, 1);

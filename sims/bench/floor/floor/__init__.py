@@ -1,0 +1,1 @@
+"""Messages without content, by Flower's own loop."""

@@ -1,0 +1,216 @@
+"""A node with an AArch64 Python, installed and run under emulation, trains in a real federation.
+
+``make pi-test`` runs it, as root. Debian's arm64 packages and PyPI's arm64 wheels are a Raspberry
+Pi's; the processor is QEMU's. Not run: a kernel of that architecture, systemd, and the compiler:
+the engine is cross-compiled, else emulating a compiler would take most of the time.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from deployments import Deployment, make, wait_for
+from guide import block_with
+from guide_hosts import mounted, run
+
+from fedtiny.config import load
+from fedtiny.engine.build import LIBRARY
+from fedtiny.engine.build import build as compile_engine
+from fedtiny.engine.library import load as load_engine
+from fedtiny.runs import checkpoint
+from fedtiny.runs.events import Exchanged
+from fedtiny.runs.folder import RunFolder
+from fedtiny.wire.phase import Phase
+from sims.backends import Backend, run_federation
+
+ROOT = Path(__file__).parents[1]
+BASE = ROOT / "build/debian-arm64"
+COMPILER = "aarch64-linux-gnu-g++"
+EMULATOR = "/usr/bin/qemu-aarch64-static"
+RULE = Path("/proc/sys/fs/binfmt_misc/fedtiny-aarch64")
+MAGIC = (
+    rb":fedtiny-aarch64:M::"
+    rb"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:"
+    rb"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:"
+)
+"""How the kernel recognises a program for AArch64 (Documentation/admin-guide/binfmt-misc.rst)."""
+
+HEARTBEAT_S = 240
+"""Flower's own is 30, within which an emulated client would have to be up."""
+
+RTOL, ATOL = 1e-3, 1e-4
+"""As tests/test_engine_aarch64.py has them for single steps."""
+
+pytestmark = [
+    pytest.mark.deploy,
+    pytest.mark.timeout(3600),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root may enter another root"),
+    pytest.mark.skipif(not Path(EMULATOR).exists(), reason="qemu-user-static is not installed"),
+    pytest.mark.skipif(not shutil.which(COMPILER), reason=f"{COMPILER} is not installed"),
+    pytest.mark.skipif(not shutil.which("debootstrap"), reason="debootstrap is not installed"),
+]
+
+
+def debian_arm64(folder: Path) -> Path:
+    """A fresh arm64 root, its packages unpacked; no program of it was run."""
+    if folder.exists():
+        return folder
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    packages = "--include=ca-certificates,python3,python3-venv,libstdc++6"
+    words = ["--foreign", "--arch=arm64", "--variant=minbase", packages, "bookworm", str(part)]
+    run(["debootstrap", *words])
+    for package in sorted((part / "var/cache/apt/archives").glob("*.deb")):
+        run(["dpkg-deb", "-x", str(package), str(part)])
+    part.rename(folder)
+    return folder
+
+
+@dataclass(frozen=True)
+class Pi:
+    """An arm64 root in which programs are run."""
+
+    root: Path
+
+    def command(self, *words: str) -> list[str]:
+        environment = (
+            "PATH=/usr/bin:/bin",
+            "HOME=/root",
+            f"FEDTINY_TEST_HEARTBEAT_S={HEARTBEAT_S}",
+        )
+        hooks = "PYTHONPATH=/root/hooks:/root/fedtiny"
+        return ["chroot", str(self.root), "env", "-i", *environment, hooks, *words]
+
+    def type(self, line: str) -> str:
+        return run(self.command("sh", "-ec", f"cd && {line}"))
+
+
+@pytest.fixture(scope="module")
+def pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
+    """FedTiny and Flower installed as the guide says, from wheels that the desk downloaded."""
+    folder = tmp_path_factory.mktemp("pi")
+    root = folder / "root"
+    run(["cp", "-a", str(debian_arm64(BASE)), str(root)])
+    home = root / "root"
+    sources = home / "fedtiny"
+    sources.mkdir()
+    subprocess.run(f"git archive HEAD | tar x -C {sources}", shell=True, cwd=ROOT, check=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CXX", COMPILER)
+        compile_engine(sources / "fedtiny/engine" / LIBRARY, machine="aarch64")
+    shutil.copytree(ROOT / "tests/hooks", home / "hooks")
+    wheels = block_with("deploy wheels").splitlines()[0].split()
+    run([sys.executable, *wheels[1:4], str(home / "wheels"), *wheels[5:]], ROOT)
+    with ExitStack() as stack:
+        stack.enter_context(emulation())
+        stack.enter_context(mounted(root))
+        pi = Pi(root)
+        assert pi.type("uname -m").strip() == "aarch64"
+        *_, venv, pip = block_with("apt-get install").replace("sudo ", "").splitlines()
+        pi.type(venv)
+        pi.type(pip.replace("pip install", "pip install --no-index --find-links wheels"))
+        yield pi
+
+
+@contextmanager
+def emulation() -> Iterator[None]:
+    """The kernel starts AArch64 programs with QEMU; undone at the end if it was done here."""
+    with ExitStack() as ends:
+        if not RULE.with_name("register").exists():
+            run(["mount", "-t", "binfmt_misc", "binfmt_misc", str(RULE.parent)])
+            ends.callback(run, ["umount", str(RULE.parent)])
+        if not RULE.exists():
+            RULE.with_name("register").write_bytes(MAGIC + EMULATOR.encode() + b":F")
+            ends.callback(RULE.write_text, "-1", encoding="utf-8")
+        yield
+
+
+@pytest.fixture(scope="module")
+def fed(pi: Pi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A federation of the emulated node alone, after its job."""
+    folder = tmp_path_factory.mktemp("desk")
+    fed = make(
+        folder / "fed",
+        *("federation.max_failures=0", "federation.timeout_s=1200"),
+        *("federation.rounds=2", "federation.evaluate_every=2"),
+        nodes=1,
+        environment={"FEDTINY_TEST_HEARTBEAT_S": str(HEARTBEAT_S)},
+    )
+    home = pi.root / "root"
+    node: subprocess.Popen[bytes] | None = None
+    try:
+        fed.call("up")
+        pi.type(block_with("deploy request"))
+        share = ["--device", "pi_zero_2_w", "--data", "/root/share.npz"]
+        fed.call("approve", home / "pi0.request", *share)
+        fed.call("add-node", "pi0")
+        shutil.copytree(fed.home.bundles / "pi0", home / "bundle")
+        run(
+            [
+                sys.executable,
+                "-m",
+                "fedtiny",
+                "deal",
+                str(fed.home.job),
+                "--out",
+                str(fed.home.path / "data"),
+            ],
+            ROOT,
+        )
+        shutil.copy(fed.home.path / "data/share-00000.npz", home / "share.npz")
+        key = ["--key", "/root/pi0.key"]
+        print(pi.type(f"/opt/fedtiny/bin/fedtiny doctor --node bundle {' '.join(key)}"))
+        with (folder / "node.log").open("wb") as log:
+            words = ["/opt/fedtiny/bin/fedtiny", "node", "/root/bundle", *key, "--state", "/root/s"]
+            command = pi.command(*words)
+            node = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        wait_for(lambda: fed.connection("pi0") == "online", "the emulated node", None)
+        fed.call("run")
+        print(fed.call("status"))
+        yield fed
+    finally:
+        if node is not None:
+            node.terminate()
+            node.wait()
+        fed.call("down")
+
+
+def test_the_engine_is_the_devices_own(pi: Pi) -> None:
+    said = pi.type(
+        "/opt/fedtiny/bin/python -c 'import platform, fedtiny.engine as e;"
+        " print(platform.machine(), e.available())'"
+    )
+    assert said.split() == ["aarch64", "True"]
+
+
+def test_it_trained_and_answered_every_message(fed: Deployment) -> None:
+    exchanged = fed.run.events(Exchanged)
+    assert [(e.asked, e.answered, e.failures) for e in exchanged] == [(1, 1, ())] * len(exchanged)
+    phases = [Phase.JOIN, Phase.DESCRIBE, Phase.TRAIN, Phase.TRAIN, Phase.EVALUATE]
+    assert [e.phase for e in exchanged] == [*phases, Phase.CALIBRATE]
+    for one in exchanged:
+        print(f"{one.phase}: {one.seconds:.0f} s")
+
+
+def test_its_model_is_that_of_this_machine_s_baseline_kernels(
+    fed: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_engine(), "instruction_sets", ("baseline",))
+    run_federation(load(fed.home.job), RunFolder(tmp_path / "run"), Backend.INLINE)
+    there, _ = checkpoint.read(fed.run.model)
+    here, _ = checkpoint.read(tmp_path / "run/model.safetensors")
+    assert there.keys() == here.keys()
+    worst = max(float(np.abs(there[k].astype(float) - here[k]).max(initial=0)) for k in here)
+    equal = sum(np.array_equal(there[name], here[name]) for name in here)
+    print(f"{equal} of {len(here)} arrays equal in every bit; largest difference {worst:.2e}")
+    for name, expected in here.items():
+        np.testing.assert_allclose(there[name], expected, rtol=RTOL, atol=ATOL, err_msg=name)

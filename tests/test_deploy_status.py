@@ -1,0 +1,95 @@
+"""``status``: what the operator is told of each device; the server as a service."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fedtiny.memory.ledger import LedgerEntry
+from fedtiny.memory.step import StepPlan
+from fedtiny.runs.events import DeviceDescribed, Metered
+from fedtiny.runs.metrics import MetricsWriter
+from fedtiny.wire.measured import Measured
+from sims.deploy import admission, superlink
+from sims.deploy.cli import app
+from sims.deploy.home import Home
+from sims.deploy.local import prepare
+from sims.deploy.systemd import superlink_unit
+
+
+@pytest.fixture
+def home(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Home:
+    """Of two approved nodes."""
+    words = ["init", str(tmp_path / "fed"), "--host", "::1", "--nodes", "2", "--port", "18443"]
+    run(words)
+    home = Home(tmp_path / "fed")
+    prepare(home, 2)
+    capsys.readouterr()
+    return home
+
+
+def run(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as ending:
+        app(words)
+    assert not ending.value.code
+
+
+def ledger(peak: int | None) -> LedgerEntry:
+    return LedgerEntry(1, "pi_zero_2_w", 32 << 20, 3 << 20, peak, 8, StepPlan(8), {})
+
+
+def test_it_says_what_a_device_measured(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    home.results.mkdir()
+    writer = MetricsWriter(home.results / "metrics.jsonl")
+    pi = Measured("Raspberry Pi Zero 2 W", free_ram_bytes=200 << 20, temperature_c=61)
+    writer.write(DeviceDescribed(0, 0, 9, None))
+    writer.write(DeviceDescribed(0, 1, 9, ledger(None), pi))
+    run(["status", str(home.path), "--json"])
+    simulated, real = json.loads(capsys.readouterr().out)["nodes"]
+    assert (simulated["temperature_c"], simulated["free_ram_bytes"]) == (None, None)
+    assert (real["temperature_c"], real["free_ram_bytes"]) == (61, 200 << 20)
+    assert (real["ledger_bytes"], real["peak_bytes"]) == (3 << 20, None)
+    writer.write(Metered(1, 1, ledger(2 << 20)))
+    writer.close()
+    run(["status", str(home.path)])
+    said = capsys.readouterr().out
+    for part in ("200 MiB", "61", "2.00 MiB / 3.00 MiB", "never"):
+        assert part in said
+
+
+def test_before_the_first_run_it_knows_nothing(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["status", str(home.path), "--json"])
+    (node, _) = json.loads(capsys.readouterr().out)["nodes"]
+    facts = ("hardware", "free_ram_bytes", "temperature_c", "ledger_bytes", "peak_bytes")
+    assert [node[name] for name in facts] == ["", None, None, None, None]
+    assert node["last_seen"] == "never"
+
+
+def test_an_ipv6_host_is_one_everywhere(home: Home) -> None:
+    settings = home.settings()
+    assert (settings.address, settings.own_host) == ("[::1]:18443", "::1")
+    assert superlink.bind_address(settings.host) == "::1"
+    node = json.loads((home.bundles / "local-0/node.json").read_text(encoding="utf-8"))
+    assert (node["host"], node["port"]) == ("::1", 18443)
+    assert admission.job_of(home).data.partitions == 2
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
+def test_systemd_takes_the_server_s_unit(tmp_path: Path) -> None:
+    """Also of a folder whose name has what units give a meaning to."""
+    run(["init", str(tmp_path / "a $HOME %i b"), "--host", "desk.local"])
+    home = Home(tmp_path / "a $HOME %i b")
+    assert home.superlink_unit.read_text(encoding="utf-8") == superlink_unit(home)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(home.superlink_unit)],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
