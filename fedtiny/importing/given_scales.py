@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
 from fedtiny.errors import FedTinyError
@@ -22,6 +24,16 @@ from fedtiny.quant.ops.linear import IntegerLinear
 from fedtiny.quant.ops.lookup import IntegerLookup
 from fedtiny.quant.requantize import SCALE_LIMIT, fixed_point, normalized
 from fedtiny.quant.tensors import INT8_MAX, Int8Tensor, Int32s
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """Of a node: name and tensor of its sums, bounds of their codes, the table after them."""
+
+    name: str
+    tensor: Int8Tensor
+    bounds: tuple[int, int]
+    after: list[IntegerNode]
 
 
 class Integers:
@@ -48,7 +60,7 @@ class Integers:
             self.nodes += self._integers(node)
 
     def _given(self, name: str) -> Int8Tensor:
-        found = self._program.tensors.get(name)
+        found = self._program.tensors.get(name) or self._of_pools(name)
         if found is None:
             what = "the input" if name == INPUT else f"what {name!r} gives"
             raise FedTinyError(
@@ -56,6 +68,16 @@ class Integers:
                 "and sum reads and gives int8"
             )
         return found
+
+    def _of_pools(self, name: str) -> Int8Tensor | None:
+        """What pools give that alone read ``name``: they keep the scale of what they read."""
+        graph = self._program.graph
+        readers = [node for node in graph.nodes if name in node.inputs]
+        found = {self._program.tensors.get(node.name) for node in readers}
+        if len(found) != 1 or not all(isinstance(node, Pool) for node in readers):
+            return None
+        (pooled,) = found
+        return None if pooled is None else replace(pooled, shape=graph.shapes[name])
 
     def _integers(self, node: Node) -> list[IntegerNode]:
         match node:
@@ -74,28 +96,28 @@ class Integers:
                 "that follows a convolution: leave no other"
             )
         source = self.tensors[node.input]
-        name, output, after = self._result(node)
+        result = self._result(node)
         folded = fold(node, self._building.model)
         scales = self._program.weight_scales.get(node.name)
         if scales is None:
             scales = self._weights_of_ours(node)
         accumulator = scales * source.scale
-        factors = accumulator / output.scale
+        factors = accumulator / result.tensor.scale
         bias = np.rint(folded.bias / accumulator)
         if np.abs(bias).max() >= 2**31:
             raise FedTinyError(f"layer {node.name!r}: a bias is too large for its scales; prune it")
         multiplier, shift = _rescaling(factors)
         weight = integer_weight(node, folded, scales, self._program.graph.shapes[node.input])
-        bounds, integers = clamp(node.activation, output), bias.astype(np.int32)
+        name, bounds, integers = result.name, result.bounds, bias.astype(np.int32)
         if isinstance(node, Linear):
             linear = IntegerLinear(name, node.input, weight, integers, multiplier, bounds, shift)
-            return [linear, *after]
+            return [linear, *result.after]
         pads = (node.pads[0][0], node.pads[1][0])
         groups = node.groups if node.is_depthwise else 1
         conv = IntegerConv(
             name, node.input, weight, integers, multiplier, node.stride, pads, groups, bounds, shift
         )
-        return [conv, *after]
+        return [conv, *result.after]
 
     def _weights_of_ours(self, node: Layer) -> Doubles:
         """Of a layer that stands for an activation: all its weights are 1."""
@@ -106,26 +128,28 @@ class Integers:
             )
         return np.full(len(weight), 1 / INT8_MAX)
 
-    def _result(self, node: Layer | Add) -> tuple[str, Int8Tensor, list[IntegerNode]]:
-        """Name and tensor of the node's sums, and the table after it, if there is one."""
+    def _result(self, node: Layer | Add) -> _Result:
+        """Where the node's sums go; a table follows where they are int8 before the activation."""
         output = self.tensors[node.name] = self._given(node.name)
-        if node.activation.clamps:
-            return node.name, output, []
         name = linear_name(node.name)
+        before = self._program.tensors.get(name)
+        if node.activation.clamps and before in (None, output):
+            return _Result(node.name, output, clamp(node.activation, output), [])
         sums = self.tensors[name] = self._given(name)
-        return name, sums, [IntegerLookup(node.name, name, table(node.activation, sums, output))]
+        lookup = IntegerLookup(node.name, name, table(node.activation, sums, output))
+        return _Result(name, sums, clamp(Activation.NONE, sums), [lookup])
 
     def _add(self, node: Add) -> list[IntegerNode]:
-        name, output, after = self._result(node)
-        ratios = [self.tensors[side].scale / output.scale for side in node.inputs]
+        result = self._result(node)
+        ratios = [self.tensors[side].scale / result.tensor.scale for side in node.inputs]
         if max(ratios) >= ADD_RATIO_LIMIT:
             raise FedTinyError(
                 f"node {node.name!r} adds what has {max(ratios):.3g} times the scale of the sum; "
                 f"it must be less than {ADD_RATIO_LIMIT}"
             )
         left, right = fixed_point([one / ADD_RATIO_LIMIT for one in ratios], limit=1.0).tolist()
-        bounds = clamp(node.activation, output)
-        return [IntegerAdd(name, node.left, node.right, left, right, bounds), *after]
+        total = IntegerAdd(result.name, node.left, node.right, left, right, result.bounds)
+        return [total, *result.after]
 
     def _pool(self, node: Pool) -> list[IntegerNode]:
         """With its input's scale; a table follows where the program gives it another."""

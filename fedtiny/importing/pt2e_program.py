@@ -24,6 +24,7 @@ from fedtiny.models.from_torch.program import program_of, quiet
 from fedtiny.models.from_torch.reading import draw, finished
 from fedtiny.models.from_torch.refusal import refusal
 from fedtiny.models.graph import Graph
+from fedtiny.models.ops import Pool
 from fedtiny.models.ops.activation import Activation, linear_name
 from fedtiny.quant.fold import Doubles
 from fedtiny.quant.tensors import INT8_MAX, INT8_MIN, Int8Tensor
@@ -53,8 +54,8 @@ class QuantizedProgram:
     Attributes:
         graph: the architecture, without batch norms.
         arrays: its weights and biases by parameter name; weights are whole codes times scales.
-        tensors: the int8 tensors by name: the input, what nodes give, and ``{node}.linear`` before
-            an activation that is no clamp.
+        tensors: the int8 tensors by name: the input, what nodes give, and ``{node}.linear``, what
+            their activations are applied to, where that is int8, too.
         weight_scales: float64 ``(O,)`` by layer; a layer that is not there has none of its own.
     """
 
@@ -135,7 +136,7 @@ class QuantizedDrawing(Drawing):
     def activate(self, given: object, activation: Activation) -> bool:
         source = self.values.get(given) if isinstance(given, fx.Node) else None
         done = Drawing.activate(self, given, activation)
-        if done and not activation.clamps and isinstance(source, Value):
+        if done and isinstance(source, Value) and not isinstance(self.nodes[source.tensor], Pool):
             before = self.found.pop(source.tensor, None)
             if before is not None:
                 self.found[linear_name(source.tensor)] = before

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from fedtiny.models.from_torch.drawing import Drawing, Value, input_shape
-from fedtiny.models.from_torch.program import Program, export
+from fedtiny.models.from_torch.program import Program, export, is_harmless, writes
 from fedtiny.models.from_torch.refusal import (
     ALLOWED,
     UnsupportedModuleError,
@@ -111,6 +111,8 @@ def _read(call: fx.Node, drawing: Drawing) -> Value | Tensor | None:
     draws = torch.Tag.nondeterministic_seeded in getattr(call.target, "tags", ())
     if not draws and all(isinstance(one, Tensor) for one in inputs):
         return _computed(call, drawing)
+    if writes(call) and is_harmless(call):
+        name = name.removesuffix("_")
     if name not in READERS:
         raise refusal(call, reason(name))
     return READERS[name](call, arguments(call), drawing)
