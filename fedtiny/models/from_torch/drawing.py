@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx
 
 from fedtiny.models.from_torch.program import Program
-from fedtiny.models.from_torch.refusal import UnsupportedModuleError, refusal
+from fedtiny.models.from_torch.refusal import UnsupportedModuleError, operation, refusal
 from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool, Shape
 from fedtiny.models.ops.tensor import Pair, lifted
 from fedtiny.models.parameters import ParameterKind
@@ -139,6 +139,10 @@ class Drawing:
                 return True
             given = given.args[0]
         return False
+
+    def name_of(self, call: fx.Node) -> str:
+        """For the node of a call without a name of its own: what is called, numbered."""
+        return self.unused(operation(call).strip("_"))
 
     def unused(self, wanted: str) -> str:
         """``wanted``, or that with a number, so that no other tensor or array is called so."""
