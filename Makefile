@@ -46,7 +46,7 @@ firmware-test: install  ## firmware on emulated Cortex-M boards; installs compil
 	$(BIN)/pytest -m firmware -n $(JOBS) --dist worksteal tests/test_firmware_qemu.py \
 	  tests/test_firmware_grid.py tests/test_firmware_activations.py \
 	  tests/test_firmware_cmsis_nn.py tests/test_firmware_dense_scratch.py \
-	  tests/test_engine_build.py tests/test_engine_aarch64.py $(ARGS)
+	  tests/test_engine_build.py tests/test_engine_aarch64.py tests/test_tflite_wheel.py $(ARGS)
 
 .PHONY: deploy-test
 deploy-test: $(INSTALLED)  ## real processes over TLS, flwr run, liars, hostile environments
@@ -117,9 +117,15 @@ bench: $(INSTALLED)  ## training steps against PyTorch's: rewrite docs/results/t
 bench-firmware: $(INSTALLED)  ## instructions against CMSIS-NN's, emulated: rewrite docs/results/firmware.md (15 minutes)
 	$(BIN)/python -m fedtiny.bench.firmware_table $(ARGS)
 
+<<<<<<< HEAD
 .PHONY: bench-images
 bench-images: $(INSTALLED)  ## bytes of whole programs, linked: rewrite docs/results/images.md
 	$(BIN)/python -m fedtiny.bench.images $(ARGS)
+=======
+.PHONY: bench-import
+bench-import: $(INSTALLED)  ## MLPerf Tiny's networks from .tflite, emulated: rewrite docs/results/import.md (5 minutes)
+	$(BIN)/python -m fedtiny.bench.import_table $(ARGS)
+>>>>>>> main
 
 .PHONY: clean
 clean:  ## delete caches and build products; keeps .venv and runs/

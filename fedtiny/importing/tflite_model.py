@@ -30,6 +30,7 @@ OPERATORS: Mapping[str, Callable[[Assembly], None]] = {
     "DEQUANTIZE": others.nothing,
     "EXPAND_DIMS": others.reshape,
     "FULLY_CONNECTED": layers.connect,
+    "HARD_SWISH": functions.hard_swish,
     "LOGISTIC": functions.squash,
     "MAX_POOL_2D": others.pool,
     "MEAN": others.mean,
