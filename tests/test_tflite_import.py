@@ -309,4 +309,4 @@ def test_the_command_wants_one_network(tmp_path: Path) -> None:
     both = ["export", "--tflite", str(path), "--torch", "a:b", "--out", str(tmp_path / "out")]
     done = CliRunner().invoke(app, both)
     assert done.exit_code != 0
-    assert "two networks at once" in " ".join(done.output.split())
+    assert "one network at a time" in " ".join(done.output.split())
