@@ -117,15 +117,13 @@ bench: $(INSTALLED)  ## training steps against PyTorch's: rewrite docs/results/t
 bench-firmware: $(INSTALLED)  ## instructions against CMSIS-NN's, emulated: rewrite docs/results/firmware.md (15 minutes)
 	$(BIN)/python -m fedtiny.bench.firmware_table $(ARGS)
 
-<<<<<<< HEAD
 .PHONY: bench-images
 bench-images: $(INSTALLED)  ## bytes of whole programs, linked: rewrite docs/results/images.md
 	$(BIN)/python -m fedtiny.bench.images $(ARGS)
-=======
+
 .PHONY: bench-import
 bench-import: $(INSTALLED)  ## MLPerf Tiny's networks from .tflite, emulated: rewrite docs/results/import.md (5 minutes)
 	$(BIN)/python -m fedtiny.bench.import_table $(ARGS)
->>>>>>> main
 
 .PHONY: clean
 clean:  ## delete caches and build products; keeps .venv and runs/
