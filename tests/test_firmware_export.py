@@ -41,7 +41,7 @@ def every_kernel(input_shape=(3, 9, 10), classes=4):
         Conv("depth", "join", 8, 16, (3, 3), stride=(2, 2), padding=(0, 1, 0, 1), groups=8),
         Pool("again", "depth", "max", (1, 1)),
         Concat("both", ("again", "depth"), 32),
-        Conv("narrow", "both", 32, 5, (1, 1), activation=Activation.HARD_SWISH),
+        Conv("narrow", "both", 32, 5, (1, 1), activation=Activation.NONE),
         Concat("all", ("narrow", "depth"), 21),
         Conv("point", "all", 21, 12, (1, 1), batch_norm=False),
         Pool("largest", "point", "max", (2, 2), padding=(0, 1, 1, 0)),
