@@ -26,10 +26,10 @@ from fedtiny.firmware.cores import CORES
 from fedtiny.firmware.interface import SensorInterface
 from fedtiny.firmware.lower import lower
 from fedtiny.firmware.vectors import vector_file
+from fedtiny.importing.integer_source import random_codes
 from fedtiny.importing.one_shot import pruned
 from fedtiny.importing.tflite_assembly import Assembly
 from fedtiny.importing.tflite_model import assemble, read_model
-from fedtiny.importing.tflite_source import random_codes
 from fedtiny.quant import reference
 from fedtiny.quant.integer_model import IntegerGraph
 from fedtiny.quant.tensors import Int8Tensor

@@ -26,9 +26,9 @@ from fedtiny.firmware.dense_scratch import Release
 from fedtiny.firmware.lower import dense, lower
 from fedtiny.firmware.plan import ExportPlan
 from fedtiny.firmware.vectors import vector_file
+from fedtiny.importing.integer_source import random_codes
 from fedtiny.importing.one_shot import prunable, pruned
 from fedtiny.importing.tflite_model import read_model
-from fedtiny.importing.tflite_source import random_codes
 from fedtiny.quant.integer_model import IntegerLayer
 from fedtiny.report.blocks import replace_block
 

@@ -23,7 +23,12 @@ from pydantic import (
 
 from fedtiny import methods
 from fedtiny.aggregation.config import TrustConfig
-from fedtiny.config.sections import DevicesConfig, ExportConfig, FederationConfig
+from fedtiny.config.sections import (
+    DevicesConfig,
+    ExportConfig,
+    FederationConfig,
+    StoppingConfig,
+)
 from fedtiny.data.config import DataConfig
 from fedtiny.errors import FedTinyError
 from fedtiny.escaping.file_name import check_file_name
@@ -69,6 +74,7 @@ class RunConfig(Section):
     data: DataConfig = Field(default_factory=DataConfig)
     model: ModelConfig = Field(default_factory=ModelConfig)
     federation: FederationConfig = Field(default_factory=FederationConfig)
+    stopping: StoppingConfig = Field(default_factory=StoppingConfig)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     pretraining: PretrainingConfig = Field(default_factory=PretrainingConfig)
     pruning: SerializeAsAny[PruningSettings] = Field(default_factory=PruningConfig)

@@ -67,7 +67,9 @@ def _hard_swish(source: Int8Tensor, output: Int8Tensor, assembly: Assembly) -> I
     """``x · relu6(x + 3) / 6``: the second factor in units of 2^-15, the first in the output's."""
     with np.errstate(over="ignore"):
         fine = np.float32(1 / 128) * np.float32(source.scale)
-        factors = np.float64([fine / np.float32(output.scale), fine / np.float32(3 / 32768)])
+        factors = np.array(
+            [fine / np.float32(output.scale), fine / np.float32(3 / 32768)], np.float64
+        )
     wide, exponents = normalized(factors)
     scale_exponent, gate_exponent = exponents.tolist()
     if scale_exponent > 0 or abs(gate_exponent) > _MOST_SHIFT:
