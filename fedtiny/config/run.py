@@ -66,6 +66,10 @@ class RunConfig(Section):
         name: of the run folder under ``runs/``, one part of a path.
         seed: of every random number.
         dense_reference: also run the same federation without pruning, for comparison.
+
+    >>> config = RunConfig.model_validate({"name": "first", "pruning": {"density": 0.01}})
+    >>> config.method.density, config.federation.rounds
+    (0.01, 30)
     """
 
     name: str = "run"

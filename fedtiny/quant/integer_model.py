@@ -65,6 +65,12 @@ class IntegerGraph:
         tensors: how each is read, by name, ``"input"`` included.
         nodes: in execution order; each writes the tensor of its name.
         logits: name of the tensor that is the model's output.
+
+    >>> from fedtiny.bench.synthetic import integer_model
+    >>> from fedtiny.models import smartwatch_cnn
+    >>> model = integer_model(smartwatch_cnn((6, 1, 128), 7), density=0.05)  # random weights
+    >>> model.input.shape, model.output.shape, len(model.nodes)
+    ((6, 1, 128), (7, 1, 1), 6)
     """
 
     name: str

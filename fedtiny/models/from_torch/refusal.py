@@ -117,6 +117,9 @@ REASONS = {
     "reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d": (
         "padding cells can only hold 0; use padding_mode='zeros'"
     ),
+    "cat concat stack hstack vstack": (
+        "tensors may be added, not joined: add maps of one shape in place of joining channels"
+    ),
     "nonzero masked_select unique unique_consecutive": (
         "how much comes out depends on values; shapes must be fixed"
     ),
