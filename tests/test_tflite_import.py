@@ -219,9 +219,18 @@ REFUSED: list[tuple[str, Build, str]] = [
         "a fused activation of number 4; none, relu, relu6",
     ),
     (
-        "concatenation",
-        after(lambda net, x: net.operator("CONCATENATION", [x, x], net.variable((1, 8, 8, 8)))),
-        "operator 0, CONCATENATION .*it is not taken; add the branches instead",
+        "concatenated rows",
+        after(
+            lambda net, x: net.operator(
+                "CONCATENATION", [x, x], net.variable((1, 16, 8, 4), 0.05, 3), Axis=1
+            )
+        ),
+        "it joins 2 tensors along axis 1; only channels are",
+    ),
+    (
+        "a product",
+        after(lambda net, x: net.operator("MUL", [x, x], net.variable((1, 8, 8, 4)))),
+        "operator 0, MUL .*it is not taken; fold factors into the weights",
     ),
     (
         "mean of channels",

@@ -25,6 +25,7 @@ from fedtiny.quant.tensors import QuantizationError
 OPERATORS: Mapping[str, Callable[[Assembly], None]] = {
     "ADD": others.add,
     "AVERAGE_POOL_2D": others.pool,
+    "CONCATENATION": others.concatenate,
     "CONV_2D": layers.convolve,
     "DEPTHWISE_CONV_2D": layers.convolve_depthwise,
     "DEQUANTIZE": others.nothing,
@@ -49,7 +50,6 @@ OPERATORS: Mapping[str, Callable[[Assembly], None]] = {
 """What takes each operator; all others are refused."""
 
 REFUSED: Mapping[str, str] = {
-    "CONCATENATION": "add the branches instead, or end them in layers of their own",
     "MUL": "fold factors into the weights of the layer before",
     "SUB": "add a layer with negated weights",
     "TRANSPOSE_CONV": "upsampling is not taken: use convolutions",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from fedtiny.models.ops import INPUT
 from fedtiny.quant.ops.add import IntegerAdd
+from fedtiny.quant.ops.concat import IntegerConcat
 from fedtiny.quant.ops.conv import IntegerConv
 from fedtiny.quant.ops.linear import IntegerLinear
 from fedtiny.quant.ops.lookup import IntegerLookup
@@ -21,7 +22,15 @@ from fedtiny.quant.ops.mean import IntegerMean
 from fedtiny.quant.ops.pool import IntegerPool
 from fedtiny.quant.tensors import Int8Tensor, Int32s, Int64s
 
-IntegerNode = IntegerConv | IntegerLinear | IntegerAdd | IntegerPool | IntegerMean | IntegerLookup
+IntegerNode = (
+    IntegerConv
+    | IntegerLinear
+    | IntegerAdd
+    | IntegerConcat
+    | IntegerPool
+    | IntegerMean
+    | IntegerLookup
+)
 IntegerLayer = IntegerConv | IntegerLinear
 """A node with weights."""
 
