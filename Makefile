@@ -46,14 +46,15 @@ firmware-test: install  ## firmware on emulated Cortex-M boards; installs compil
 	$(BIN)/pytest -m firmware -n $(JOBS) --dist worksteal tests/test_firmware_qemu.py \
 	  tests/test_firmware_grid.py tests/test_firmware_activations.py \
 	  tests/test_firmware_cmsis_nn.py tests/test_firmware_dense_scratch.py \
-	  tests/test_engine_build.py tests/test_engine_aarch64.py $(ARGS)
+	  tests/test_engine_build.py tests/test_engine_aarch64.py tests/test_tflite_wheel.py $(ARGS)
 
 .PHONY: deploy-test
 deploy-test: $(INSTALLED)  ## real processes over TLS, flwr run, liars, hostile environments
 	$(BIN)/pytest -m deploy -n $(JOBS) --dist loadfile tests/test_deploy_federation.py \
 	  tests/test_deploy_faults.py tests/test_trust.py \
 	  tests/test_environment.py tests/test_hostile_configs.py tests/test_local_privacy.py \
-	  tests/test_backends.py tests/test_flower_strategy.py $(ARGS)
+	  tests/test_backends.py tests/test_flower_strategy.py tests/test_tracking.py \
+	  tests/test_study.py tests/test_data_privacy.py $(ARGS)
 
 .PHONY: guide-test
 guide-test: $(INSTALLED)  ## clients/README.md typed word for word, on two fresh Debians; as root
@@ -116,6 +117,14 @@ bench: $(INSTALLED)  ## training steps against PyTorch's: rewrite docs/results/t
 .PHONY: bench-firmware
 bench-firmware: $(INSTALLED)  ## instructions against CMSIS-NN's, emulated: rewrite docs/results/firmware.md (15 minutes)
 	$(BIN)/python -m fedtiny.bench.firmware_table $(ARGS)
+
+.PHONY: bench-images
+bench-images: $(INSTALLED)  ## bytes of whole programs, linked: rewrite docs/results/images.md
+	$(BIN)/python -m fedtiny.bench.images $(ARGS)
+
+.PHONY: bench-import
+bench-import: $(INSTALLED)  ## MLPerf Tiny's networks from .tflite, emulated: rewrite docs/results/import.md (5 minutes)
+	$(BIN)/python -m fedtiny.bench.import_table $(ARGS)
 
 .PHONY: clean
 clean:  ## delete caches and build products; keeps .venv and runs/

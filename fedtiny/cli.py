@@ -57,6 +57,9 @@ def export(
     torch: Annotated[
         str, typer.Option(metavar="MODULE:NAME", help="A function that makes an nn.Module.")
     ] = "",
+    pt2e: Annotated[
+        Path | None, typer.Option(help="A converted program, saved by torch.export.save.")
+    ] = None,
     tflite: Annotated[Path | None, typer.Option(help="An int8 .tflite, kept to the byte.")] = None,
     calibration: Annotated[
         Path | None, typer.Option(help="An .npz with x and, if there are labels, y.")
@@ -90,7 +93,7 @@ def export(
     from fedtiny.importing.sources import Source  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
     order = Order(out, check, device, core, report, prefix)
-    source = Source(torch, tflite, calibration, prune)
+    source = Source(torch, pt2e, tflite, calibration, prune)
     if run is None:
         found = export_network(source, order, show=not as_json)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +28,8 @@ from fedtiny.user_errors import INTERRUPTED
 from sims.backends import Backend
 from sims.forecast import forecast
 from sims.pipeline import Pipeline, preflight
+from strategies.tracking import Tool
+from strategies.tracking import check as check_tool
 
 cli = CommandLine()
 
@@ -66,12 +68,17 @@ def launch(
             help="Export and report once before training, to find what would fail after it.",
         ),
     ] = True,
+    track: Annotated[
+        list[Tool] | None,
+        typer.Option(help="Show the run's numbers in this tool, too (pip install '.[track]')."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Simulate a federation, export its model to C, verify it, and report."""
     console = Screen(stderr=True)
     settings = _settings(config, resume, set_ or [], num_supernodes)
     workers = _workers(backend_config)
+    _check_tools(track or (), backend)
     if dry_run:
         _describe(settings, backend, workers, resume or out, rehearsed, as_json)
         return
@@ -79,7 +86,7 @@ def launch(
     cost = forecast(settings, backend, workers)
     console.say(f"cost: {cost}")
     with _folder(settings, resume, out, console) as folder:
-        pipeline = Pipeline(settings, folder, backend, console, workers, accept or ())
+        pipeline = Pipeline(settings, folder, backend, console, workers, accept or (), track or ())
         report = _run(pipeline, resume is not None)
     _conclude({**report, "forecast": cost.to_json()}, folder, as_json)
 
@@ -141,6 +148,16 @@ def _workers(backend_config: str | None) -> int:
             f"1..{MOST_PROCESSES:,}"
         )
     return workers
+
+
+def _check_tools(tools: Collection[Tool], backend: Backend) -> None:
+    if tools and backend is Backend.FLOWER:
+        raise ConfigError(
+            "--track: Flower's own engine runs in other processes and tells nobody; use --backend "
+            "ray or inline"
+        )
+    for tool in tools:
+        check_tool(tool)
 
 
 def _describe(

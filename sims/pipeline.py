@@ -23,6 +23,8 @@ from fedtiny.training.choice import notice
 from sims.backends import Backend, run_federation
 from sims.progress import ProgressObserver
 from sims.rehearsal import check_room, rehearse
+from strategies.observer import Observer
+from strategies.tracking import Tool, tracker
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Pipeline:
         console: for progress; errors and results are the caller's.
         workers: Ray actors, 0 for one per core.
         accept: what may differ from what a resumed run was begun with.
+        track: tools that get the numbers, too.
     """
 
     config: RunConfig
@@ -44,6 +47,7 @@ class Pipeline:
     console: Screen
     workers: int = 0
     accept: Collection[Part] = ()
+    track: Collection[Tool] = ()
 
     def run(self, resume: bool = False) -> dict[str, Any]:
         """All steps; with ``resume``, those that are not done yet. Returns the report.
@@ -85,9 +89,12 @@ class Pipeline:
             identity.seal(folder)
             identity.verify(folder, self.accept)
             return
-        observer = ProgressObserver(self.console, folder.path.name)
+        observers: list[Observer] = [
+            ProgressObserver(self.console, folder.path.name),
+            *(tracker(tool, folder, self.console.say) for tool in self.track),
+        ]
         run_federation(
-            config, folder, self.backend, resume, [observer], self.workers, shares, self.accept
+            config, folder, self.backend, resume, observers, self.workers, shares, self.accept
         )
 
     def _step(self, title: str, step: Callable[[], dict[str, Any]]) -> dict[str, Any]:

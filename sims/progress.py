@@ -9,9 +9,12 @@ from rich.text import Text
 from typing_extensions import override
 
 from fedtiny.escaping.terminal import Screen, visible
-from fedtiny.runs.events import Evaluated, Event, Exchanged, ModelState, RoundFinished
+from fedtiny.runs.events import Event, Group, RoundFinished, Stopped
 from fedtiny.wire.phase import Phase
+from strategies.numbers import RoundNumbers
 from strategies.observer import Observer, RunInfo
+
+_SHOWN: tuple[tuple[Group, str], ...] = (("same_people", "accuracy"), ("unseen_people", "unseen"))
 
 
 class ProgressObserver(Observer):
@@ -37,7 +40,7 @@ class ProgressObserver(Observer):
             disable=not console.is_terminal,
         )
         self._task = self._progress.add_task("", title=self._title, status="", start=False)
-        self._status = _Status()
+        self._numbers = RoundNumbers()
         self._rounds = 0
         self._first_round = 1
         self._started = 0.0
@@ -57,17 +60,23 @@ class ProgressObserver(Observer):
 
     @override
     def on_event(self, event: Event) -> None:
-        self._status.see(event)
+        self._numbers.see(event)
+        if isinstance(event, Stopped):
+            self._console.say(
+                f"{self._title}: stopped after round {event.round}: the training loss has not "
+                f"fallen for {event.rounds_since} rounds"
+            )
         if not isinstance(event, RoundFinished):
             return
         done = event.round
         left = self._seconds_left(done)
         self._progress.update(
-            self._task, completed=done, status=str(self._status), seconds_left=left
+            self._task, completed=done, status=_status(self._numbers), seconds_left=left
         )
         if not self._console.is_terminal and (done % 5 == 0 or done == self._rounds):
+            status = _status(self._numbers)
             self._console.say(
-                f"{self._title}: round {done}/{self._rounds}, {self._status}, {left:.0f} s left"
+                f"{self._title}: round {done}/{self._rounds}, {status}, {left:.0f} s left"
             )
 
     @override
@@ -79,37 +88,12 @@ class ProgressObserver(Observer):
         return per_round * (self._rounds - done)
 
 
-class _Status:
-    """The numbers of the line, gathered from events."""
-
-    def __init__(self) -> None:
-        self._round = 0
-        self._correct: dict[str, int] = {}
-        self._count: dict[str, int] = {}
-        self._density = 1.0
-        self._bytes = 0
-
-    def see(self, event: Event) -> None:
-        match event:
-            case Exchanged():
-                self._bytes += event.up.wire + event.down.wire
-            case ModelState():
-                self._density = event.density
-            case Evaluated():
-                if event.round != self._round:
-                    self._round, self._correct, self._count = event.round, {}, {}
-                group = event.group
-                self._correct[group] = self._correct.get(group, 0) + event.correct
-                self._count[group] = self._count.get(group, 0) + event.count
-
-    def __str__(self) -> str:
-        parts = [
-            f"{name} {100 * self._correct[group] / self._count[group]:.1f} %"
-            for group, name in (("same_people", "accuracy"), ("unseen_people", "unseen"))
-            if self._count.get(group)
-        ]
-        parts += [f"density {100 * self._density:.1f} %", f"{self._bytes / 1e6:.1f} MB"]
-        return " · ".join(parts)
+def _status(numbers: RoundNumbers) -> str:
+    accuracy = numbers.accuracy
+    parts = [f"{name} {100 * accuracy[group]:.1f} %" for group, name in _SHOWN if group in accuracy]
+    moved = numbers.uplink_bytes + numbers.downlink_bytes
+    parts += [f"density {100 * numbers.density:.1f} %", f"{moved / 1e6:.1f} MB"]
+    return " · ".join(parts)
 
 
 class _SecondsLeft(ProgressColumn):

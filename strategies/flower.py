@@ -50,8 +50,9 @@ class FedTinyStrategy(Strategy):
     * ``arrays`` are what an ``evaluate_fn`` reads: the global model, dense, by parameter name. What
       is trained next stays in the strategy; other arrays are refused.
     * Devices and server take their settings from the run's config, rounds included.
-    * Flower's loop waits for every reply, so ``federation.over_selection`` is refused, and it
-      begins with round 1, so a run that broke off is resumed by :func:`strategies.app.run`.
+    * Flower's loop waits for every reply and runs every round, so ``federation.over_selection``
+      and ``stopping.patience`` are refused, and it begins with round 1, so a run that broke off is
+      resumed by :func:`strategies.app.run`.
 
     Args:
         config: of the run.
@@ -73,11 +74,14 @@ class FedTinyStrategy(Strategy):
         shares: Path | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
-        if config.federation.enough is not None:
-            raise StrategyError(
-                "federation.over_selection: Flower's loop waits for every reply; set it to 0, or "
-                "use strategies.app.run"
-            )
+        for key, is_set, why in (
+            ("federation.over_selection", config.federation.enough, "waits for every reply"),
+            ("stopping.patience", config.stopping.patience, "runs every round"),
+        ):
+            if is_set:
+                raise StrategyError(
+                    f"{key}: Flower's loop {why}; set it to 0, or use strategies.app.run"
+                )
         self._config = config
         self._folder = RunFolder(folder)
         self._shares = shares

@@ -42,6 +42,7 @@ from fedtiny.runs.events import (
     Pretrained,
     RoundFinished,
     RunFinished,
+    Stopped,
     Story,
 )
 from fedtiny.runs.trained_model import TrainedModel
@@ -111,6 +112,8 @@ class Server:
             self.join()
             state = state or self.prepare()
             for round in range(state.round + 1, self.config.federation.rounds + 1):
+                if self.federation.is_over(state):
+                    break
                 self.join(round)
                 state = self.save(self._round(state, round))
             return self.calibrate(state)
@@ -211,7 +214,7 @@ class Server:
         enough = self.config.federation.enough
         results = self.exchange.ask(Phase.TRAIN, round, sent, self.reader(current), enough)
         after, facts = self.finish(current, results)
-        if self.evaluation.due(round):
+        if self.evaluation.due(round) or self.federation.is_over(after):
             self.evaluation.ask(round, facts.combined, state)
         self.tell(current, after, facts)
         return after
@@ -255,6 +258,8 @@ class Server:
                 adjustment_flops=self._adjustment_flops(current.before.model, task.quotas),
             )
         )
+        if self.federation.is_over(after) and task.round < self.config.federation.rounds:
+            self.observer.on_event(Stopped(task.round, after.progress.rounds_since))
 
     def _adjustment_flops(self, model: SparseModel, quotas: Mapping[str, int]) -> int:
         """Of one device in one round, besides training: a batch for the gradients asked for."""
@@ -295,6 +300,7 @@ class Server:
             self.config.federation.drawn,
             self.config.seed,
             self.config.trust,
+            self.config.stopping,
         )
 
     def _ask_all(

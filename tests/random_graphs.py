@@ -7,7 +7,7 @@ from math import prod
 from hypothesis import strategies as st
 
 from fedtiny.models.graph import Graph
-from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool, Shape
+from fedtiny.models.ops import INPUT, Activation, Add, Concat, Conv, Linear, Node, Pool, Shape
 from fedtiny.models.ops.tensor import Padding, sides
 
 ACTIVATIONS = st.sampled_from(list(Activation))
@@ -20,7 +20,7 @@ def any_graphs(draw: st.DrawFn) -> Graph:
     nodes: list[Node] = []
     for i in range(draw(st.integers(1, 7))):
         source = draw(st.sampled_from(list(shapes)))
-        make = draw(st.sampled_from([_conv, _linear, _add, _pool]))
+        make = draw(st.sampled_from([_conv, _linear, _add, _concat, _pool]))
         node = make(
             draw, f"{make.__name__[1:]}{draw(st.sampled_from(['', '.', '-']))}{i}", source, shapes
         )
@@ -73,6 +73,12 @@ def _linear(draw: st.DrawFn, name: str, source: str, shapes: dict[str, Shape]) -
 def _add(draw: st.DrawFn, name: str, source: str, shapes: dict[str, Shape]) -> Node:
     alike = [other for other, shape in shapes.items() if shape == shapes[source]]
     return Add(name, source, draw(st.sampled_from(alike)), draw(ACTIVATIONS))
+
+
+def _concat(draw: st.DrawFn, name: str, source: str, shapes: dict[str, Shape]) -> Node:
+    alike = [other for other, shape in shapes.items() if shape[1:] == shapes[source][1:]]
+    parts = (source, *draw(st.lists(st.sampled_from(alike), min_size=1, max_size=2)))
+    return Concat(name, parts, sum(shapes[part][0] for part in parts))
 
 
 def _pool(draw: st.DrawFn, name: str, source: str, shapes: dict[str, Shape]) -> Node:

@@ -29,7 +29,7 @@ from strategies import server
 
 ROOT = Path(__file__).parents[1]
 Example = Callable[[str], ModuleType]
-NAMES = ("own_board", "own_data", "own_method", "own_model", "own_torch")
+NAMES = ("own_board", "own_data", "own_method", "own_model", "own_torch", "predict")
 
 
 @pytest.fixture
@@ -89,6 +89,10 @@ def test_own_torch(tmp_path: Path, example: Example, monkeypatch: pytest.MonkeyP
     assert trained.model.density == pytest.approx(0.1, abs=0.01)
     exported = export_run(folder)
     assert exported["mismatches"] == 0 < exported["vectors"]
+    recording = np.arange(6 * 300, dtype=np.int16).reshape(300, 6)
+    named = example("predict").recognise(folder.firmware, recording)
+    assert len(named) == 2
+    assert set(named) <= set(trained.labels)
     config = folder.load_config()
     assert config.model.torch == "examples.own_torch:Gestures"
     torch.manual_seed(config.seed)

@@ -41,7 +41,9 @@ def federation(method: str = "fedtiny", clients_per_round: int = 0) -> Federatio
     pruning = {"method": method, "density": 0.3, "interval": 1, "stop": 4}
     trust = {"update_factor": 0}  # device k moves every weight by k: nobody is believed odd
     config = parse({"pruning": pruning, "federation": {"rounds": 4}, "trust": trust})
-    return Federation(GRAPH, config.method, 5, clients_per_round, config.seed, config.trust)
+    return Federation(
+        GRAPH, config.method, 5, clients_per_round, config.seed, config.trust, config.stopping
+    )
 
 
 def start() -> ServerState:

@@ -23,7 +23,7 @@ from fedtiny.firmware.plan import Kernel
 from fedtiny.firmware.streams import WeightFormat
 from fedtiny.models import ds_cnn, mobilenet_v1, resnet8, smartwatch_cnn
 from fedtiny.models.graph import Graph
-from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Pool
+from fedtiny.models.ops import INPUT, Activation, Add, Concat, Conv, Linear, Pool
 from fedtiny.quant import reference
 from fedtiny.quant.integer_model import IntegerGraph
 from fedtiny.toolchain import ToolchainError
@@ -32,14 +32,18 @@ VECTORS = 40
 
 
 def every_kernel(input_shape=(3, 9, 10), classes=4):
-    """Strides, paddings, groups, 1x1, max pooling, depthwise, a residual, a pruned linear layer."""
+    """Strides, paddings, groups, 1x1, max pooling, depthwise, joins, a pruned linear layer."""
     nodes = (
         Conv("stem", INPUT, 3, 8, (3, 3), padding=(0, 1, 1, 0), prunable=False),
         Conv("wide", "stem", 8, 8, (3, 5), padding=(1, 1, 0, 4), activation=Activation.NONE),
         Conv("grouped", "wide", 8, 8, (3, 3), padding=(1, 1), groups=2),
         Add("join", "grouped", "stem"),
         Conv("depth", "join", 8, 16, (3, 3), stride=(2, 2), padding=(0, 1, 0, 1), groups=8),
-        Conv("point", "depth", 16, 12, (1, 1), batch_norm=False),
+        Pool("again", "depth", "max", (1, 1)),
+        Concat("both", ("again", "depth"), 32),
+        Conv("narrow", "both", 32, 5, (1, 1), activation=Activation.NONE),
+        Concat("all", ("narrow", "depth"), 21),
+        Conv("point", "all", 21, 12, (1, 1), batch_norm=False),
         Pool("largest", "point", "max", (2, 2), padding=(0, 1, 1, 0)),
         Linear("hidden", "largest", 12 * 2 * 2, 20, activation=Activation.RELU),
         Linear("classifier", "hidden", 20, classes, prunable=False),

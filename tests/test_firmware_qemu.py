@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from fedtiny import toolchain
 from fedtiny.bench import synthetic
 from fedtiny.bench.firmware import bench_firmware
 from fedtiny.boards import emulated, kernels, plan_run, qemu
+from fedtiny.boards.image import image_sizes
 from fedtiny.boards.verify import verify_targets
 from fedtiny.cli import app
 from fedtiny.errors import FedTinyError
@@ -184,6 +186,7 @@ def test_verify_prints_what_the_issue_of_a_release_needs(project):
     assert board["instructions"] > sum(layer["instructions"] for layer in board["layers"]) > 0
     assert 0 < board["stack_bytes"] < 4096
     assert 4096 < board["sizes"]["code_bytes"] < 32 * 1024
+    assert board["image"]["code_bytes"] <= board["sizes"]["code_bytes"]
     symbols = {symbol["name"]: symbol["nbytes"] for symbol in board["symbols"]}
     manifest = json.loads((project / "manifest.json").read_text(encoding="utf-8"))
     assert symbols["arena"] == manifest["sizes"]["arena_bytes"]
@@ -223,3 +226,16 @@ def test_unknown_target_is_refused_before_anything_is_built(project):
 def test_directory_without_a_project_is_refused(tmp_path):
     with pytest.raises(FedTinyError, match="fedtiny export"):
         emulated.verify(tmp_path, "qemu-m4")
+
+
+@pytest.mark.firmware
+@pytest.mark.parametrize("machine", ["qemu-m4", "qemu-m55"])
+def test_the_whole_image_is_as_large_as_binutils_says(machine, project, compiled, tmp_path):
+    target = qemu.machine(machine)
+    sizes = image_sizes(target, project, tmp_path, kernels=compiled(machine))
+    done = toolchain.run_tool(["arm-none-eabi-size", "program.elf"], tmp_path, 60)
+    text, data, bss = map(int, done.stdout.splitlines()[1].split()[:3])
+    assert (sizes.text_bytes, sizes.data_bytes, sizes.bss_bytes) == (text, data, bss)
+    manifest = json.loads((project / "manifest.json").read_text(encoding="utf-8"))
+    assert sizes.bss_bytes > manifest["sizes"]["arena_bytes"]
+    assert sizes.text_bytes > manifest["sizes"]["flash_bytes"] + 4096

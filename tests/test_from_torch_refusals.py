@@ -91,10 +91,6 @@ def looping(m: nn.Module, x: Tensor) -> Tensor:
     return x
 
 
-def both_ways(m: nn.Module, x: Tensor) -> Tensor:
-    return torch.cond(x.sum() > 0, lambda y: m.fc(y), lambda y: m.fc(y) + 1, (x,))
-
-
 def two_parts(m: nn.Module, x: Tensor) -> Tensor:
     x[:, 0].mul_(2)
     return x
@@ -144,7 +140,6 @@ CASES: dict[str, tuple[nn.Module, tuple[int, ...], str]] = {
         FEATURES,
         "may depend on shapes, not on values",
     ),
-    "cond": (Called(both_ways, **LINEAR), FEATURES, "sum.*no such operation"),
     "two_outputs": (Called(lambda m, x: (m.fc(x), x), **LINEAR), FEATURES, "gives 2 outputs"),
     "maps_come_out": (conv(), MAP, "gives maps 3×6×6"),
     "nan_weights": (poisoned(), FEATURES, r"'0\.weight' has NaN.*diverged"),
@@ -181,6 +176,11 @@ CASES: dict[str, tuple[nn.Module, tuple[int, ...], str]] = {
     "clamp": (ended(lambda m, x: x.clamp(-1, 1)), MAP, r"clamps to \(-1\.0, 1\.0\)"),
     "softmax_inside": (ended(lambda m, x: x.softmax(1)), MAP, "only be the last"),
     "gate": (ended(lambda m, x: x * x.mean((2, 3), keepdim=True)), MAP, "mul.*gate"),
+    "joined": (
+        ended(lambda m, x: torch.cat([x, x], 1), fc=nn.Linear(6, 2)),
+        MAP,
+        "cat.*not joined",
+    ),
     "broadcast": (ended(lambda m, x: x + x.mean((2, 3), keepdim=True)), MAP, "nothing is repeated"),
     "scaled_sum": (ended(lambda m, x: torch.add(x, x, alpha=2)), MAP, "alpha = 2"),
     "added_constant": (ended(lambda m, x: x + 1), MAP, "constant"),

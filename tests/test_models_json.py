@@ -59,7 +59,7 @@ def data() -> dict[str, Any]:
         (("name",), "*/ system(0); /*", "ASCII letters"),
         (("nodes",), [], "has no nodes"),
         (("nodes", 0), None, "a node must be an object"),
-        (("nodes", 0, "op"), "attention", "unknown op; known: conv, linear, add, pool"),
+        (("nodes", 0, "op"), "attention", "unknown op; known: conv, linear, add, concat, pool"),
         (("nodes", 0, "op"), ["conv"], "op must be a string"),
         (("nodes", 0, "name"), "stem\n", "ASCII letters"),
         (("nodes", 0, "dilation"), 2, "unknown field 'dilation'"),

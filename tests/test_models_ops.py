@@ -12,7 +12,19 @@ from random_graphs import any_graphs
 from fedtiny.models.cost import layer_costs, parameter_count, statistics_count
 from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
-from fedtiny.models.ops import INPUT, OPS, Activation, Add, Conv, Layer, Linear, Node, Pool, codec
+from fedtiny.models.ops import (
+    INPUT,
+    OPS,
+    Activation,
+    Add,
+    Concat,
+    Conv,
+    Layer,
+    Linear,
+    Node,
+    Pool,
+    codec,
+)
 from fedtiny.models.ops.activation import NUMPY
 from fedtiny.models.ops.op import Op
 from fedtiny.models.parameters import ParameterKind
@@ -26,6 +38,7 @@ EXAMPLES: dict[type, Node] = {
     Conv: Conv("conv", INPUT, 3, 4, (2, 2), (2, 1), (1, 0)),
     Linear: Linear("linear", INPUT, 3 * 5 * 4, 6, Activation.HARD_SWISH),
     Add: Add("add", INPUT, INPUT),
+    Concat: Concat("concat", (INPUT, INPUT), 6),
     Pool: Pool("pool", INPUT, "max", (2, 2), (1, 2), (0, 1, 1, 0)),
 }
 """One of each op that reads a (3, 5, 4) input."""

@@ -3,6 +3,7 @@
 import importlib.util
 import shutil
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from fedtiny.boards.native.library import RUNTIME, STRICT_FLAGS, compile_runtime
 from fedtiny.boards.native.types import Rescale, Window
 from fedtiny.firmware import workspace
 from fedtiny.firmware.streams import WeightFormat, best_format, weight_streams
+from fedtiny.quant.requantize import normalized
 
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm")
 pytestmark = pytest.mark.skipif(
@@ -68,7 +70,7 @@ def program(tmp_path_factory, cmsis_nn):
     return build
 
 
-def make_case(kernels, layer, density, weight_format=None, seed=3):
+def make_case(kernels, layer, density, weight_format=None, seed=3, shifted=False):
     (height, width, channels), outputs, kernel, stride, padding = layer
     rng = np.random.default_rng(seed)
     x = rng.integers(-128, 128, (height, width, channels)).astype(np.int8)
@@ -77,9 +79,11 @@ def make_case(kernels, layer, density, weight_format=None, seed=3):
     rows = weights.reshape(outputs, -1)
     streams = weight_streams(rows, best_format(rows) if weight_format is None else weight_format)
     spread = 80 * np.sqrt(np.square(rows.astype(float)).sum(axis=1) + 1)
-    multiplier = np.rint(50 / spread * 2**31).astype(np.int32)
+    multiplier, shift = np.rint(50 / spread * 2**31).astype(np.int32), None
+    if shifted:
+        multiplier, shift = normalized(50 / spread)
     bias = rng.integers(-3000, 3000, outputs).astype(np.int32)
-    window, rescale = Window(kernel, stride, padding), Rescale(multiplier, None, 101, -17)
+    window, rescale = Window(kernel, stride, padding), Rescale(multiplier, shift, 101, -17)
     return layer_bench.LayerCase(
         x=x,
         weights=weights,
@@ -91,6 +95,7 @@ def make_case(kernels, layer, density, weight_format=None, seed=3):
         input_offset=rescale.input_offset,
         output_offset=rescale.output_offset,
         expected=kernels.sparse_conv(x, streams, bias, window, rescale),
+        shift=shift,
     )
 
 
@@ -106,8 +111,9 @@ def test_ticks_count_instructions(name, tmp_path):
 @machines
 def test_every_kernel_is_bit_exact(name, kernels, program, tmp_path):
     target = qemu.machine(name)
-    for layer, density in ((layer, d) for layer in LAYERS.values() for d in (0.05, 1.0)):
-        case = make_case(kernels, layer, density)
+    ways = ((0.05, False), (1.0, True))
+    for layer, (density, shifted) in product(LAYERS.values(), ways):
+        case = make_case(kernels, layer, density, shifted=shifted)
         counts = layer_bench.measure(target, program(target), case, tmp_path)
         for kernel in (counts.dense, counts.direct, counts.planar):
             assert (kernel.status, kernel.mismatches) == (0, 0), (layer, density)

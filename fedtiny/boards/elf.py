@@ -28,6 +28,11 @@ class ElfSizes:
     data_bytes: int = 0
     bss_bytes: int = 0
 
+    @property
+    def text_bytes(self) -> int:
+        """Code and constants, as ``size`` counts them."""
+        return self.code_bytes + self.constant_bytes
+
     def __add__(self, other: ElfSizes) -> ElfSizes:
         return ElfSizes(
             self.code_bytes + other.code_bytes,

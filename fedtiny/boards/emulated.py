@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fedtiny.boards import elf, qemu
 from fedtiny.boards.cmsis_nn import CmsisNN
+from fedtiny.boards.image import image_sizes
 from fedtiny.boards.kernels import CompiledKernels, compile_portable, compile_with_cmsis_nn
 from fedtiny.boards.step_failure import check_steps
 from fedtiny.errors import FedTinyError
@@ -25,7 +26,7 @@ VECTORS = 16
 
 RUN_TIMEOUT_S = 300.0
 
-_WEIGHTS_SECTION = '__attribute__((section(".external_data")))'
+_WEIGHTS = '-DMODEL_WEIGHTS_ATTRIBUTE=__attribute__((section(".external_data")))'
 _RESULT = re.compile(r"^(\d+) vectors, (\d+) mismatches$", re.MULTILINE)
 _TICKS = re.compile(r"^ticks ([\d ]+)$", re.MULTILINE)
 _STACK = re.compile(r"^stack (\d+)$", re.MULTILINE)
@@ -53,6 +54,8 @@ class Emulation:
         stack_bytes: highest use of the stack.
         sizes: of the program without start-up code the linker shares; weights are constants.
         symbols: by size, largest first.
+        image: of a whole program around the model, see :mod:`fedtiny.boards.image`; None if nobody
+            built one.
     """
 
     vectors: int
@@ -63,6 +66,7 @@ class Emulation:
     stack_bytes: int
     sizes: elf.ElfSizes
     symbols: tuple[elf.Symbol, ...] = field(repr=False)
+    image: elf.ElfSizes | None = None
 
 
 def verify(
@@ -95,7 +99,11 @@ def verify(
         content = (firmware / "vectors.bin").read_bytes()
         (directory / "vectors.bin").write_bytes(shorten(content, vectors))
         names = [layer["name"] for layer in manifest["sizes"]["layers"]]
-        return run(target, program, directory, names)
+        found = run(target, program, directory, names)
+        image = image_sizes(
+            target, firmware, directory / "image", kernels=kernels, flags=(_WEIGHTS,)
+        )
+        return replace(found, image=image)
 
 
 def build(
@@ -115,7 +123,7 @@ def build(
         kernels: compiled for the machine.
         weights: a source to take the place of ``model_weights.c``.
     """
-    flags = ["-std=gnu99", "-DFEDTINY_BOARD", f"-DMODEL_WEIGHTS_ATTRIBUTE={_WEIGHTS_SECTION}"]
+    flags = ["-std=gnu99", "-DFEDTINY_BOARD", _WEIGHTS]
     return qemu.build(
         target,
         [

@@ -34,12 +34,13 @@ class LayerCase:
         weights: int8 (O, KH, KW, C).
         streams: the same weights as the sparse kernels read them.
         bias: int32 (O,).
-        multiplier: int32 (O,); shifts are 0.
+        multiplier: int32 (O,).
         stride, padding: (height, width).
         input_offset: minus the input's zero point.
         output_offset: the output's zero point.
         expected: int8 (OH, OW, O).
         scratch_bytes: limit for the sparse kernels, which then work in bands; 0 for none.
+        shift: int32 (O,); None for 0.
     """
 
     x: npt.NDArray[np.int8]
@@ -53,10 +54,11 @@ class LayerCase:
     output_offset: int
     expected: npt.NDArray[np.int8]
     scratch_bytes: int = 0
+    shift: npt.NDArray[np.int32] | None = None
 
     def to_bytes(self) -> bytes:
         """``layer.bin``, as ``programs/layer_bench.c`` reads it."""
-        shifts = np.zeros_like(self.multiplier)
+        shifts = np.zeros_like(self.multiplier) if self.shift is None else self.shift
         stream = np.frombuffer(self.streams.stream, np.uint8)
         arrays: list[npt.NDArray[np.generic]] = [
             *(self.x, self.weights, self.streams.entries, stream),

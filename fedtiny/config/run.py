@@ -23,7 +23,12 @@ from pydantic import (
 
 from fedtiny import methods
 from fedtiny.aggregation.config import TrustConfig
-from fedtiny.config.sections import DevicesConfig, ExportConfig, FederationConfig
+from fedtiny.config.sections import (
+    DevicesConfig,
+    ExportConfig,
+    FederationConfig,
+    StoppingConfig,
+)
 from fedtiny.data.config import DataConfig
 from fedtiny.errors import FedTinyError
 from fedtiny.escaping.file_name import check_file_name
@@ -61,6 +66,10 @@ class RunConfig(Section):
         name: of the run folder under ``runs/``, one part of a path.
         seed: of every random number.
         dense_reference: also run the same federation without pruning, for comparison.
+
+    >>> config = RunConfig.model_validate({"name": "first", "pruning": {"density": 0.01}})
+    >>> config.method.density, config.federation.rounds
+    (0.01, 30)
     """
 
     name: str = "run"
@@ -69,6 +78,7 @@ class RunConfig(Section):
     data: DataConfig = Field(default_factory=DataConfig)
     model: ModelConfig = Field(default_factory=ModelConfig)
     federation: FederationConfig = Field(default_factory=FederationConfig)
+    stopping: StoppingConfig = Field(default_factory=StoppingConfig)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     pretraining: PretrainingConfig = Field(default_factory=PretrainingConfig)
     pruning: SerializeAsAny[PruningSettings] = Field(default_factory=PruningConfig)

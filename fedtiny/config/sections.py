@@ -52,6 +52,21 @@ class FederationConfig(Section):
         return self.clients_per_round if self.over_selection and self.clients_per_round else None
 
 
+class StoppingConfig(Section):
+    """When a run ends before ``federation.rounds``; schedules are still made for all of them.
+
+    What counts is the devices' mean training loss: accuracies are of test samples, and a run that
+    stops by them reports its own choice. Rounds in which masks may still change do not count.
+
+    Attributes:
+        patience: rounds without a new lowest loss, after which the run ends; 0: never.
+        min_delta: nats by which a loss has to be lower to be new.
+    """
+
+    patience: CountOrNone = 0
+    min_delta: Annotated[float, Field(ge=0, le=MOST)] = 0.0
+
+
 class DevicesConfig(Section):
     """Which board holds which partition.
 

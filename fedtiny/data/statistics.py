@@ -24,6 +24,10 @@ class Normalization:
     Attributes:
         mean: (C,) float32.
         std: (C,) float32 > 0; 1 for a channel that never changed.
+
+    >>> one = Normalization(np.array([10], np.float32), np.array([2], np.float32))
+    >>> one.apply(np.array([[[[14, 8]]]], np.int16)).tolist()
+    [[[[2.0, -1.0]]]]
     """
 
     mean: NDArray[np.float32]

@@ -26,7 +26,7 @@ from fedtiny.firmware.interface import SensorInterface
 from fedtiny.firmware.lower import SCRATCH_LIMIT_BYTES, lower
 from fedtiny.firmware.ways import ways
 from fedtiny.models.graph import Graph
-from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool
+from fedtiny.models.ops import INPUT, Activation, Add, Concat, Conv, Linear, Node, Pool
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.quant import reference
 from fedtiny.quant.integer_model import IntegerGraph
@@ -77,6 +77,7 @@ def rows() -> Iterator[Row]:
     others: dict[str, Node] = {
         "convolution padded on one side": conv(padding=one_sided, activation=Activation.NONE),
         "grouped convolution": conv(groups=2, activation=Activation.NONE),
+        "joined channels": Concat(ASKED, ("stem", INPUT), 2 * CHANNELS),
         "average pooling": Pool(ASKED, "stem", "avg", (2, 2)),
         "average pooling over the border": Pool(ASKED, "stem", "avg", (2, 2), None, one_sided),
         "average over the map": Pool(ASKED, "stem"),

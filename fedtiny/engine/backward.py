@@ -17,7 +17,7 @@ from fedtiny.engine.abi import Kind
 from fedtiny.engine.forward import Forward, pooling, scattered
 from fedtiny.engine.program import Step, Terms, before_activation
 from fedtiny.memory.arena import Buffer
-from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool
+from fedtiny.models.ops import INPUT, Activation, Add, Concat, Conv, Linear, Node, Pool
 
 
 class Backward:
@@ -115,6 +115,10 @@ class Backward:
             else:
                 self._grads[side] = grad
 
+    def refuse_concat(self, node: Concat) -> None:
+        """As the forward pass, which comes first."""
+        self.forward.refuse_concat(node)
+
     def _gate(self, node: Conv | Linear | Add) -> bool:
         """Apply the gates kept of the node's clamp to its gradient; False if there are none."""
         gates = self.forward.gates.get(node.name)
@@ -208,6 +212,7 @@ BUILDERS: Mapping[type[Node], Callable[[Backward, Any], None]] = {
     Conv: Backward.add_layer,
     Linear: Backward.add_layer,
     Add: Backward.add_sum,
+    Concat: Backward.refuse_concat,
     Pool: Backward.add_pool,
 }
 """What appends the steps of each op's gradients."""

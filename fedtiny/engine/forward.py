@@ -12,7 +12,8 @@ from fedtiny.engine.layout import Layout
 from fedtiny.engine.program import Step, Term, Terms, before_activation, join
 from fedtiny.memory.arena import Buffer
 from fedtiny.memory.ledger import LedgerLine
-from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool
+from fedtiny.models.op_table import UnsupportedOpError
+from fedtiny.models.ops import INPUT, Activation, Add, Concat, Conv, Linear, Node, Pool
 
 _SAVED = LedgerLine.SAVED_ACTIVATIONS
 
@@ -125,6 +126,14 @@ class Forward:
         self.steps.append(pooling(Kind.POOL, self.layout, node, self.values[node.input], out=out))
         self.values[node.name] = self.saved[node.name] = (Term(out),)
 
+    def refuse_concat(self, node: Concat) -> None:
+        """Say that PyTorch must train it."""
+        raise UnsupportedOpError(
+            f"node {node.name!r}: the sparse engine recomputes tensors as sums where they are "
+            "read, and joined channels are no sum; set training.engine = 'torch', or add the "
+            "branches"
+        )
+
     def _add_gate(self, node: Node) -> None:
         if node.activation is Activation.NONE:
             return
@@ -177,6 +186,7 @@ BUILDERS: Mapping[type[Node], Callable[[Forward, Any], None]] = {
     Conv: Forward.add_layer,
     Linear: Forward.add_layer,
     Add: Forward.add_sum,
+    Concat: Forward.refuse_concat,
     Pool: Forward.add_pool,
 }
 """What appends each op's steps."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fedtiny.boards import host
 from fedtiny.config import RunConfig
@@ -21,6 +23,7 @@ from fedtiny.errors import FedTinyError
 from fedtiny.escaping.c_prefix import check_prefix, prefix_of
 from fedtiny.export.bundle import export
 from fedtiny.export.report import FirmwareReport
+from fedtiny.firmware import load
 from fedtiny.firmware.interface import SensorInterface
 from fedtiny.firmware.planner import (
     ANY_CORTEX_M4,
@@ -120,8 +123,9 @@ def export_run(
         accept: what may differ from what the run was begun with, or left.
 
     Returns:
-        What ``export.json`` holds: accuracies of the float and the integer model, vectors and
-        mismatches of the check (``None`` if unchecked), sizes, layers.
+        What ``export.json`` holds: accuracies of the float model and of the compiled C (unchecked:
+        of the integer reference), vectors and mismatches of the check (``None`` if unchecked),
+        sizes, layers.
 
     Raises:
         DoesNotFitError: the model does not fit the board of ``fitted``.
@@ -140,9 +144,10 @@ def export_run(
     vectors, interface = counts(tests.all), sensor_interface(trained.labels, trained.sensor, prefix)
     firmware = export(plan, folder.firmware, vectors, interface, fitted.target)
     result = host.check(folder.firmware) if check else None
+    predict = load(folder.firmware).predict if check else partial(reference_classes, integer)
     found = {
         "float": {name: float_accuracy(trained, engine, data) for name, data in _named(tests)},
-        "int8": {name: int8_accuracy(integer, data) for name, data in _named(tests)},
+        "int8": {name: int8_accuracy(predict, data) for name, data in _named(tests)},
         **outcome(fitted.target, firmware, result),
         "seconds": time.monotonic() - started,
     }
@@ -201,10 +206,15 @@ def float_accuracy(trained: TrainedModel, engine: TrainingEngine, data: Dataset)
     return trainer.evaluate(Samples(data, trained.normalization)).correct / len(data)
 
 
-def int8_accuracy(model: IntegerGraph, data: Dataset) -> float:
-    """Share of ``data`` the integer reference labels correctly."""
-    predicted = reference.run(model, counts(data)).argmax(axis=1)
-    return float(np.mean(predicted == data.y))
+def int8_accuracy(predict: Callable[[Int16s], npt.NDArray[np.int64]], data: Dataset) -> float:
+    """Share of ``data`` that an int8 model labels correctly."""
+    return float(np.mean(predict(counts(data)) == data.y))
+
+
+def reference_classes(model: IntegerGraph, windows: Int16s) -> npt.NDArray[np.int64]:
+    """(N,): the class of each window by the integer reference."""
+    classes: npt.NDArray[np.int64] = reference.run(model, windows).argmax(axis=1)
+    return classes
 
 
 def _named(tests: TestSets) -> tuple[tuple[str, Dataset], ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.table import Column, Table
 
+from fedtiny.boards.elf import ElfSizes
 from fedtiny.boards.emulated import Emulation
 from fedtiny.boards.verify import Results
 from fedtiny.escaping.terminal import Screen
@@ -27,6 +28,8 @@ def print_targets(results: Results) -> None:
                 f"stack {result.stack_bytes:,} B, code {result.sizes.code_bytes:,} B"
             )
         console.print(line)
+        if isinstance(result, Emulation) and result.image is not None:
+            console.print(_image(name, result.image))
     boards = {n: r for n, r in results.items() if isinstance(r, Emulation)}
     if not boards:
         return
@@ -38,6 +41,14 @@ def print_targets(results: Results) -> None:
     for name, counts in rows:
         table.add_row(name, *(f"{count:,}" for count in counts))
     console.print(table)
+
+
+def _image(name: str, image: ElfSizes) -> str:
+    return (
+        f"{name}: whole image: text {image.text_bytes:,} B, data {image.data_bytes:,} B, bss "
+        f"{image.bss_bytes:,} B (start-up, kernels, weights, arena and one window; no operating "
+        "system, no stack)"
+    )
 
 
 def print_fit(fit: Fit) -> None:

@@ -17,7 +17,9 @@ from fedtiny.aggregation.bounds import capped_counts, implausible_updates
 from fedtiny.aggregation.config import TrustConfig
 from fedtiny.aggregation.mean import AggregateError
 from fedtiny.aggregation.models import mean_loss
+from fedtiny.config.sections import StoppingConfig
 from fedtiny.federation.state import ServerState
+from fedtiny.federation.stopping import Progress
 from fedtiny.methods.method import Method, RoundEnd
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
@@ -40,6 +42,7 @@ class Federation:
         clients_per_round: that train in a round; 0 for all.
         seed: of the run.
         trust: what is believed of devices.
+        stopping: when the run ends early.
     """
 
     graph: Graph
@@ -48,6 +51,11 @@ class Federation:
     clients_per_round: int
     seed: int
     trust: TrustConfig
+    stopping: StoppingConfig
+
+    def is_over(self, state: ServerState) -> bool:
+        """Whether the run ends with ``state``: nothing was gained for too long."""
+        return state.progress.is_over(self.stopping)
 
     def asked(self, offences: Mapping[int, int]) -> list[int]:
         """The partitions that are asked at all, ascending: those not banned for their offences."""
@@ -149,7 +157,14 @@ def finish(
         newcomers(state.model, adjusted.model, task.quotas),
         left_out,
     )
-    after = replace(state, round=task.round, model=adjusted.model, memory=adjusted.memory)
+    settled = not method.adjusts or task.round > method.schedule.stop
+    after = replace(
+        state,
+        round=task.round,
+        model=adjusted.model,
+        memory=adjusted.memory,
+        progress=state.progress.after(facts.loss, federation.stopping) if settled else Progress(),
+    )
     return after, facts
 
 

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from fedtiny.config import RunConfig, digest
 from fedtiny.data.statistics import Normalization
 from fedtiny.federation.described import Described, Sizes
+from fedtiny.federation.stopping import Progress
 from fedtiny.methods.method import Memory
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
@@ -36,6 +37,7 @@ class ServerState:
         memory: what the method remembers.
         described: samples of every device, as it said before round 1.
         offences: by partition, how often a device's replies were not believed.
+        progress: of the training loss.
     """
 
     round: int
@@ -45,6 +47,7 @@ class ServerState:
     memory: Memory = field(default_factory=dict)
     described: Described = field(default_factory=dict)
     offences: Mapping[int, int] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class CheckpointStore:
             "story": dict(state.story),
             "described": {str(k): asdict(sizes) for k, sizes in state.described.items()},
             "offences": {str(k): count for k, count in state.offences.items()},
+            "progress": asdict(state.progress),
             "config": digest(self.config),
             "graph": self.graph.to_json(),
         }
@@ -111,6 +115,7 @@ class CheckpointStore:
 
 _DESCRIBED = TypeAdapter(dict[Count, Sizes])
 _OFFENCES = TypeAdapter(dict[Count, Count])
+_PROGRESS = TypeAdapter(Progress)
 
 
 def _state(
@@ -121,6 +126,7 @@ def _state(
         normalization = read_normalization(path, graph, arrays)
         described = _DESCRIBED.validate_python(manifest["described"])
         offences = _OFFENCES.validate_python(manifest["offences"])
+        progress = _PROGRESS.validate_python(manifest["progress"])
     except ValidationError as error:
         raise CheckpointError(f"{path}: of its devices, {complaint(error):.200}") from error
     except KeyError as error:
@@ -129,4 +135,4 @@ def _state(
         raise CheckpointError(f"{path}: its round or its story is none: {round!s:.80}")
     memory = {k.removeprefix(_MEMORY): v for k, v in arrays.items() if k.startswith(_MEMORY)}
     model = read_model(path, graph, arrays)
-    return ServerState(round, model, normalization, story, memory, described, offences)
+    return ServerState(round, model, normalization, story, memory, described, offences, progress)

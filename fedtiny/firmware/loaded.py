@@ -48,6 +48,10 @@ class LoadedModel:
 
     Attributes:
         library: an exported model and predict.c.
+
+    >>> model = load("runs/demo/firmware")  # doctest: +SKIP
+    >>> [model.labels[k] for k in model.predict(counts)]  # doctest: +SKIP
+    ['pendulum', 'upright row']
     """
 
     library: ctypes.CDLL

@@ -26,6 +26,7 @@ class Kernel(StrEnum):
     AVERAGE_POOL = "arm_avgpool_s8"
     MAX_POOL = "arm_max_pool_s8"
     MEAN = "fedtiny_mean_s8"
+    CONCAT = "fedtiny_concat_s8"
     LOOKUP = "fedtiny_lookup_s8"
 
 

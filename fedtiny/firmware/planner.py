@@ -48,6 +48,14 @@ class Target:
         core: whose instructions are predicted.
         flash_bytes: for weights and quantization parameters; None for no limit.
         arena_bytes: for tensors and scratch; None for no limit.
+
+    >>> from fedtiny.bench.synthetic import integer_model
+    >>> from fedtiny.models import smartwatch_cnn
+    >>> model = integer_model(smartwatch_cnn((6, 1, 128), 7), density=0.05)  # random weights
+    >>> small = Target("our wrist band", Core.M4, flash_bytes=16_384, arena_bytes=16_384)
+    >>> fitted = fit(model, small)
+    >>> fitted.plan.flash_bytes <= 16_384, fitted.plan.arena.nbytes <= 16_384, fitted.problems
+    (True, True, ())
     """
 
     name: str

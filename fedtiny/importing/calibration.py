@@ -14,7 +14,7 @@ scale    (C,) floats > 0     input per count; 1 for integers, required for float
 offset   (C,) floats         optional: input where the count is 0; 0
 labels   (outputs,) strings  optional: name of each output
 channels (C,) strings        optional
-units    (C,) strings        optional
+units    (C,) strings        optional; "of the network's input"
 ======== =================== ====================================================================
 
 Samples have the shape that the network takes: (C, H, W), (C, T) for a series, or (F,) for plain
@@ -96,7 +96,8 @@ def read_calibration(path: Path) -> Calibration:
         raise bad_file(path, f"x has shape {x.shape}, expected (N, C, H, W), (N, C, T) or (N, F)")
     scale, offset = _affine(path, arrays, x, shape[0])
     counts = _counts(path, x.reshape(len(x), *shape), scale, offset)
-    sensor = sensor_of(path, {**arrays, "scale": scale}, shape[0])
+    described = {"units": _units(offset), **arrays, "scale": scale}
+    sensor = sensor_of(path, described, shape[0])
     return Calibration(
         x.shape[1:],
         counts,
@@ -131,6 +132,12 @@ def _affine(
     if not (scale > 0).all():
         raise bad_file(path, f"scale must be positive, got {scale.tolist()!s:.200}")
     return scale, offset
+
+
+def _units(offset: NDArray[np.float64]) -> NDArray[np.str_]:
+    """Where the file names none: what the network takes is all that is known."""
+    texts = [f"of the network's input{f', {shift:+g}' if shift else ''}" for shift in offset]
+    return np.array(texts)
 
 
 def _counts(

@@ -16,15 +16,17 @@ class Source:
 
     Attributes:
         torch: ``module:name`` of a function that makes an ``nn.Module``.
+        pt2e: a converted program of ``torchao.quantization.pt2e``, saved by ``torch.export``.
         tflite: an int8 ``.tflite`` file.
         calibration: samples, see :mod:`fedtiny.importing.calibration`.
         prune: share of the prunable weights to keep, in (0, 1]; None: all.
     """
 
-    OPTIONS: ClassVar[str] = "--torch MODULE:NAME or --tflite FILE"
+    OPTIONS: ClassVar[str] = "--torch MODULE:NAME, --pt2e FILE or --tflite FILE"
     """How one names a network, for messages."""
 
     torch: str = ""
+    pt2e: Path | None = None
     tflite: Path | None = None
     calibration: Path | None = None
     prune: float | None = None
@@ -32,14 +34,19 @@ class Source:
     @property
     def named(self) -> bool:
         """Whether there is any."""
-        return bool(self.torch) or self.tflite is not None
+        return bool(self._given())
+
+    def _given(self) -> list[str]:
+        """As they were written."""
+        options = {"--torch": self.torch, "--pt2e": self.pt2e, "--tflite": self.tflite}
+        return [f"{name} {value}" for name, value in options.items() if value]
 
     def refuse_beside(self, run: Path) -> None:
         """Raise FedTinyError if anything was named beside a run."""
         if self.named or self.calibration is not None or self.prune is not None:
             raise FedTinyError(
                 f"the run {run} has a model, ranges and a density of its own: leave out the run, "
-                "or --torch, --tflite, --calibration and --prune"
+                "or --torch, --pt2e, --tflite, --calibration and --prune"
             )
 
     def read(self) -> ImportedModel:
@@ -49,8 +56,12 @@ class Source:
             FedTinyError: there is none or more than one, an option is missing, or its reader
                 refuses it.
         """
-        if self.torch and self.tflite is not None:
-            raise FedTinyError(f"two networks at once: leave out --torch or --tflite {self.tflite}")
+        if len(self._given()) > 1:
+            raise FedTinyError(f"one network at a time: leave out {' or '.join(self._given())}")
+        if self.pt2e is not None:
+            from fedtiny.importing.pt2e_source import read_pt2e  # noqa: PLC0415 - PyTorch is optional
+
+            return read_pt2e(self.pt2e, self.calibration, self.prune)
         if self.tflite is not None:
             from fedtiny.importing.tflite_source import read_tflite  # noqa: PLC0415 - an extra
 

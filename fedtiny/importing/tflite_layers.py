@@ -190,12 +190,7 @@ def _rescaling(assembly: Assembly, output: Int8Tensor, out: int) -> tuple[Int32s
     """(multipliers, shifts) int32 (O,)."""
     scales = assembly.tensor(assembly.input_index(1)).scales
     source = assembly.source(assembly.variable(0, padded=True))
-    if assembly.operator.kind == "FULLY_CONNECTED" and len(scales) == 1:
-        # its product is taken in single precision, others' in double
-        with np.errstate(over="ignore"):
-            products = (np.float32(source.scale) * scales).astype(np.float64)
-    else:
-        products = np.float64(source.scale) * scales.astype(np.float64)
+    products = np.float64(source.scale) * scales.astype(np.float64)
     factors = products / output.scale
     if not np.all(factors < 2.0**30):
         raise assembly.refuse("scales that no multiplier holds", "convert again")

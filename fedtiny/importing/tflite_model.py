@@ -25,11 +25,13 @@ from fedtiny.quant.tensors import QuantizationError
 OPERATORS: Mapping[str, Callable[[Assembly], None]] = {
     "ADD": others.add,
     "AVERAGE_POOL_2D": others.pool,
+    "CONCATENATION": others.concatenate,
     "CONV_2D": layers.convolve,
     "DEPTHWISE_CONV_2D": layers.convolve_depthwise,
     "DEQUANTIZE": others.nothing,
     "EXPAND_DIMS": others.reshape,
     "FULLY_CONNECTED": layers.connect,
+    "HARD_SWISH": functions.hard_swish,
     "LOGISTIC": functions.squash,
     "MAX_POOL_2D": others.pool,
     "MEAN": others.mean,
@@ -48,7 +50,6 @@ OPERATORS: Mapping[str, Callable[[Assembly], None]] = {
 """What takes each operator; all others are refused."""
 
 REFUSED: Mapping[str, str] = {
-    "CONCATENATION": "add the branches instead, or end them in layers of their own",
     "MUL": "fold factors into the weights of the layer before",
     "SUB": "add a layer with negated weights",
     "TRANSPOSE_CONV": "upsampling is not taken: use convolutions",

@@ -12,6 +12,7 @@ from fedtiny.importing.tflite_functions import rescaled
 from fedtiny.importing.tflite_layers import positions, walk
 from fedtiny.models.ops.tensor import Pair
 from fedtiny.quant.ops.add import ADD_LEFT_SHIFT, IntegerAdd
+from fedtiny.quant.ops.concat import IntegerConcat
 from fedtiny.quant.ops.lookup import IntegerLookup
 from fedtiny.quant.ops.mean import IntegerMean
 from fedtiny.quant.ops.pool import IntegerPool
@@ -45,6 +46,31 @@ def add(assembly: Assembly) -> None:
         bounds, int(multipliers[2]), (int(shifts[0]), int(shifts[1]), int(shifts[2])),
     )  # fmt: skip
     assembly.add(node, output, left.shape)
+
+
+def concatenate(assembly: Assembly) -> None:
+    """CONCATENATION of channels in one scale."""
+    values = [assembly.variable(number) for number in range(len(assembly.operator.inputs))]
+    sources = [assembly.framed(value) for value in values]
+    tensor, options = assembly.output(), assembly.operator.options
+    shape = assembly.sample_shape(tensor)
+    if options["Axis"] % len(tensor.shape) != len(tensor.shape) - 1 or len(values) < 2:
+        raise assembly.refuse(
+            f"it joins {len(values)} tensors along axis {options['Axis']}", "only channels are"
+        )
+    output = assembly.quantized(tensor, shape)
+    for source in sources:
+        assembly.require_same_scale(source, output)
+    sizes = {source.shape[1:] for source in sources}
+    if sizes != {shape[1:]} or sum(source.shape[0] for source in sources) != shape[0]:
+        raise assembly.refuse(
+            f"its inputs do not make {shape} (C, H, W)", "the file is damaged: convert again"
+        )
+    if options["FusedActivationFunction"]:
+        raise assembly.refuse("it has an activation", "activate its inputs instead")
+    names = tuple(value.name for value in values)
+    node = IntegerConcat(assembly.new_name(), names, (None,) * len(names))
+    assembly.add(node, output)
 
 
 def pool(assembly: Assembly) -> None:

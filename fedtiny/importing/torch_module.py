@@ -14,6 +14,7 @@ from fedtiny.importing.calibration import Calibration, read_calibration
 from fedtiny.importing.imported import ImportedModel
 from fedtiny.models.from_torch.own import make
 from fedtiny.models.graph import Graph
+from fedtiny.models.ops import Conv
 from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, from_state, sparse_names
 from fedtiny.pruning.masks import layer_masks
@@ -91,20 +92,28 @@ def pruned(graph: Graph, state: dict[str, Floats], share: float) -> SparseModel:
     """The ``share`` of each prunable layer's weights that is largest, zeros never.
 
     Every layer alike: how large weights are differs between layers for reasons of their own, so
-    that a ranking of all together empties whole layers.
+    that a ranking of all together empties whole layers. Depthwise layers, whose channels have a
+    handful of weights each, keep theirs.
 
     Raises:
         FedTinyError: nothing is prunable.
     """
-    weights = {name: state[ParameterKind.WEIGHT.of(name)] for name in sparse_names(graph)}
+    weights = {
+        layer.name: state[ParameterKind.WEIGHT.of(layer.name)]
+        for layer in graph.prunable_layers
+        if not (isinstance(layer, Conv) and layer.is_depthwise)
+    }
     if not weights:
-        raise FedTinyError(f"{graph.name} has no prunable weights; leave out --prune")
+        raise FedTinyError(
+            f"{graph.name} has no prunable layers: the first, the last and depthwise ones stay "
+            "dense; leave out --prune"
+        )
     sizes = {name: weight.size for name, weight in weights.items()}
     wanted = layer_counts(uniform(sizes, share), sizes)
     counts = {
         name: min(wanted[name], int(np.count_nonzero(weight))) for name, weight in weights.items()
     }
-    return from_state(graph, state, layer_masks(weights, counts))
+    return from_state(graph, state, present(graph, state) | layer_masks(weights, counts))
 
 
 def _accuracy(graph: Graph, model: SparseModel, samples: Samples) -> float:

@@ -124,6 +124,11 @@ class Method(ABC, Generic[Settings]):
         settings: of the run's ``[pruning]`` section, those the method knows.
         rounds: of the run.
         seed: of the run.
+
+    >>> from fedtiny.config import parse
+    >>> method = parse({"pruning": {"method": "fedtiny", "density": 0.01}}).method
+    >>> method.name, method.adjusts, method.schedule.stop
+    ('fedtiny', True, 15)
     """
 
     name: ClassVar[str]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from fedtiny.models.ops import (
     INPUT,
     Add,
+    Concat,
     Conv,
     GraphError,
     Layer,
@@ -36,7 +37,7 @@ from fedtiny.sparse.tensor import Floats
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["INPUT", "Add", "Conv", "Graph", "GraphError", "Linear", "Loss", "Pool"]
+__all__ = ["INPUT", "Add", "Concat", "Conv", "Graph", "GraphError", "Linear", "Loss", "Pool"]
 """All that a file with a model of one's own imports."""
 
 MAX_ELEMENTS = 2**31 - 1

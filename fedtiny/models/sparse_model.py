@@ -18,6 +18,12 @@ class SparseModel:
         weights: the prunable layers' weights by layer name, in graph order.
         dense: everything else by parameter name (``stem.weight``, ``stem.bn.bias``,
             ``stem.bn.running_var`` …), float32, in graph order: parameters, then statistics.
+
+    >>> import numpy as np
+    >>> weight = SparseTensor(Mask((2, 2), np.array([0, 3], np.int32)), np.array([5, 7], "f4"))
+    >>> model = SparseModel({"body": weight}, {"body.bias": np.zeros(2, "f4")})
+    >>> model.nnz, model.density, model.to_dense()["body.weight"].tolist()
+    (2, 0.5, [[5.0, 0.0], [0.0, 7.0]])
     """
 
     weights: Mapping[str, SparseTensor]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fedtiny.models.ops import Activation, Add, Conv, Linear, Pool
+from fedtiny.models.ops import Activation, Add, Concat, Conv, Linear, Pool
 from fedtiny.models.ops.conv import BATCH_NORM_EPSILON
 from fedtiny.models.parameters import BATCH_NORM, ParameterKind
 
@@ -87,6 +87,11 @@ def _linear(node: Linear, inputs: Sequence[Tensor], context: Context) -> Tensor:
 @forward.register
 def _add(node: Add, inputs: Sequence[Tensor], context: Context) -> Tensor:
     return inputs[0] + inputs[1]
+
+
+@forward.register
+def _concat(node: Concat, inputs: Sequence[Tensor], context: Context) -> Tensor:
+    return torch.cat(list(inputs), 1)
 
 
 @forward.register

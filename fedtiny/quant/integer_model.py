@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from fedtiny.models.ops import INPUT
 from fedtiny.quant.ops.add import IntegerAdd
+from fedtiny.quant.ops.concat import IntegerConcat
 from fedtiny.quant.ops.conv import IntegerConv
 from fedtiny.quant.ops.linear import IntegerLinear
 from fedtiny.quant.ops.lookup import IntegerLookup
@@ -21,7 +22,15 @@ from fedtiny.quant.ops.mean import IntegerMean
 from fedtiny.quant.ops.pool import IntegerPool
 from fedtiny.quant.tensors import Int8Tensor, Int32s, Int64s
 
-IntegerNode = IntegerConv | IntegerLinear | IntegerAdd | IntegerPool | IntegerMean | IntegerLookup
+IntegerNode = (
+    IntegerConv
+    | IntegerLinear
+    | IntegerAdd
+    | IntegerConcat
+    | IntegerPool
+    | IntegerMean
+    | IntegerLookup
+)
 IntegerLayer = IntegerConv | IntegerLinear
 """A node with weights."""
 
@@ -56,6 +65,12 @@ class IntegerGraph:
         tensors: how each is read, by name, ``"input"`` included.
         nodes: in execution order; each writes the tensor of its name.
         logits: name of the tensor that is the model's output.
+
+    >>> from fedtiny.bench.synthetic import integer_model
+    >>> from fedtiny.models import smartwatch_cnn
+    >>> model = integer_model(smartwatch_cnn((6, 1, 128), 7), density=0.05)  # random weights
+    >>> model.input.shape, model.output.shape, len(model.nodes)
+    ((6, 1, 128), (7, 1, 1), 6)
     """
 
     name: str

@@ -62,6 +62,14 @@ def quantize(
     Raises:
         QuantizationError: a range is missing or unusable, the normalisation does not fit the
             input, the graph has several outputs, or parameters are not finite.
+
+    >>> from fedtiny.bench.synthetic import float_model, normalization
+    >>> from fedtiny.models import smartwatch_cnn
+    >>> graph = smartwatch_cnn((6, 1, 128), 7)
+    >>> ranges = dict.fromkeys(graph.observed, (-4.0, 4.0))  # of a calibration
+    >>> integer = quantize(graph, float_model(graph, 0.05), normalization(6), ranges)
+    >>> integer.nodes[0].name, integer.output.shape
+    ('conv1', (7, 1, 1))
     """
     if len(graph.outputs) > 1:
         raise QuantizationError(

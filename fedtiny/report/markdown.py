@@ -98,6 +98,11 @@ def _what(report: Report, config: RunConfig) -> str:
         f"{markdown_code(model['model'])} of {model['parameters']:,} parameters in "
         f"{report['rounds']} rounds, each on its own data."
     )
+    if report["stopped_early"]:
+        text += (
+            f" It was stopped before round {config.federation.rounds}: the training loss had not "
+            f"fallen for {config.stopping.patience} rounds."
+        )
     if METHODS[report["method"]].dense_model:
         return text + " Nothing was pruned: this is plain federated averaging."
     return text + (

@@ -27,6 +27,7 @@ from fedtiny.runs.events import (
     Pretrained,
     RoundFinished,
     RunStarted,
+    Stopped,
     Story,
 )
 from fedtiny.runs.folder import RunFolder
@@ -77,6 +78,7 @@ class Run:
         export: what the int8 export reported; None if there was none.
         dense: the dense reference; None if it was not run.
         notes: what of the events was left out, and why.
+        stopped_after: the round that a run was stopped early after; None if it was not.
     """
 
     folder: RunFolder
@@ -98,6 +100,7 @@ class Run:
     export: Mapping[str, Any] | None
     dense: Run | None
     notes: Sequence[str] = ()
+    stopped_after: int | None = None
 
     @property
     def last_round(self) -> int:
@@ -106,8 +109,8 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the last configured round was evaluated."""
-        return self.last_round == self.config.federation.rounds
+        """Whether the last round, as configured or as it turned out, was evaluated."""
+        return self.last_round in (self.config.federation.rounds, self.stopped_after)
 
     def accuracy_by_round(self) -> pd.DataFrame:
         """Samples right / samples, by round (index) and group (columns), in [0, 1]."""
@@ -161,6 +164,7 @@ def read_run(folder: RunFolder) -> Run:
         export=_export(folder),
         dense=read_run(folder.dense_reference) if folder.dense_reference.metrics.exists() else None,
         notes=log.notes,
+        stopped_after=next((one.round for one in log.of(Stopped)), None),
     )
 
 

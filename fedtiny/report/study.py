@@ -19,6 +19,7 @@ from fedtiny.runs.events import (
     ModelPrepared,
     ModelState,
     RoundFinished,
+    Stopped,
 )
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.metrics import Recording
@@ -83,7 +84,7 @@ def measure(
         StudyError: the run is not finished, or nobody in ``group`` was evaluated.
     """
     config, recording, recorded = folder.load_config(), folder.recording(), identity.load(folder)
-    rounds = config.federation.rounds
+    rounds = next((e.round for e in recording.of(Stopped)), config.federation.rounds)
     last = [one for one in recording.of(Evaluated) if one.round == rounds and one.group == group]
     if not last:
         raise StudyError(f"{folder.path}: no {group} were evaluated in round {rounds}")

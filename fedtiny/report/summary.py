@@ -36,6 +36,7 @@ def summarize(run: Run) -> dict[str, Any]:
         "engine": run.start.engine,
         "finished": run.finished,
         "rounds": run.last_round,
+        "stopped_early": run.stopped_after is not None,
         "model": {
             "model": run.start.model,
             "parameters": run.start.parameters,

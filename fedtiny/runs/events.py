@@ -312,6 +312,18 @@ class RoundFinished(ModelState):
 
 
 @dataclass(frozen=True, slots=True)
+class Stopped(Event):
+    """The run ends after this round, before its last one: nothing was gained any more.
+
+    Attributes:
+        rounds_since: rounds since the training loss was lowest.
+    """
+
+    rounds_since: Count
+    event: Literal["stopped"] = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
 class RunFinished(Event):
     """The run is over.
 
@@ -336,6 +348,7 @@ Kind = (
     | Evaluated
     | Adjusted
     | RoundFinished
+    | Stopped
     | RunFinished
 )
 """Each of them."""

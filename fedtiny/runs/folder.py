@@ -26,6 +26,10 @@ class RunFolder:
 
     Attributes:
         path: of the folder.
+
+    >>> folder = RunFolder(Path("runs/demo"))
+    >>> folder.model.as_posix(), folder.firmware.as_posix()
+    ('runs/demo/model.safetensors', 'runs/demo/firmware')
     """
 
     path: Path

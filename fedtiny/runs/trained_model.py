@@ -34,6 +34,20 @@ class TrainedModel:
         ranges: of every tensor, merged from the devices; empty before calibration.
         labels: class names.
         sensor: channel names, units and scales.
+
+    >>> import tempfile
+    >>> from fedtiny.bench import synthetic
+    >>> from fedtiny.models import smartwatch_cnn
+    >>> graph = smartwatch_cnn((1, 1, 128), 2)
+    >>> sensor = SensorSpec(("x",), ("acceleration",), (1.0,))
+    >>> made = TrainedModel(
+    ...     graph, synthetic.float_model(graph, 0.1), synthetic.normalization(1), {},
+    ...     ("rest", "move"), sensor,
+    ... )
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     made.save(Path(folder, "model.safetensors"))
+    ...     TrainedModel.load(Path(folder, "model.safetensors")).labels
+    ('rest', 'move')
     """
 
     graph: Graph

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from fedtiny.firmware.ops import add, conv, linear, lookup, mean, pool
+from fedtiny.firmware.ops import add, concat, conv, linear, lookup, mean, pool
 from fedtiny.firmware.ops.op import FirmwareOp
 from fedtiny.models.op_table import OpTable
 from fedtiny.quant.integer_model import IntegerNode
 from fedtiny.quant.ops.add import IntegerAdd
+from fedtiny.quant.ops.concat import IntegerConcat
 from fedtiny.quant.ops.conv import IntegerConv
 from fedtiny.quant.ops.linear import IntegerLinear
 from fedtiny.quant.ops.lookup import IntegerLookup
@@ -21,6 +22,7 @@ OPS: OpTable[FirmwareOp[Any]] = OpTable(
         IntegerConv: conv.OP,
         IntegerLinear: linear.OP,
         IntegerAdd: add.OP,
+        IntegerConcat: concat.OP,
         IntegerPool: pool.OP,
         IntegerMean: mean.OP,
         IntegerLookup: lookup.OP,

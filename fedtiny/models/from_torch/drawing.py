@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx
 
 from fedtiny.models.from_torch.program import Program
-from fedtiny.models.from_torch.refusal import UnsupportedModuleError, refusal
+from fedtiny.models.from_torch.refusal import UnsupportedModuleError, operation, refusal
 from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool, Shape
 from fedtiny.models.ops.tensor import Pair, lifted
 from fedtiny.models.parameters import ParameterKind
@@ -48,6 +48,10 @@ class Value:
         return (self.shape[0], *(size - pads for size, pads in sizes))
 
 
+Reader = Callable[[fx.Node, Mapping[str, Any], "Drawing"], Value | Tensor]
+"""``read(call, arguments by name, drawing)``: what the call gives."""
+
+
 @dataclass(slots=True, eq=False)
 class Drawing:
     """Nodes and arrays so far.
@@ -59,6 +63,7 @@ class Drawing:
         shapes: (C, H, W) by tensor.
         values: what calls gave, network tensors and constants.
         layer_of: layer by the name of the weight it holds: each may be used once.
+        special: readers of calls that also take constants, by the operation's whole name.
     """
 
     program: Program
@@ -67,6 +72,7 @@ class Drawing:
     shapes: dict[str, Shape] = field(default_factory=dict)
     values: dict[fx.Node, Value | Tensor] = field(default_factory=dict)
     layer_of: dict[str, str] = field(default_factory=dict)
+    special: Mapping[str, Reader] = field(default_factory=dict)
 
     def value(
         self, call: fx.Node, given: object, dims: int | None = None, *, padded: bool = False
@@ -133,6 +139,10 @@ class Drawing:
                 return True
             given = given.args[0]
         return False
+
+    def name_of(self, call: fx.Node) -> str:
+        """For the node of a call without a name of its own: what is called, numbered."""
+        return self.unused(operation(call).strip("_"))
 
     def unused(self, wanted: str) -> str:
         """``wanted``, or that with a number, so that no other tensor or array is called so."""
@@ -206,10 +216,6 @@ class Drawing:
             return False
         self.change(replace(node, activation=activation))
         return True
-
-
-Reader = Callable[[fx.Node, Mapping[str, Any], Drawing], "Value | Tensor"]
-"""``read(call, arguments by name, drawing)``: what the call gives."""
 
 
 def input_shape(program: Program) -> tuple[int, ...]:

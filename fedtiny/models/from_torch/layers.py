@@ -10,7 +10,7 @@ import numpy as np
 from torch import fx
 
 from fedtiny.models.from_torch.drawing import Drawing, Value
-from fedtiny.models.from_torch.refusal import module_of, refusal
+from fedtiny.models.from_torch.refusal import module_of, operation, refusal
 from fedtiny.models.ops import Activation, Conv, Linear
 from fedtiny.models.ops.conv import BATCH_NORM_EPSILON
 from fedtiny.models.ops.tensor import Padding, Pair
@@ -104,7 +104,7 @@ def each_channel(
     """
     channels = draw.shapes[source.tensor][0]
     node = Conv(
-        draw.unused(call.name),
+        draw.name_of(call),
         source.tensor,
         channels,
         channels,
@@ -138,7 +138,7 @@ def _weight(call: fx.Node, given: object, draw: Drawing) -> tuple[str, Floats]:
     name, weight = found
     path, kind = module_of(call)
     own = path if kind.startswith("torch.nn.modules.") else name.removesuffix(".weight")
-    layer = draw.unused(own or path or call.name)
+    layer = draw.unused(own or path or operation(call))
     key = name or str(given)
     if key in draw.layer_of:
         raise refusal(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from math import inf
 from typing import Any
@@ -67,7 +68,7 @@ def add(call: fx.Node, given: Mapping[str, Any], draw: Drawing) -> Value:
             "is repeated",
         )
     left, right = (side.tensor for side in sides)
-    return draw.add(call, Add(draw.unused(call.name), left, right, Activation.NONE), {})
+    return draw.add(call, Add(draw.name_of(call), left, right, Activation.NONE), {})
 
 
 def pool(call: fx.Node, given: Mapping[str, Any], draw: Drawing) -> Value:
@@ -148,10 +149,10 @@ def _pool(
     padding: Padding = (0, 0),
 ) -> Value:
     kind = "max" if "max" in str(call.target) else "avg"
-    name = draw.unused(call.name)
+    name = draw.name_of(call)
     whole = kernel == draw.shapes[source.tensor][1:] and not any(padding)
-    window = (None, None) if whole else (kernel, stride)
-    return draw.add(call, Pool(name, source.tensor, kind, *window, padding), {})
+    node = Pool(name, source.tensor, kind, None if whole else kernel, stride, padding)
+    return draw.add(call, replace(node, stride=None) if whole else node, {})
 
 
 def pad(call: fx.Node, given: Mapping[str, Any], draw: Drawing) -> Value:

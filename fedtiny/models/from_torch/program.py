@@ -56,10 +56,10 @@ def export(module: nn.Module, example: Tensor) -> Program:
 
 
 def _traced(module: nn.Module, rows: Tensor) -> Program:
-    with _quiet():
+    with quiet():
         try:
             exported = torch.export.export(module, (rows,))
-            if any(_writes(call) for call in exported.graph.nodes):
+            if any(writes(call) and not is_harmless(call) for call in exported.graph.nodes):
                 exported = exported.run_decompositions({})  # the same without side effects
         except Exception as error:  # whatever a network does that cannot be traced
             raise UnsupportedModuleError(
@@ -84,7 +84,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """PyTorch warns of its own ways, and logs and prints what is said in a sentence here."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -179,10 +179,21 @@ def _check_example(module: nn.Module, example: object) -> None:
         )
 
 
-def _writes(call: fx.Node) -> bool:
+def writes(call: fx.Node) -> bool:
     """Whether a call changes what it is given, as ``relu_`` does."""
     schema = getattr(call.target, "_schema", None)
     return bool(schema is not None and schema.is_mutable)
+
+
+def is_harmless(call: fx.Node) -> bool:
+    """Whether nobody else reads what a call writes into: ``relu_`` then is ``relu``."""
+    given = call.args[0]
+    while isinstance(given, fx.Node) and given.op == "call_function" and len(given.users) == 1:
+        returned = given.target._schema.returns if hasattr(given.target, "_schema") else []  # noqa: SLF001 - PyTorch's way to ask
+        if not any(one.alias_info for one in returned):
+            return True
+        given = given.args[0]  # a view of that
+    return False
 
 
 def _first_line(error: Exception) -> str:

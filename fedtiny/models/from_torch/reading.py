@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from fedtiny.models.from_torch.drawing import Drawing, Value, input_shape
-from fedtiny.models.from_torch.program import Program, export
+from fedtiny.models.from_torch.program import Program, export, is_harmless, writes
 from fedtiny.models.from_torch.refusal import (
     ALLOWED,
     UnsupportedModuleError,
@@ -46,7 +46,19 @@ def read_program(
         UnsupportedModuleError: it does what no graph does; the message names the call.
         GraphError: the nodes do not fit together.
     """
-    drawing, output = draw(program)
+    drawing = Drawing(program)
+    return finished(drawing, draw(drawing), dense)
+
+
+def finished(
+    drawing: Drawing, output: Value, dense: Sequence[str] | None = None
+) -> tuple[Graph, dict[str, Floats]]:
+    """The graph of a drawing whose last value is ``output``, and its arrays.
+
+    Raises:
+        UnsupportedModuleError, GraphError: see :func:`read_program`.
+    """
+    program = drawing.program
     if not drawing.nodes or output.tensor == INPUT:
         raise UnsupportedModuleError(
             f"{program.name} computes nothing; a network may have {ALLOWED}"
@@ -63,13 +75,13 @@ def read_program(
     return graph, {row.name: drawing.arrays[row.name] for row in graph.parameter_table}
 
 
-def draw(program: Program) -> tuple[Drawing, Value]:
-    """The nodes of a program's calls, and what it gives.
+def draw(drawing: Drawing) -> Value:
+    """Fill an empty drawing with its program's calls; what the program gives.
 
     Raises:
         UnsupportedModuleError: see :func:`read_program`.
     """
-    drawing = Drawing(program)
+    program = drawing.program
     shape = input_shape(program)
     whole = lifted(shape)
     assert whole is not None
@@ -86,20 +98,24 @@ def draw(program: Program) -> tuple[Drawing, Value]:
             if found is not None:
                 drawing.values[call] = found
     assert output is not None
-    return drawing, output
+    return output
 
 
 def _read(call: fx.Node, drawing: Drawing) -> Value | Tensor | None:
     name = "getitem" if call.target is operator.getitem else operation(call)
     if not call.users and "assert" in name:
         return None
+    if name in drawing.special:
+        return drawing.special[name](call, arguments(call), drawing)
     inputs = [drawing.values.get(one) for one in call.all_input_nodes]
     draws = torch.Tag.nondeterministic_seeded in getattr(call.target, "tags", ())
     if not draws and all(isinstance(one, Tensor) for one in inputs):
         return _computed(call, drawing)
+    if writes(call) and is_harmless(call):
+        name = name.removesuffix("_")
     if name not in READERS:
         raise refusal(call, reason(name))
-    return READERS[name](call, _arguments(call), drawing)
+    return READERS[name](call, arguments(call), drawing)
 
 
 def _computed(call: fx.Node, drawing: Drawing) -> Tensor:
@@ -115,8 +131,8 @@ def _computed(call: fx.Node, drawing: Drawing) -> Tensor:
     return value
 
 
-def _arguments(call: fx.Node) -> Mapping[str, Any]:
-    """By name, defaults filled in."""
+def arguments(call: fx.Node) -> Mapping[str, Any]:
+    """Of a call by name, defaults filled in."""
     schema = getattr(call.target, "_schema", None)
     if schema is None:
         return dict(call.kwargs)

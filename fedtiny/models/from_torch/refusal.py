@@ -117,6 +117,9 @@ REASONS = {
     "reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d": (
         "padding cells can only hold 0; use padding_mode='zeros'"
     ),
+    "cat concat stack hstack vstack": (
+        "tensors may be added, not joined: add maps of one shape in place of joining channels"
+    ),
     "nonzero masked_select unique unique_consecutive": (
         "how much comes out depends on values; shapes must be fixed"
     ),
@@ -131,6 +134,8 @@ REASONS = {
 def reason(name: str) -> str:
     """Why the operation ``name`` is refused.
 
+    >>> reason("cond")
+    'which operations run may not depend on values; leave one branch'
     >>> reason("relu_of_my_own").startswith("FedTiny has no such operation; a network may have")
     True
     """

@@ -10,16 +10,23 @@ from __future__ import annotations
 
 from fedtiny.models.ops.activation import Activation
 from fedtiny.models.ops.add import Add
+from fedtiny.models.ops.concat import Concat
 from fedtiny.models.ops.conv import Conv
 from fedtiny.models.ops.linear import Linear
 from fedtiny.models.ops.pool import Pool
 from fedtiny.models.ops.tensor import INPUT, GraphError, Shape
 
-Node = Conv | Linear | Add | Pool
+Node = Conv | Linear | Add | Concat | Pool
 Layer = Conv | Linear
 """A node with weights."""
 
-OPS: dict[str, type[Node]] = {"conv": Conv, "linear": Linear, "add": Add, "pool": Pool}
+OPS: dict[str, type[Node]] = {
+    "conv": Conv,
+    "linear": Linear,
+    "add": Add,
+    "concat": Concat,
+    "pool": Pool,
+}
 """Every op by its name in files."""
 
 __all__ = [
@@ -27,6 +34,7 @@ __all__ = [
     "OPS",
     "Activation",
     "Add",
+    "Concat",
     "Conv",
     "GraphError",
     "Layer",

@@ -85,6 +85,10 @@ def _flag(value: object, what: str) -> bool:
     return value
 
 
+def _texts(value: object, what: str) -> tuple[str, ...]:
+    return tuple(text(one, what) for one in items(value, what))
+
+
 def _pair(value: object, what: str) -> Pair:
     numbers = items(value, what)
     if len(numbers) != 2:
@@ -116,6 +120,7 @@ _READERS: dict[object, Callable[[object, str], Any]] = {
     str: text,
     int: integer,
     bool: _flag,
+    tuple[str, ...]: _texts,
     Pair: _pair,
     Padding: _padding,
     Pair | None: _optional_pair,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fedtiny.models.op_table import OpTable
-from fedtiny.models.ops import Add, Conv, Linear, Pool
+from fedtiny.models.ops import Add, Concat, Conv, Linear, Pool
 from fedtiny.quant.integer_model import IntegerNode
-from fedtiny.quant.ops import add, conv, linear, lookup, mean, pool
+from fedtiny.quant.ops import add, concat, conv, linear, lookup, mean, pool
 from fedtiny.quant.tensors import Int8s
 
 QUANTIZE: OpTable[Callable[..., tuple[IntegerNode, ...]]] = OpTable(
@@ -16,6 +16,7 @@ QUANTIZE: OpTable[Callable[..., tuple[IntegerNode, ...]]] = OpTable(
         Conv: conv.quantize,
         Linear: linear.quantize,
         Add: add.quantize,
+        Concat: concat.quantize,
         Pool: pool.quantize,
     },
 )
@@ -27,6 +28,7 @@ RUN: OpTable[Callable[..., Int8s]] = OpTable(
         conv.IntegerConv: conv.run,
         linear.IntegerLinear: linear.run,
         add.IntegerAdd: add.run,
+        concat.IntegerConcat: concat.run,
         pool.IntegerPool: pool.run,
         mean.IntegerMean: mean.run,
         lookup.IntegerLookup: lookup.run,

@@ -22,7 +22,7 @@ from math import prod
 
 from fedtiny.memory.ledger import LedgerLine, MemoryPrediction
 from fedtiny.models.graph import Graph
-from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool
+from fedtiny.models.ops import INPUT, Activation, Add, Concat, Conv, Linear, Node, Pool
 
 FLOAT_BYTES = 4
 LABEL_BYTES = 8
@@ -179,7 +179,9 @@ class _Step:
         if node.activation is Activation.RELU:
             return True
         consumers = self.graph.consumers[tensor]
-        return any(n.name in consumers and not isinstance(n, Add) for n in self.graph.nodes)
+        return any(
+            n.name in consumers and not isinstance(n, Add | Concat) for n in self.graph.nodes
+        )
 
     def backward(self) -> None:
         """From the loss's gradient to the first layer; frees what the forward pass saved."""
@@ -211,6 +213,10 @@ class _Step:
             case Pool():
                 self._unpad(node)
                 self._produce(node.input)
+                gradient.drop()
+            case Concat():
+                for name in node.inputs:
+                    self._produce(name)
                 gradient.drop()
             case Add():
                 self._send(node.left, gradient)

@@ -253,6 +253,23 @@ arm_cmsis_nn_status fedtiny_mean_s8(const int8_t *input,
                                     int8_t *output);
 
 /**
+ * One of several maps whose channels are joined: copied, by a table if it has one.
+ *
+ *     output[cell * output_channels + c] = table[input[cell * channels + c] + 128]
+ *
+ * @param input            int8, cells x channels
+ * @param table            int8, 256 values as for fedtiny_lookup_s8; null: codes stay as they are
+ * @param output           Where the first of these channels goes in the first cell of the joined map
+ * @param output_channels  Of the joined map; at least channels
+ */
+arm_cmsis_nn_status fedtiny_concat_s8(const int8_t *input,
+                                      int32_t cells,
+                                      int32_t channels,
+                                      const int8_t *table,
+                                      int8_t *output,
+                                      int32_t output_channels);
+
+/**
  * Element-wise function by table: hard-swish, or any other of one int8 value.
  *
  *     output[i] = table[input[i] + 128]
