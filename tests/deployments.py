@@ -118,11 +118,11 @@ def start(
 ) -> subprocess.Popen[str]:
     """A process; ``more``: of its environment; ``log``: for its output, else it is a pipe."""
     paths = os.pathsep.join([str(HOOKS), str(APP)])
-    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
+    own = {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1", "FEDTINY_TEST_HEARTBEAT_S": "30"}
     return subprocess.Popen(
         command,
         cwd=APP,
-        env={**environment, **(more or {})},
+        env={**os.environ, **own, **(more or {})},
         stdout=log or subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",

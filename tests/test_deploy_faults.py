@@ -36,7 +36,7 @@ from strategies.app import run
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(1500)]
 
-HEARTBEAT_S = 15
+HEARTBEAT_S = 20
 """Flower's own is 30: it gives a process up after two of them."""
 
 DEADLINE_S = 900

@@ -44,7 +44,7 @@ MAGIC = (
 )
 """How the kernel recognises a program for AArch64 (Documentation/admin-guide/binfmt-misc.rst)."""
 
-HEARTBEAT_S = 240
+HEARTBEAT_S = 200
 """Flower's own is 30, within which an emulated client would have to be up."""
 
 RTOL, ATOL = 1e-3, 1e-4
