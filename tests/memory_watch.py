@@ -90,7 +90,7 @@ def node_sizes(watcher: int) -> Sizes:
         except OSError:
             continue  # it is gone
         sizes = {x.split()[0]: int(x.split()[1]) / 1000 for x in rollup.splitlines()[1:]}
-        name = next((word for word in PROGRAMS[1:] if word in line), PROGRAMS[0])
+        name = next((word for word in PROGRAMS if word in line), "another")
         resident[name] = round(resident.get(name, 0.0) + sizes["Rss:"], 1)
         proportional += sizes["Pss:"]
     return Sizes(resident, round(proportional, 1))
