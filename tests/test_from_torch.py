@@ -174,7 +174,7 @@ class Residual(nn.Module):
         return self.second(x) + x
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(modules(), st.integers(0, 3))
 def test_whatever_is_chained_computes_the_same(
     drawn: tuple[nn.Module, tuple[int, ...]], seed: int

@@ -91,10 +91,6 @@ def looping(m: nn.Module, x: Tensor) -> Tensor:
     return x
 
 
-def both_ways(m: nn.Module, x: Tensor) -> Tensor:
-    return torch.cond(x.sum() > 0, lambda y: m.fc(y), lambda y: m.fc(y) + 1, (x,))
-
-
 def two_parts(m: nn.Module, x: Tensor) -> Tensor:
     x[:, 0].mul_(2)
     return x
@@ -144,7 +140,6 @@ CASES: dict[str, tuple[nn.Module, tuple[int, ...], str]] = {
         FEATURES,
         "may depend on shapes, not on values",
     ),
-    "cond": (Called(both_ways, **LINEAR), FEATURES, "sum.*no such operation"),
     "two_outputs": (Called(lambda m, x: (m.fc(x), x), **LINEAR), FEATURES, "gives 2 outputs"),
     "maps_come_out": (conv(), MAP, "gives maps 3×6×6"),
     "nan_weights": (poisoned(), FEATURES, r"'0\.weight' has NaN.*diverged"),

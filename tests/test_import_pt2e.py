@@ -15,8 +15,13 @@ from torch.nn import functional
 from torch_networks import lively
 from typer.testing import CliRunner
 
+from fedtiny.boards import host
 from fedtiny.cli import app
 from fedtiny.errors import FedTinyError
+from fedtiny.export.project import write_project
+from fedtiny.firmware.interface import SensorInterface
+from fedtiny.firmware.planner import ANY_CORTEX_M4, fit
+from fedtiny.firmware.vectors import vector_file
 from fedtiny.importing.pt2e_program import read_program_file
 from fedtiny.importing.pt2e_source import integer_graph, read_pt2e
 from fedtiny.quant import reference
@@ -108,11 +113,16 @@ def test_integers_give_what_the_program_gives(program: Path) -> None:
 @needs_torchao
 @pytest.mark.filterwarnings("ignore")
 def test_a_program_becomes_checked_firmware(program: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "firmware"
-    done = CliRunner().invoke(app, ["export", "--pt2e", str(program), "--out", str(folder)])
-    assert done.exit_code == 0, done.output
-    assert "with the scales of the program" in done.output
-    assert "16 vectors, 0 mismatches" in done.output
+    folder, asked = tmp_path / "firmware", ["export", "--pt2e", str(program)]
+    told = CliRunner().invoke(app, [*asked, "--report"])
+    assert told.exit_code == 0, told.output
+    assert "small: 10 int8 tensors with the scales of the program" in told.output
+    taken = read_pt2e(program)
+    plan = fit(taken.integer, ANY_CORTEX_M4)
+    vectors = vector_file(taken.integer, taken.counts)
+    write_project(folder, plan.require(), vectors, SensorInterface.numbered(taken.integer, "code"))
+    checked = host.check(folder)
+    assert (checked.vectors, checked.mismatches) == (16, 0)
     x = np.zeros((3, 2, 12, 12), np.float32)
     np.savez(tmp_path / "d.npz", x=x, y=[0, 1, 4], scale=0.001)
     pruned = read_pt2e(program, tmp_path / "d.npz", 0.25)

@@ -150,6 +150,34 @@ class PreActivation(nn.Module):
         return self.head(torch.amax(functional.relu(x), dim=(-2, -1)))
 
 
+class MobileNetV2(nn.Module):
+    """Inverted residuals: wide inside, ReLU6, narrow and linear at the ends."""
+
+    class Block(nn.Module):
+        def __init__(self, inner: int, outer: int, stride: int) -> None:
+            super().__init__()
+            wide, self.adds = 4 * inner, inner == outer and stride == 1
+            self.layers = nn.Sequential(
+                nn.Conv2d(inner, wide, 1, bias=False), nn.BatchNorm2d(wide), nn.ReLU6(True),
+                nn.Conv2d(wide, wide, 3, stride, 1, groups=wide, bias=False),
+                nn.BatchNorm2d(wide), nn.ReLU6(True),
+                nn.Conv2d(wide, outer, 1, bias=False), nn.BatchNorm2d(outer),
+            )  # fmt: skip
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.layers(x) if self.adds else self.layers(x)
+
+    def __init__(self) -> None:
+        super().__init__()
+        blocks = [self.Block(4, 4, 1), self.Block(4, 6, 2), self.Block(6, 6, 1)]
+        self.features = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU6(True), *blocks)
+        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(6, 5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.adaptive_avg_pool2d(self.features(x), (1, 1))
+        return self.classifier(torch.flatten(x, 1))
+
+
 class Overhanging(nn.Module):
     """Padding that differs by side, windows over the border, and groups."""
 
@@ -178,6 +206,7 @@ NETWORKS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
     "mlp": (Mlp, (12,)),
     "series": (Series, (6, 64)),
     "pre_activation": (PreActivation, (3, 8, 8)),
+    "mobilenet_v2": (MobileNetV2, (3, 16, 16)),
     "overhanging": (Overhanging, (2, 17, 15)),
 }
 """By name: the class, and the shape of a sample."""

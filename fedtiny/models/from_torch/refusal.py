@@ -134,6 +134,8 @@ REASONS = {
 def reason(name: str) -> str:
     """Why the operation ``name`` is refused.
 
+    >>> reason("cond")
+    'which operations run may not depend on values; leave one branch'
     >>> reason("relu_of_my_own").startswith("FedTiny has no such operation; a network may have")
     True
     """
