@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from typing import TypeVar, cast
+from functools import cached_property
+from typing import TypeVar
 
 from fedtiny.aggregation.bounds import implausible_ranges
 from fedtiny.aggregation.ranges import merge_ranges
 from fedtiny.config import RunConfig
-from fedtiny.data.samples import Samples
 from fedtiny.data.server import ServerData
-from fedtiny.data.statistics import Normalization, merge
 from fedtiny.federation.described import (
-    Described,
-    Sizes,
     counted,
-    odd_statistics,
 )
 from fedtiny.federation.round import (
     Federation,
@@ -30,28 +25,19 @@ from fedtiny.federation.round import (
     read_reply,
 )
 from fedtiny.federation.state import CheckpointStore, ServerState
-from fedtiny.methods.method import Start
 from fedtiny.models.cost import adjustment_flops
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.runs.events import (
     Adjusted,
-    DeviceDescribed,
     Metered,
-    ModelPrepared,
-    Pretrained,
     RoundFinished,
     RunFinished,
     Stopped,
-    Story,
 )
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.sparse.tensor import Floats
-from fedtiny.training.choice import dense_engine
-from fedtiny.training.pretraining import pretrain
-from fedtiny.training.trainer import Trainer
 from fedtiny.wire.calibrate import RangesResult
-from fedtiny.wire.describe import Description
 from fedtiny.wire.join import JoinTask
 from fedtiny.wire.model_task import ModelTask
 from fedtiny.wire.packet import Packet
@@ -59,8 +45,9 @@ from fedtiny.wire.phase import Phase
 from fedtiny.wire.train import TrainResult
 from strategies.evaluation import GlobalEvaluation
 from strategies.exchange import Exchange
-from strategies.facts import density_fields, started_event
+from strategies.facts import density_fields
 from strategies.observer import Observer, RunInfo
+from strategies.preparation import Preparation
 
 Result = TypeVar("Result")
 
@@ -144,68 +131,10 @@ class Server:
         """Descriptions, pre-training, and the method's own preparation; saved.
 
         Args:
-            initial: dense parameters and statistics by name to pre-train from, instead of those
-                of ``model.torch``, or random ones.
+            initial: see :meth:`Preparation.run`.
         """
-        if initial is None:
-            initial = self.config.model.weights(self.graph, self.config.seed)
-        self.observer.on_event(started_event(self.config, self.graph))
-        described, normalization = self._describe()
-        public = self.data.public
-        self.observer.on_phase(Phase.PRETRAIN, 0)
-        started = time.monotonic()
-        state, report = pretrain(
-            self.config.pretraining,
-            self.graph,
-            Samples(public, normalization),
-            momentum=self.config.training.momentum,
-            weight_decay=self.config.training.weight_decay,
-            seed=self.config.seed,
-            initial=initial,
-        )
-        self.observer.on_event(
-            Pretrained(
-                0,
-                time.monotonic() - started,
-                int(report["samples"]),
-                int(report["epochs"]),
-                report["accuracy"],
-            )
-        )
-        start = Start(
-            graph=self.graph,
-            state=state,
-            pretrained=self.config.pretraining.epochs > 0 or initial is not None,
-            public=public,
-            normalization=normalization,
-            ask=partial(self._ask_all, described),
-            dense_trainer=self._dense_trainer,
-        )
-        prepared = self.federation.method.prepare(start)
-        story = cast(Story, prepared.story)
-        self.observer.on_event(ModelPrepared(0, *density_fields(self.graph, prepared.model), story))
-        return self.save(
-            ServerState(0, prepared.model, normalization, prepared.story, described=described)
-        )
-
-    def _describe(self) -> tuple[Described, Normalization]:
-        """How many samples each device has, and the normalization of their inputs."""
-        descriptions = self.exchange.ask(
-            Phase.DESCRIBE,
-            0,
-            self.exchange.to_all(Packet()),
-            lambda partition, packet: Description.read(self.graph, partition, packet),
-        )
-        for partition, one in descriptions.items():
-            event = DeviceDescribed(0, partition, one.samples, one.ledger, one.measured)
-            self.observer.on_event(event)
-        odd = odd_statistics(descriptions, self.config.trust.samples_factor)
-        self.exchange.doubt(Phase.DESCRIBE, 0, odd)
-        described = {
-            k: Sizes(one.samples, one.development, one.test) for k, one in descriptions.items()
-        }
-        believed = [one.statistics for k, one in descriptions.items() if k not in odd]
-        return described, merge(believed).normalization()
+        preparation = Preparation(self.config, self.graph, self.data, self.exchange, self.observer)
+        return self.save(preparation.run(initial))
 
     def _round(self, state: ServerState, round: int) -> ServerState:
         """Local training, averaging, evaluation, and this round's adjustment."""
@@ -302,16 +231,3 @@ class Server:
             self.config.trust,
             self.config.stopping,
         )
-
-    def _ask_all(
-        self,
-        described: Described,
-        phase: Phase,
-        packet: Packet,
-        read: Callable[[int, Packet], Result],
-    ) -> Sequence[Result]:
-        believed = counted(described, self.config.trust.samples_factor, phase, read)
-        return list(self.exchange.ask(phase, 0, self.exchange.to_all(packet), believed).values())
-
-    def _dense_trainer(self, model: SparseModel) -> Trainer:
-        return dense_engine().evaluator(self.graph, model)

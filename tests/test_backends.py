@@ -276,6 +276,7 @@ def count(grid: RayGrid, dies: int) -> dict[int, Message]:
     return replies
 
 
+@pytest.mark.deploy
 def test_a_killed_ray_actor_is_replaced_and_its_message_tried_once_more(
     counting_grid: RayGrid,
 ) -> None:

@@ -139,6 +139,7 @@ def test_a_device_opens_its_own_share_only(config: RunConfig, tmp_path: Path) ->
     assert "not to be opened" in done.stderr
 
 
+@pytest.mark.deploy
 def test_the_server_opens_no_share(config: RunConfig, tmp_path: Path) -> None:
     """Devices answer in Ray actors, processes of their own; the model is that of any backend."""
     watched, plain = RunFolder(tmp_path / "watched"), RunFolder(tmp_path / "plain")

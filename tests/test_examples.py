@@ -25,7 +25,7 @@ from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.training.pretraining import pretrain
 from sims.backends import Backend, run_federation
 from sims.pipeline import preflight
-from strategies import server
+from strategies import preparation
 
 ROOT = Path(__file__).parents[1]
 Example = Callable[[str], ModuleType]
@@ -78,9 +78,12 @@ def test_own_model(tmp_path: Path, example: Example) -> None:
 def test_own_torch(tmp_path: Path, example: Example, monkeypatch: pytest.MonkeyPatch) -> None:
     """Federated from its own weights, pruned, exported, verified."""
     begun_with = []
-    monkeypatch.setattr(
-        server, "pretrain", lambda *a, **k: begun_with.append(k["initial"]) or pretrain(*a, **k)
-    )
+
+    def watched(*arguments: object, **named: object) -> object:
+        begun_with.append(named["initial"])
+        return pretrain(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(preparation, "pretrain", watched)
     folder = run(example("own_torch").my_run(), tmp_path)
     trained = TrainedModel.load(folder.model)
     assert trained.graph.name == "Gestures"

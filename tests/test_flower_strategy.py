@@ -38,7 +38,7 @@ def started(config: RunConfig, folder: Path, **arguments: object) -> FedTinyStra
     return strategy
 
 
-@pytest.mark.parametrize("method", ["fedtiny", "prunefl", "fedrts", "ssfl", "dense"])
+@pytest.mark.parametrize("method", ["fedtiny", "ssfl"])
 def test_it_ends_with_the_bytes_of_our_own_loop(method: str, tmp_path: Path) -> None:
     config = config_of(f"pruning.method={method}", "federation.evaluate_every=2")
     ours, theirs = RunFolder(tmp_path / "ours"), RunFolder(tmp_path / "strategy")

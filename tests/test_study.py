@@ -348,6 +348,7 @@ def test_a_row_counts_what_the_events_say(tmp_path: Path) -> None:
         study.measure(folder, "watch", "snip", 0.05, "same_people", "abc")
 
 
+@pytest.mark.deploy
 def test_a_sweep_goes_on_where_it_stopped_and_gives_the_same_rows_again(
     tmp_path: Path, tiny_overrides: list[str]
 ) -> None:
