@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import assert_never
 
 import numpy as np
 
@@ -94,7 +95,7 @@ class Integers:
                 sources = [self.tensors[name] for name in node.inputs]
                 tables = tuple(concat.rescaling(source, output) for source in sources)
                 return [concat.IntegerConcat(node.name, node.inputs, tables)]
-        raise FedTinyError(f"{node.name!r} ({type(node).__name__}) cannot come from a program yet")
+        assert_never(node)
 
     def _layer(self, node: Layer) -> list[IntegerNode]:
         if isinstance(node, Conv) and node.batch_norm:
