@@ -152,7 +152,7 @@ def _end(namespace: str) -> None:
 def pi_from(base: Path, name: str, address: str, folder: Path, key: str) -> Iterator[Pi]:
     """A Pi whose card was just written: user ``pi`` may do everything, and let ``key`` in."""
     root = folder / name
-    run(["cp", "-a", str(base), str(root)])
+    run(["cp", "-a", f"{base}/.", str(root)])
     run(["chroot", str(root), "useradd", "--create-home", "--shell", "/bin/bash", "pi"])
     (root / "etc/sudoers.d/pi").write_text("pi ALL=(ALL) NOPASSWD: ALL\n", encoding="utf-8")
     (root / "etc/hostname").write_text(f"{name}\n", encoding="utf-8")
@@ -162,6 +162,11 @@ def pi_from(base: Path, name: str, address: str, folder: Path, key: str) -> Iter
     for file in _REACHES_INDEXES:
         if Path("/", file).exists():
             shutil.copy(Path("/", file), root / file)
+    offline = root / "usr/local/bin/systemctl"  # it installs units, and leaves starting them to us
+    offline.write_text(
+        '#!/bin/sh\nSYSTEMD_OFFLINE=1 exec /usr/bin/systemctl "$@"\n', encoding="utf-8"
+    )
+    offline.chmod(0o755)
     ssh = root / "home/pi/.ssh"
     ssh.mkdir(mode=0o700)
     (ssh / "authorized_keys").write_text(key, encoding="utf-8")

@@ -59,6 +59,43 @@ def _node(watcher: int) -> list[int]:
     return [watcher, *(one for word in programs for one in children(watcher, word))]
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """Of several processes at one moment, in MB.
+
+    Attributes:
+        resident: by process, the word of its command line that says what it is.
+        proportional: of all, pages that several hold counted once among them.
+    """
+
+    resident: dict[str, float]
+    proportional: float
+
+
+PROGRAMS = ("fedtiny.node.watching", "flower-supernode", "flower-superexec", "flwr-clientapp")
+
+
+def node_sizes(watcher: int) -> Sizes:
+    """Of all that a node runs now, its client included.
+
+    What other nodes on this machine map from the same files is shared with them, and makes the
+    second figure too small: a node needs files of its own to be measured.
+    """
+    resident: dict[str, float] = {}
+    proportional = 0.0
+    for pid in (watcher, *children(watcher, "")):
+        try:
+            line = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
+        except OSError:
+            continue  # it is gone
+        sizes = {x.split()[0]: int(x.split()[1]) / 1000 for x in rollup.splitlines()[1:]}
+        name = next((word for word in PROGRAMS[1:] if word in line), PROGRAMS[0])
+        resident[name] = round(resident.get(name, 0.0) + sizes["Rss:"], 1)
+        proportional += sizes["Pss:"]
+    return Sizes(resident, round(proportional, 1))
+
+
 def resident_mb(pid: int) -> float:
     """0 of a process that is gone."""
     try:

@@ -19,16 +19,19 @@ from sims.deploy.authority import authority_key
 FORGETS_S = 4.0
 """Flower's nodes ask for messages every 3 s, but not while they train: heartbeats are rarer."""
 
+_ANSWER_S = 120.0
+
 
 class Nat:
     """Carries TCP connections to a port of this machine; silent ones are forgotten without a word.
 
     A forgotten connection stays open on both sides, and nothing comes through it any more: the
-    worst that routers do. They wait for minutes; this one need not.
+    worst that routers do. They wait for minutes; this one does only while an answer is due, for a
+    server that is slow because its machine is busy is not what is tested.
 
     Args:
         port: on 127.0.0.1, that it leads to.
-        idle_s: after so many seconds without a byte a connection is forgotten.
+        idle_s: after so many seconds without a byte, since an answer, a connection is forgotten.
 
     Attributes:
         port: where it listens, on 127.0.0.1.
@@ -62,10 +65,11 @@ class Nat:
         except OSError:  # nobody listens there now
             inside.close()
             return
-        other = {inside: outside, outside: inside}
+        other, patience_s = {inside: outside, outside: inside}, _ANSWER_S
         try:
-            while ready := select.select([inside, outside], [], [], self._idle_s)[0]:
+            while ready := select.select([inside, outside], [], [], patience_s)[0]:
                 for one in ready:
+                    patience_s = _ANSWER_S if one is inside else self._idle_s
                     data = one.recv(65536)
                     if not data:
                         inside.close()

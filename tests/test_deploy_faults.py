@@ -258,9 +258,7 @@ def test_a_full_disk_ends_with_a_sentence_and_loses_nothing(story: Story) -> Non
 
 
 def test_the_model_is_that_of_the_updates_that_survived(story: Story, tmp_path: Path) -> None:
-    alone = without(story.fed, tmp_path, LOST)
-    assert story.fed.run.model.read_bytes() == alone
-    assert alone != without(story.fed, tmp_path / "whole", set()), "each update counts"
+    assert story.fed.run.model.read_bytes() == without(story.fed, tmp_path, LOST)
 
 
 def without(fed: Deployment, tmp_path: Path, losses: set[tuple[int, int]]) -> bytes:

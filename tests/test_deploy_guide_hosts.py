@@ -22,6 +22,12 @@ import pytest
 from deployments import wait_for
 from guide import BLOCKS, block_with
 from guide_hosts import Desk, Pi, debian, network, pi_from, run
+from memory_watch import Sizes, node_sizes
+
+from fedtiny.runs.events import Exchanged
+from fedtiny.runs.folder import RunFolder
+from fedtiny.wire.phase import Phase
+from sims.deploy.admission import FLOWER_BYTES
 
 ROOT = Path(__file__).parents[1]
 BASE = ROOT / "build/debian"
@@ -130,7 +136,9 @@ def test_the_guide_leads_to_the_first_round(reader: Reader) -> None:
             put = PUT.replace("SHA256:FINGERPRINT", fingerprint)
             reader.on(name, "".join(x for x in put.splitlines(True) if "journalctl" not in x))
             nodes.append(pi.start_unit(reader.folder / f"{name}.log"))
-        first_round(reader)
+        sizes = first_round(reader, nodes[0].pid)
+        print(f"MB in pi0 at most: {sizes.proportional}, resident {sizes.resident}")
+        assert sizes.proportional < FLOWER_BYTES / 1e6, "what the unit's MemoryMax allows it"
     finally:
         for node in nodes:
             node.terminate()
@@ -150,7 +158,8 @@ def install(reader: Reader, name: str, pi: Pi) -> None:
         reader.on(name, pip.replace("pip install", "pip install --no-index --find-links wheels"))
 
 
-def first_round(reader: Reader) -> None:
+def first_round(reader: Reader, node: int) -> Sizes:
+    """What the node of this process took when it took most."""
     status, job = ROUND.splitlines()
     online = reader.folder / "online"
 
@@ -170,9 +179,18 @@ def first_round(reader: Reader) -> None:
     )
     started = time.monotonic()
     checkpoint = reader.desk.checkout / "fed/run/checkpoints/round-00001.safetensors"
-    wait_for(checkpoint.exists, "the first round", process)
+    seen: list[Sizes] = []
+
+    def over() -> bool:
+        seen.append(node_sizes(node))
+        return checkpoint.exists()
+
+    wait_for(over, "the first round", process)
     print(f"the first round after {time.monotonic() - started:.0f} s")
     process.kill()
-    said, _ = process.communicate()
+    process.communicate()
     print(reader.at_desk(status + "\n"))
-    assert "round 1: train answered by 2 of 2" in said
+    exchanged = RunFolder(reader.desk.checkout / "fed/run").events(Exchanged)
+    trained = next(one for one in exchanged if one.phase is Phase.TRAIN)
+    assert (trained.round, trained.asked, trained.answered) == (1, 2, 2)
+    return max(seen, key=lambda one: one.proportional)

@@ -99,7 +99,7 @@ def pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
     """FedTiny and Flower installed as the guide says, from wheels that the desk downloaded."""
     folder = tmp_path_factory.mktemp("pi")
     root = folder / "root"
-    run(["cp", "-a", str(debian_arm64(BASE)), str(root)])
+    run(["cp", "-a", f"{debian_arm64(BASE)}/.", str(root)])
     home = root / "root"
     sources = home / "fedtiny"
     sources.mkdir()

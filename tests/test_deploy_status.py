@@ -1,8 +1,10 @@
-"""``status``: what the operator is told of each device; the server as a service."""
+"""What the operator is told of each device, the server as a service, wheels for the offline."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -19,6 +21,7 @@ from sims.deploy.cli import app
 from sims.deploy.home import Home
 from sims.deploy.local import prepare
 from sims.deploy.systemd import superlink_unit
+from sims.deploy.wheels import requirements
 
 
 @pytest.fixture
@@ -93,3 +96,23 @@ def test_systemd_takes_the_server_s_unit(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_wheels_that_pip_does_not_find_are_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``make guide-test`` and ``make pi-test`` download and install them."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    with pytest.raises(SystemExit) as ending:
+        app(["wheels", str(tmp_path / "wheels")])
+    assert ending.value.code == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "pip could not download the packages for aarch64, Python 3.11" in said
+
+
+def test_a_device_s_packages_are_those_it_installs() -> None:
+    names = {re.split(r"[<>=\[;]", one)[0] for one in requirements()}
+    assert {"numpy", "flwr", "cryptography", "hatchling"} <= names
+    assert not names & {"torch", "ray", "pandas"}
