@@ -176,11 +176,8 @@ CASES: dict[str, tuple[nn.Module, tuple[int, ...], str]] = {
     "clamp": (ended(lambda m, x: x.clamp(-1, 1)), MAP, r"clamps to \(-1\.0, 1\.0\)"),
     "softmax_inside": (ended(lambda m, x: x.softmax(1)), MAP, "only be the last"),
     "gate": (ended(lambda m, x: x * x.mean((2, 3), keepdim=True)), MAP, "mul.*gate"),
-    "joined": (
-        ended(lambda m, x: torch.cat([x, x], 1), fc=nn.Linear(6, 2)),
-        MAP,
-        "cat.*not joined",
-    ),
+    "joined_rows": (ended(lambda m, x: torch.cat([x, x], 2)), MAP, "only channels may be"),
+    "stacked": (ended(lambda m, x: torch.stack([x, x], 1).mean(1)), MAP, r"torch\.cat"),
     "broadcast": (ended(lambda m, x: x + x.mean((2, 3), keepdim=True)), MAP, "nothing is repeated"),
     "scaled_sum": (ended(lambda m, x: torch.add(x, x, alpha=2)), MAP, "alpha = 2"),
     "added_constant": (ended(lambda m, x: x + 1), MAP, "constant"),

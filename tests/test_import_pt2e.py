@@ -39,13 +39,13 @@ class Small(nn.Module):
             nn.Conv2d(2, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(inplace=True)
         )
         self.depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False)
-        self.point = nn.Conv2d(8, 8, 1)
+        self.point = nn.Conv2d(16, 8, 1)
         self.hidden, self.head = nn.Linear(8 * 9, 12), nn.Linear(12, 5)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
         y = functional.relu6(self.depthwise(x))
-        x = functional.max_pool2d(functional.hardswish(x + self.point(y)), 2)
+        x = functional.max_pool2d(functional.hardswish(x + self.point(torch.cat([y, x], 1))), 2)
         x = functional.relu(self.hidden(torch.flatten(x, 1)))
         return torch.softmax(self.head(x), dim=-1)
 

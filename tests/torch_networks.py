@@ -178,6 +178,24 @@ class MobileNetV2(nn.Module):
         return self.classifier(torch.flatten(x, 1))
 
 
+class Fire(nn.Module):
+    """Joined channels, also with what was read before (SqueezeNet's, DenseNet's)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(2, 3, 1)
+        self.one, self.three = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 5, 3, padding=1)
+        self.norm = nn.BatchNorm2d(12)
+        self.head = nn.Linear(12 + 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.squeeze(x))
+        y = functional.relu(self.one(x))
+        z = torch.cat([y, self.three(x), x], dim=1)
+        z = functional.relu(self.norm(z)).mean((2, 3))
+        return self.head(torch.cat([z, y.amax((2, 3))], -1))
+
+
 class Overhanging(nn.Module):
     """Padding that differs by side, windows over the border, and groups."""
 
@@ -207,6 +225,7 @@ NETWORKS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
     "series": (Series, (6, 64)),
     "pre_activation": (PreActivation, (3, 8, 8)),
     "mobilenet_v2": (MobileNetV2, (3, 16, 16)),
+    "fire": (Fire, (2, 6, 5)),
     "overhanging": (Overhanging, (2, 17, 15)),
 }
 """By name: the class, and the shape of a sample."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import assert_never
 
 import numpy as np
 
 from fedtiny.errors import FedTinyError
 from fedtiny.importing.pt2e_program import QuantizedProgram
-from fedtiny.models.ops import INPUT, Activation, Add, Conv, Layer, Linear, Node, Pool
+from fedtiny.models.ops import INPUT, Activation, Add, Concat, Conv, Layer, Linear, Node, Pool
 from fedtiny.models.ops.activation import linear_name
 from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel
@@ -17,7 +18,7 @@ from fedtiny.quant.fold import Doubles, fold
 from fedtiny.quant.functions import clamp, table
 from fedtiny.quant.integer_model import IntegerNode
 from fedtiny.quant.layers import integer_weight
-from fedtiny.quant.ops import pool
+from fedtiny.quant.ops import concat, pool
 from fedtiny.quant.ops.add import ADD_RATIO_LIMIT, IntegerAdd
 from fedtiny.quant.ops.conv import IntegerConv
 from fedtiny.quant.ops.linear import IntegerLinear
@@ -60,7 +61,7 @@ class Integers:
             self.nodes += self._integers(node)
 
     def _given(self, name: str) -> Int8Tensor:
-        found = self._program.tensors.get(name) or self._of_pools(name)
+        found = self._known(name)
         if found is None:
             what = "the input" if name == INPUT else f"what {name!r} gives"
             raise FedTinyError(
@@ -69,9 +70,11 @@ class Integers:
             )
         return found
 
-    def _of_pools(self, name: str) -> Int8Tensor | None:
-        """What pools give that alone read ``name``: they keep the scale of what they read."""
+    def _known(self, name: str) -> Int8Tensor | None:
+        """The program's own; or that of the pools that alone read ``name``, as they keep scales."""
         graph = self._program.graph
+        if name in self._program.tensors:
+            return self._program.tensors[name]
         readers = [node for node in graph.nodes if name in node.inputs]
         found = {self._program.tensors.get(node.name) for node in readers}
         if len(found) != 1 or not all(isinstance(node, Pool) for node in readers):
@@ -87,7 +90,12 @@ class Integers:
                 return self._add(node)
             case Pool():
                 return self._pool(node)
-        raise FedTinyError(f"{node.name!r} ({type(node).__name__}) cannot come from a program yet")
+            case Concat():
+                output = self.tensors[node.name] = self._given(node.name)
+                sources = [self.tensors[name] for name in node.inputs]
+                tables = tuple(concat.rescaling(source, output) for source in sources)
+                return [concat.IntegerConcat(node.name, node.inputs, tables)]
+        assert_never(node)
 
     def _layer(self, node: Layer) -> list[IntegerNode]:
         if isinstance(node, Conv) and node.batch_norm:
@@ -130,9 +138,11 @@ class Integers:
 
     def _result(self, node: Layer | Add) -> _Result:
         """Where the node's sums go; a table follows where they are int8 before the activation."""
-        output = self.tensors[node.name] = self._given(node.name)
         name = linear_name(node.name)
         before = self._program.tensors.get(name)
+        kept = before if node.activation.clamps else None  # what is clamped stays on its grid
+        output = self._known(node.name) or kept or self._given(node.name)
+        self.tensors[node.name] = output
         if node.activation.clamps and before in (None, output):
             return _Result(node.name, output, clamp(node.activation, output), [])
         sums = self.tensors[name] = self._given(name)

@@ -13,7 +13,7 @@ from torch import Tensor, fx
 from fedtiny.models.from_torch.drawing import Drawing, Value
 from fedtiny.models.from_torch.layers import each_channel
 from fedtiny.models.from_torch.refusal import refusal
-from fedtiny.models.ops import Activation, Add, Pool
+from fedtiny.models.ops import Activation, Add, Concat, Pool
 from fedtiny.models.ops.tensor import Padding, Pair
 
 CLAMPS = {(0.0, inf): Activation.RELU, (0.0, 6.0): Activation.RELU6}
@@ -69,6 +69,20 @@ def add(call: fx.Node, given: Mapping[str, Any], draw: Drawing) -> Value:
         )
     left, right = (side.tensor for side in sides)
     return draw.add(call, Add(draw.name_of(call), left, right, Activation.NONE), {})
+
+
+def join(call: fx.Node, given: Mapping[str, Any], draw: Drawing) -> Value:
+    """The channels of several tensors, one after the other."""
+    parts = [draw.value(call, one) for one in given["tensors"]]
+    rank = len(parts[0].shape) + 1
+    if given["dim"] % rank != 1:
+        raise refusal(
+            call, f"it joins along dimension {given['dim']}; only channels may be, dimension 1"
+        )
+    parts = [draw.value(call, one, rank - 1) for one in given["tensors"]]
+    channels = sum(part.shape[0] for part in parts)
+    node = Concat(draw.name_of(call), tuple(part.tensor for part in parts), channels)
+    return draw.add(call, node, {})
 
 
 def pool(call: fx.Node, given: Mapping[str, Any], draw: Drawing) -> Value:

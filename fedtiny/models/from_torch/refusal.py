@@ -13,8 +13,9 @@ from torch import fx
 from fedtiny.errors import FedTinyError
 
 ALLOWED = (
-    "convolution (1-D, 2-D), batch norm, linear, ReLU, ReLU6, hard-swish, addition, average and "
-    "maximum pooling, mean over height and width, flatten, dropout, softmax at the end"
+    "convolution (1-D, 2-D), batch norm, linear, ReLU, ReLU6, hard-swish, addition, joined "
+    "channels, average and maximum pooling, mean over height and width, flatten, dropout, softmax "
+    "at the end"
 )
 """What may stand in a network, for messages."""
 
@@ -117,9 +118,7 @@ REASONS = {
     "reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d": (
         "padding cells can only hold 0; use padding_mode='zeros'"
     ),
-    "cat concat stack hstack vstack": (
-        "tensors may be added, not joined: add maps of one shape in place of joining channels"
-    ),
+    "stack": "it makes a dimension; join channels with torch.cat(…, 1), or add",
     "nonzero masked_select unique unique_consecutive": (
         "how much comes out depends on values; shapes must be fixed"
     ),

@@ -20,6 +20,7 @@ READERS: dict[str, Reader] = {
     "clamp_min": others.clamp,
     "hardswish": others.hard_swish,
     "add": others.add,
+    "cat": others.join,
     "avg_pool1d": others.pool,
     "avg_pool2d": others.pool,
     "max_pool1d": others.pool,

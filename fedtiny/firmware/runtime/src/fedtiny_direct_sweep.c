@@ -30,6 +30,12 @@ FEDTINY_INLINE void tile(const fedtiny_direct_sweep *sweep, const int8_t *input,
             *output = fedtiny_requantize_plain_s8(accumulator[i], &to);
             output += output_step;
         }
+    } else if (to.shift < 0) {
+        for (int32_t i = 0; i < width; i++) {
+            *output = fedtiny_requantize_right_s8(accumulator[i], to.multiplier, -to.shift,
+                                                  to.offset, to.min, to.max);
+            output += output_step;
+        }
     } else {
         for (int32_t i = 0; i < width; i++) {
             *output = fedtiny_requantize_s8(accumulator[i], &to);

@@ -91,6 +91,17 @@ FEDTINY_INLINE int8_t fedtiny_requantize_plain_s8(int32_t accumulator,
     return (int8_t)fedtiny_clamp((int32_t)(scaled >> 32), to->min, to->max);
 }
 
+/** The same as fedtiny_requantize_s8 for a shift of -`right` < 0; what does not change in a loop is
+ *  computed outside of it. */
+FEDTINY_INLINE int8_t fedtiny_requantize_right_s8(int32_t accumulator, int32_t multiplier,
+                                                  int32_t right, int32_t offset, int32_t min,
+                                                  int32_t max)
+{
+    const int32_t high = fedtiny_multiply_high(accumulator, multiplier);
+    const int32_t last = (high + (high >> 31)) >> (right - 1); /* its lowest bit is to be rounded */
+    return (int8_t)fedtiny_clamp((last >> 1) + (last & 1) + offset, min, max);
+}
+
 FEDTINY_INLINE int8_t fedtiny_requantize_s8(int32_t accumulator, const fedtiny_requantizer *to)
 {
     const int32_t scaled = fedtiny_requantize(accumulator, to->multiplier, to->shift);
