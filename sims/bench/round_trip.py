@@ -40,7 +40,8 @@ def measure(exchanges: int, nodes: int) -> dict[str, list[float]]:
     with tempfile.TemporaryDirectory(prefix="fedtiny-") as folder:
         home = Home(Path(folder) / "fed")
         sizes = (f"federation.rounds={exchanges}", f"federation.evaluate_every={exchanges}")
-        rest = ("federation.max_failures=0", "pretraining.epochs=0", "pruning.selection=none")
+        once = ("pruning.interval=1", "pruning.stop=1", "pruning.selection=none")
+        rest = ("federation.max_failures=0", "pretraining.epochs=0", *once)
         sets = [word for one in (*sizes, *rest) for word in ("--set", one)]
         where = ("--host", "127.0.0.1", "--port", str(_free_port()), "--nodes", str(nodes))
         _deploy("init", home, *where, *sets)
