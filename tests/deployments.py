@@ -129,10 +129,10 @@ def start(
     )
 
 
-def finish(process: subprocess.Popen[str], status: int = 0) -> str:
+def finish(process: subprocess.Popen[str], status: int = 0, patience_s: float = PATIENCE_S) -> str:
     """Wait for a process; what it printed. Fails with that if its status is another."""
     try:
-        printed, _ = process.communicate(timeout=PATIENCE_S)
+        printed, _ = process.communicate(timeout=patience_s)
     finally:
         process.kill()
         process.wait()

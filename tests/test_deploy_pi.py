@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from deployments import Deployment, make, wait_for
+from deployments import Deployment, finish, make, wait_for
 from guide import block_with
 from guide_hosts import mounted, run
 
@@ -174,7 +174,7 @@ def fed(pi: Pi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment
             command = pi.command(*words)
             node = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         wait_for(lambda: fed.connection("pi0") == "online", "the emulated node", None)
-        fed.call("run")
+        finish(fed.begin("run"), patience_s=3000)
         print(fed.call("status"))
         yield fed
     finally:
