@@ -16,21 +16,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 from deployments import Deployment, finish, make, wait_for
 from guide import block_with
 from guide_hosts import mounted, run
 
-from fedtiny.config import load
 from fedtiny.engine.build import LIBRARY
 from fedtiny.engine.build import build as compile_engine
-from fedtiny.engine.library import load as load_engine
-from fedtiny.runs import checkpoint
 from fedtiny.runs.events import Exchanged
-from fedtiny.runs.folder import RunFolder
 from fedtiny.wire.phase import Phase
-from sims.backends import Backend, run_federation
 
 ROOT = Path(__file__).parents[1]
 BASE = ROOT / "build/debian-arm64"
@@ -46,9 +40,6 @@ MAGIC = (
 
 HEARTBEAT_S = 200
 """Flower's own is 30, within which an emulated client would have to be up."""
-
-RTOL, ATOL = 1e-3, 1e-4
-"""As tests/test_engine_aarch64.py has them for single steps."""
 
 pytestmark = [
     pytest.mark.deploy,
@@ -199,18 +190,3 @@ def test_it_trained_and_answered_every_message(fed: Deployment) -> None:
     assert [e.phase for e in exchanged] == [*phases, Phase.CALIBRATE]
     for one in exchanged:
         print(f"{one.phase}: {one.seconds:.0f} s")
-
-
-def test_its_model_is_that_of_this_machine_s_baseline_kernels(
-    fed: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(load_engine(), "instruction_sets", ("baseline",))
-    run_federation(load(fed.home.job), RunFolder(tmp_path / "run"), Backend.INLINE)
-    there, _ = checkpoint.read(fed.run.model)
-    here, _ = checkpoint.read(tmp_path / "run/model.safetensors")
-    assert there.keys() == here.keys()
-    worst = max(float(np.abs(there[k].astype(float) - here[k]).max(initial=0)) for k in here)
-    equal = sum(np.array_equal(there[name], here[name]) for name in here)
-    print(f"{equal} of {len(here)} arrays equal in every bit; largest difference {worst:.2e}")
-    for name, expected in here.items():
-        np.testing.assert_allclose(there[name], expected, rtol=RTOL, atol=ATOL, err_msg=name)
