@@ -53,6 +53,7 @@ def lookups(model):
     return [node for node in model.nodes if isinstance(node, IntegerLookup)]
 
 
+@pytest.mark.firmware
 def test_c_equals_the_integer_reference_under_sanitizers(model, tmp_path):
     plan, counts = lower(model), synthetic.counts(model, VECTORS)
     report = bundle.export(plan, tmp_path / "c", counts, synthetic.interface(model))

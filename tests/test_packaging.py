@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -227,7 +228,16 @@ def test_flower_app_bundle_holds_the_shells_and_nothing_else(tmp_path):
     quiet = {"FLWR_HOME": str(tmp_path), "FLWR_TELEMETRY_ENABLED": "0"}
     quiet["FLWR_DISABLE_UPDATE_CHECK"] = "1"
     flwr = Path(sys.executable).with_name("flwr")
-    command = [flwr, "build", "--app", ROOT]
+    app = tmp_path / "fedtiny"  # Flower takes the folder's name for the app's, whatever ours is
+    app.mkdir()
+    for name in ("clients", "strategies", "sims"):
+        shutil.copytree(ROOT / name, app / name)
+    for name in ("fedtiny", "tests", "docs"):
+        (app / name).mkdir()
+        (app / name / "other.py").write_text("", encoding="utf-8")
+    for name in ("pyproject.toml", "LICENSE", ".gitignore"):
+        shutil.copy(ROOT / name, app / name)
+    command = [flwr, "build", "--app", app]
     environment = os.environ | quiet
     result = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", check=False

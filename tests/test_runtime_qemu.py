@@ -19,9 +19,12 @@ from fedtiny.firmware.streams import WeightFormat, best_format, weight_streams
 from fedtiny.quant.requantize import normalized
 
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm")
-pytestmark = pytest.mark.skipif(
-    not all(map(shutil.which, TOOLS)), reason=f"needs {' and '.join(TOOLS)}: make firmware-test"
-)
+pytestmark = [
+    pytest.mark.firmware,
+    pytest.mark.skipif(
+        not all(map(shutil.which, TOOLS)), reason=f"needs {' and '.join(TOOLS)}: make firmware-test"
+    ),
+]
 machines = pytest.mark.parametrize("name", list(qemu.MACHINES))
 distinct_kernels = pytest.mark.parametrize("name", ["qemu-m0", "qemu-m4", "qemu-m55"])
 

@@ -45,7 +45,7 @@ FEDTINY_INLINE void add_shifted(const int32_t *first, const int32_t *second,
     for (int32_t i = 0; i < count; i++) {
         const int64_t doubled = first[(uint8_t)input_1[i]] + second[(uint8_t)input_2[i]];
         const int32_t high = (int32_t)((doubled * multiplier + (INT64_C(1) << 31)) >> 32);
-        output[i] = (int8_t)fedtiny_clamp((high + (high >> 31) + addend) >> right, min, max);
+        output[i] = (int8_t)fedtiny_clamp((high - (high < 0) + addend) >> right, min, max);
     }
 }
 

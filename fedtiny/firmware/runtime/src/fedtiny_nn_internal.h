@@ -98,7 +98,7 @@ FEDTINY_INLINE int8_t fedtiny_requantize_right_s8(int32_t accumulator, int32_t m
                                                   int32_t max)
 {
     const int32_t high = fedtiny_multiply_high(accumulator, multiplier);
-    const int32_t last = (high + (high >> 31)) >> (right - 1); /* its lowest bit is to be rounded */
+    const int32_t last = (high - (high < 0)) >> (right - 1); /* its lowest bit is to be rounded */
     return (int8_t)fedtiny_clamp((last >> 1) + (last & 1) + offset, min, max);
 }
 
