@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,24 @@ TINY = (
     "pruning.interval=1",
     "pruning.stop=2",
 )
+
+
+@pytest.fixture
+def flower_app(tmp_path: Path) -> Path:
+    """The app's own files, and some that are none of it, in a folder that Flower takes.
+
+    It takes the folder's name for the app's: a checkout may have one with an underscore.
+    """
+    root, app = Path(__file__).parents[1], tmp_path / "fedtiny"
+    app.mkdir()
+    for name in ("clients", "strategies", "sims"):
+        shutil.copytree(root / name, app / name)
+    for name in ("fedtiny", "tests", "docs"):
+        (app / name).mkdir()
+        (app / name / "other.py").write_text("", encoding="utf-8")
+    for name in ("pyproject.toml", "LICENSE", ".gitignore"):
+        shutil.copy(root / name, app / name)
+    return app
 
 
 @pytest.fixture(scope="session")

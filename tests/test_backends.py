@@ -177,12 +177,12 @@ def test_resumed_without_its_shares(
     assert_same_run(folder, reference)
 
 
-def build_bundle(folder: Path) -> Path:
+def build_bundle(app: Path, folder: Path) -> Path:
     """The app as Flower bundles it, unpacked where nothing of the checkout is near."""
     flwr = Path(sys.executable).with_name("flwr")
     environment = {**os.environ, **SWITCHES, "FLWR_HOME": str(folder / "home")}
     subprocess.run(
-        [flwr, "build", "--app", APP], cwd=folder, env=environment, check=True, capture_output=True
+        [flwr, "build", "--app", app], cwd=folder, env=environment, check=True, capture_output=True
     )
     (bundle,) = folder.glob("*.fab")
     unpacked = folder / "unpacked"
@@ -193,10 +193,14 @@ def build_bundle(folder: Path) -> Path:
 
 @pytest.mark.deploy
 def test_flwr_run_from_a_bundle_elsewhere(
-    reference: RunFolder, demo_config: Path, tiny_overrides: list[str], tmp_path: Path
+    reference: RunFolder,
+    demo_config: Path,
+    tiny_overrides: list[str],
+    flower_app: Path,
+    tmp_path: Path,
 ) -> None:
     """The bundle holds the apps only; the library is the installed one, the bytes are the same."""
-    app = build_bundle(tmp_path)
+    app = build_bundle(flower_app, tmp_path)
     tops = {path.relative_to(app).parts[0] for path in app.rglob("*.*") if path.is_file()}
     assert {"clients", "strategies", "sims", "pyproject.toml"} <= tops
     assert "fedtiny" not in tops

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -224,20 +223,11 @@ def test_wheel_installs_the_command(clean_python):
     assert "doctor" in result.stdout
 
 
-def test_flower_app_bundle_holds_the_shells_and_nothing_else(tmp_path):
+def test_flower_app_bundle_holds_the_shells_and_nothing_else(flower_app, tmp_path):
     quiet = {"FLWR_HOME": str(tmp_path), "FLWR_TELEMETRY_ENABLED": "0"}
     quiet["FLWR_DISABLE_UPDATE_CHECK"] = "1"
     flwr = Path(sys.executable).with_name("flwr")
-    app = tmp_path / "fedtiny"  # Flower takes the folder's name for the app's, whatever ours is
-    app.mkdir()
-    for name in ("clients", "strategies", "sims"):
-        shutil.copytree(ROOT / name, app / name)
-    for name in ("fedtiny", "tests", "docs"):
-        (app / name).mkdir()
-        (app / name / "other.py").write_text("", encoding="utf-8")
-    for name in ("pyproject.toml", "LICENSE", ".gitignore"):
-        shutil.copy(ROOT / name, app / name)
-    command = [flwr, "build", "--app", app]
+    command = [flwr, "build", "--app", flower_app]
     environment = os.environ | quiet
     result = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", check=False

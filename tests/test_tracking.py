@@ -166,6 +166,7 @@ def test_every_tool_is_tried() -> None:
     assert len(TOOLS) == len(Tool) == len(READ)
 
 
+@pytest.mark.filterwarnings("ignore:.*noload.*")  # what MLflow does with SQLAlchemy
 @pytest.mark.parametrize("tool", TOOLS)
 def test_a_tool_gets_every_number_also_of_a_resumed_run(
     tool: Tool, recorded: _Recorder, tmp_path: Path
