@@ -50,8 +50,8 @@ firmware-test: install  ## firmware on emulated Cortex-M boards; installs compil
 	  tests/test_runtime_qemu.py tests/test_export_torch.py tests/test_from_torch.py tests/test_firmware_robust.py $(ARGS)
 
 .PHONY: deploy-test
-deploy-test: $(INSTALLED)  ## real processes over TLS (they mostly wait), flwr run, liars
-	$(BIN)/pytest -m deploy -n $$(($(JOBS) + 1)) --dist loadfile tests/test_deploy_faults.py \
+deploy-test: $(INSTALLED)  ## real processes over TLS, flwr run, liars, hostile environments
+	$(BIN)/pytest -m deploy -n $(JOBS) --dist loadfile tests/test_deploy_faults.py \
 	  tests/test_deploy_federation.py tests/test_trust.py \
 	  tests/test_environment.py tests/test_hostile_configs.py tests/test_local_privacy.py \
 	  tests/test_backends.py tests/test_flower_strategy.py tests/test_tracking.py \

@@ -16,9 +16,9 @@ from fedtiny.memory.step import StepPlan
 from fedtiny.runs.events import DeviceDescribed, Metered
 from fedtiny.runs.metrics import MetricsWriter
 from fedtiny.wire.measured import Measured
-from sims.deploy import admission, superlink
+from sims.deploy import admission, flower, job, superlink
 from sims.deploy.cli import app
-from sims.deploy.home import Home
+from sims.deploy.home import DeployError, Home
 from sims.deploy.local import prepare
 from sims.deploy.systemd import superlink_unit
 from sims.deploy.wheels import requirements
@@ -116,3 +116,22 @@ def test_a_device_s_packages_are_those_it_installs() -> None:
     names = {re.split(r"[<>=\[;]", one)[0] for one in requirements()}
     assert {"numpy", "flwr", "cryptography", "hatchling"} <= names
     assert not names & {"torch", "ray", "pandas"}
+
+
+@pytest.mark.parametrize(("later", "raises"), [("finished:failed", False), ("running", True)])
+def test_a_stale_run_may_end_while_it_is_being_stopped(
+    later: str, raises: bool, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statuses = iter(["running", later])
+
+    def refuse(*_: object) -> str:
+        raise DeployError("[code: 18] Run is already finished.")
+
+    listed = lambda *_: {"runs": [{"run-id": "7", "status": next(statuses)}]}  # noqa: E731
+    monkeypatch.setattr(flower, "call", listed)
+    monkeypatch.setattr(flower, "run", refuse)
+    if raises:
+        with pytest.raises(DeployError, match="already finished"):
+            job._stop_stale(home)
+    else:
+        job._stop_stale(home)

@@ -99,7 +99,21 @@ def _stop_stale(home: Home) -> None:
     """End runs that a killed SuperLink left behind: they would go on asking nodes."""
     for one in runs(home):
         if not one["status"].startswith("finished"):
-            flower.run(home, ["stop", one["run-id"], flower.LINK])
+            _stop(home, one["run-id"])
+
+
+def _stop(home: Home, run_id: str) -> None:
+    """End a run; one that ended by itself in the meantime has ended, too.
+
+    Raises:
+        DeployError: Flower could not, and it goes on.
+    """
+    try:
+        flower.run(home, ["stop", run_id, flower.LINK])
+    except DeployError:
+        status = next((one["status"] for one in runs(home) if one["run-id"] == run_id), "finished")
+        if not status.startswith("finished"):
+            raise
 
 
 def runs(home: Home) -> list[dict[str, str]]:
