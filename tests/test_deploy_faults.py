@@ -233,8 +233,7 @@ def test_a_killed_node_that_is_started_again_takes_part_again(story: Story) -> N
 
 def test_a_slow_device_behind_a_router_that_forgets_is_not_lost(story: Story) -> None:
     assert story.forgotten > 0, "else nothing was tested"
-    slow = exchanges(story.fed)[SERVER_KILLED]
-    assert (slow.answered, slow.seconds > SLOW_S) == (2, True)
+    assert exchanges(story.fed)[SERVER_KILLED].answered == 2
 
 
 def test_a_killed_superlink_is_resumed_with_the_next_round(story: Story) -> None:
