@@ -17,6 +17,7 @@ from pathlib import Path
 import tomli_w
 
 from fedtiny.errors import FedTinyError
+from fedtiny.node.address import free_port
 from sims.scratch import scratch_folder
 
 APP = Path(__file__).resolve().parents[1]
@@ -93,7 +94,7 @@ def _superlink(home: Path) -> Iterator[dict[str, str]]:
 
     ``flwr run`` would start one itself, but detached, on a fixed port, and leave it running.
     """
-    port = _free_port()
+    port = free_port()
     (home / "config.toml").write_text(
         tomli_w.dumps({"superlink": {_LINK: {"address": f"127.0.0.1:{port}", "insecure": True}}}),
         encoding="utf-8",
@@ -188,9 +189,3 @@ def _tail(log: str, home: Path) -> str:
         or (home / "superlink.log").read_text(encoding="utf-8", errors="replace").splitlines()
     )
     return "\n".join(lines[-_TAIL_LINES:])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -9,7 +9,8 @@ from rich.text import Text
 from typing_extensions import override
 
 from fedtiny.escaping.terminal import Screen, visible
-from fedtiny.runs.events import Event, Group, RoundFinished, Stopped
+from fedtiny.runs.event_parts import Group
+from fedtiny.runs.events import Event, RoundFinished, Stopped
 from fedtiny.wire.phase import Phase
 from strategies.numbers import RoundNumbers
 from strategies.observer import Observer, RunInfo

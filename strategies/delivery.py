@@ -9,7 +9,7 @@ from flwr.app import Message, RecordDict
 
 from clients.records import task_of, wire_bytes
 from fedtiny.errors import FedTinyError
-from fedtiny.runs.events import Traffic
+from fedtiny.runs.event_parts import Traffic
 from fedtiny.wire.packet import Packet, WireError
 from fedtiny.wire.phase import Phase
 

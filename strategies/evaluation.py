@@ -13,7 +13,8 @@ from fedtiny.federation.described import most_samples
 from fedtiny.federation.state import ServerState
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
-from fedtiny.runs.events import Evaluated, Group
+from fedtiny.runs.event_parts import Group
+from fedtiny.runs.events import Evaluated
 from fedtiny.training.trainer import Evaluation
 from fedtiny.wire.evaluate import EvaluationResult
 from fedtiny.wire.model_task import ModelTask

@@ -13,14 +13,8 @@ from flwr.app import Message
 from clients.records import to_packet, to_record, wire_bytes
 from fedtiny.config.sections import FederationConfig
 from fedtiny.errors import FedTinyError
-from fedtiny.runs.events import (
-    Banned,
-    Doubted,
-    Event,
-    Exchanged,
-    Failure,
-    NodeIgnored,
-)
+from fedtiny.runs.event_parts import Failure
+from fedtiny.runs.events import Banned, Doubted, Event, Exchanged, NodeIgnored
 from fedtiny.wire.join import JoinResult, JoinTask
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
@@ -168,8 +162,8 @@ class Exchange:
         self._online = self._post.nodes()
         invited = [k for k in packets if self.offences[k] < self._max_offences]
         present = self._members.present(self._online)
-        nodes = {k: node for k, node in present.items() if k in invited}
-        asked = {k: packets[k] for k in packets if k in nodes}
+        nodes = {k: present[k] for k in invited if k in present}
+        asked = {k: packets[k] for k in nodes}
         away = [k for k in invited if k not in nodes]
         return self._outgoing(phase, round, asked, nodes, away)
 

@@ -106,7 +106,7 @@ class FedTinyStrategy(Strategy):
             initial_arrays: dense parameters and batch-norm statistics by name, to pre-train from;
                 random ones without it.
             num_rounds: ``federation.rounds``, or nothing.
-            timeout: seconds that replies may take; ``federation.timeout_s`` without it.
+            timeout: ``federation.timeout_s``, or nothing: seconds that replies may take.
             train_config, evaluate_config: nothing: devices have the run's config.
             evaluate_fn: called with the model of round 1 before it and the combined one after each.
 
@@ -115,11 +115,16 @@ class FedTinyStrategy(Strategy):
             FedTinyError: as :func:`strategies.app.run`.
         """
         rounds = self._config.federation.rounds
-        if num_rounds not in (None, rounds):
-            raise StrategyError(
-                f"num_rounds = {num_rounds}, but schedules were made for federation.rounds = "
-                f"{rounds}; change it there"
-            )
+        wait_s = self._config.federation.timeout_s
+        for name, given, key, own in (
+            ("num_rounds", num_rounds, "rounds", rounds),
+            ("timeout", timeout, "timeout_s", wait_s),
+        ):
+            if given not in (None, own):
+                raise StrategyError(
+                    f"{name} = {given}, but the run was made for federation.{key} = {own}; change "
+                    "it there"
+                )
         if train_config or evaluate_config:
             raise StrategyError(
                 "train_config and evaluate_config reach no device: FedTiny's have the run's "
@@ -133,7 +138,6 @@ class FedTinyStrategy(Strategy):
             server.join()
             self._state = server.prepare(initial)
             self._arrays = to_arrays(self._state.model)
-            wait_s = self._config.federation.timeout_s if timeout is None else timeout
             result = super().start(grid, self._arrays, rounds, wait_s, evaluate_fn=evaluate_fn)
             self.trained = server.calibrate(self._state)
         result.arrays = to_arrays(self.trained.model)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fedtiny.runs.events import Evaluated, Event, Exchanged, Group, ModelState, RoundFinished
+from fedtiny.runs.event_parts import Group
+from fedtiny.runs.events import Evaluated, Event, Exchanged, ModelState, RoundFinished
 
 
 class RoundNumbers:

@@ -17,7 +17,8 @@ from fedtiny.federation.state import ServerState
 from fedtiny.methods.method import Start
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
-from fedtiny.runs.events import DeviceDescribed, ModelPrepared, Pretrained, Story
+from fedtiny.runs.event_parts import Story
+from fedtiny.runs.events import DeviceDescribed, ModelPrepared, Pretrained
 from fedtiny.sparse.tensor import Floats
 from fedtiny.training.choice import dense_engine
 from fedtiny.training.pretraining import pretrain

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from fedtiny.node.address import free_port
 from fedtiny.runs.folder import RunFolder
 from sims.deploy import processes
 from sims.deploy.home import Home
@@ -56,10 +56,6 @@ class Gates:
 
     def release(self, partition: int, round: int) -> None:
         (self.folder / f"hold-{partition}-{round}").unlink()
-
-    def forget(self, partition: int, round: int) -> None:
-        """Who was held there."""
-        (self.folder / f"at-{partition}-{round}").unlink()
 
     @property
     def deadline(self) -> Path:
@@ -152,12 +148,6 @@ def make(
     words = ["--host", "127.0.0.1", "--port", free_port(), "--nodes", nodes, *sets]
     deployment.call("init", *words)
     return deployment
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], Any], what: str, alive: subprocess.Popen[str] | None) -> Any:  # noqa: ANN401 - whatever the condition gives

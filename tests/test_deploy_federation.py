@@ -15,11 +15,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from deployments import Deployment, finish, free_port, make, start, wait_for
+from deployments import Deployment, finish, make, start, wait_for
 from guide import FIRST
 from memory_watch import Watch
 
 from fedtiny.config import RunConfig, load
+from fedtiny.node.address import free_port
 from fedtiny.node.manifest import sign_folder
 from fedtiny.node.request import read_request
 from fedtiny.runs.folder import RunFolder

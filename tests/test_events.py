@@ -13,21 +13,19 @@ import pytest
 from fedtiny.memory.ledger import LedgerEntry, LedgerLine
 from fedtiny.memory.step import StepPlan
 from fedtiny.runs.event_json import EventError, UnknownKindError, from_json, to_json
+from fedtiny.runs.event_parts import Failure, Story, Traffic
 from fedtiny.runs.events import (
     Adjusted,
     DeviceDescribed,
     Evaluated,
     Event,
     Exchanged,
-    Failure,
     Metered,
     ModelPrepared,
     Pretrained,
     RoundFinished,
     RunFinished,
     RunStarted,
-    Story,
-    Traffic,
 )
 from fedtiny.runs.metrics import MetricsError, MetricsWriter, read
 from fedtiny.wire.phase import Phase

@@ -79,6 +79,7 @@ def test_a_user_sees_every_model_and_may_bring_the_first(dealt: Path) -> None:
     ("arguments", "said"),
     [
         ({"num_rounds": 5}, "federation.rounds = 3; change it there"),
+        ({"timeout": 3600.0}, "federation.timeout_s = 600.0; change it there"),
         ({"train_config": ConfigRecord({"lr": 0.1})}, "write settings there"),
         ({"evaluate_config": ConfigRecord({"x": 1})}, "write settings there"),
         ({"initial_arrays": ArrayRecord()}, "too many or missing"),

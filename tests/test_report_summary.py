@@ -25,6 +25,7 @@ from fedtiny.report.sections import departures, measured
 from fedtiny.report.summary import summarize
 from fedtiny.report.words import DEPARTURES
 from fedtiny.runs.event_json import to_json
+from fedtiny.runs.event_parts import Traffic
 from fedtiny.runs.events import (
     Adjusted,
     DeviceDescribed,
@@ -35,7 +36,6 @@ from fedtiny.runs.events import (
     Pretrained,
     RoundFinished,
     RunStarted,
-    Traffic,
 )
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.metrics import MetricsError, MetricsWriter

@@ -27,15 +27,14 @@ from fedtiny.report.blocks import replace_block
 from fedtiny.report.plots.study import pareto_front, study_charts
 from fedtiny.report.plots.style import style
 from fedtiny.report.study import StudyError, StudyRow
+from fedtiny.runs.event_parts import Group, Traffic
 from fedtiny.runs.events import (
     DeviceDescribed,
     Evaluated,
     Exchanged,
-    Group,
     Metered,
     ModelPrepared,
     RoundFinished,
-    Traffic,
 )
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.metrics import MetricsWriter

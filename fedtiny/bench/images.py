@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from fedtiny.bench import synthetic
+from fedtiny.bench.firmware_table import CORES, Network
 from fedtiny.boards import qemu
 from fedtiny.boards.elf import ElfSizes
 from fedtiny.boards.image import image_sizes
@@ -22,33 +23,20 @@ from fedtiny.firmware.emit import sources
 from fedtiny.firmware.interface import SensorInterface
 from fedtiny.firmware.planner import fit, target_of_core
 from fedtiny.models import build
-from fedtiny.models.ops import Shape
 from fedtiny.report.blocks import replace_block
 from fedtiny.report.tables import markdown_table
 
 PAGE = Path("docs/results/images.md")
 BEGIN, END = "<!-- bench-images -->", "<!-- /bench-images -->"
-CORES = {"m4": "Cortex-M4", "m55": "Cortex-M55"}
-
 cli = CommandLine()
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
-    """One network of the table: its title, and the registered model's name, input and classes."""
-
-    title: str
-    model: str
-    input_shape: Shape
-    classes: int
-    densities: tuple[float, ...] = (1.0, 0.05)
-
-
-NETWORKS = (
-    Network("smart-watch CNN", "smartwatch_cnn", (6, 1, 128), 7),
-    Network("ResNet-8, 32×32×3", "resnet8", (3, 32, 32), 10),
-    Network("DS-CNN keyword spotting, 49×10", "ds_cnn", (1, 49, 10), 12, (1.0, 0.2)),
-)
+NETWORKS = {
+    Network("smart-watch CNN", "smartwatch_cnn", (6, 1, 128), 7): (1.0, 0.05),
+    Network("ResNet-8, 32×32×3", "resnet8", (3, 32, 32), 10): (1.0, 0.05),
+    Network("DS-CNN keyword spotting, 49×10", "ds_cnn", (1, 49, 10), 12): (1.0, 0.2),
+}
+"""The densities at which each is linked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +59,8 @@ def rows() -> Iterator[Row]:
         with tempfile.TemporaryDirectory() as folder:
             target = qemu.machine(f"qemu-{core}")
             kernels = compile_portable(target, Path(folder) / "kernels")
-            for network in NETWORKS:
-                for density in network.densities:
+            for network, densities in NETWORKS.items():
+                for density in densities:
                     place = Path(folder) / f"{network.model}-{density:g}"
                     graph = build(network.model, network.input_shape, network.classes)
                     model = synthetic.integer_model(graph, density)

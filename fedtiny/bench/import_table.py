@@ -16,6 +16,7 @@ from typing import Annotated
 
 import typer
 
+from fedtiny.bench.firmware_table import CORES as MEASURED_CORES
 from fedtiny.bench.import_models import MLPERF_TINY, fetch, unpack
 from fedtiny.boards import plan_run, qemu
 from fedtiny.boards.kernels import CompiledKernels, compile_with_cmsis_nn
@@ -39,8 +40,6 @@ SHARE = 0.1
 
 VECTORS = 2
 """Random inputs; instructions are means over them."""
-
-MEASURED = {"m4": "Cortex-M4", "m55": "Cortex-M55"}
 
 cli = CommandLine()
 
@@ -90,7 +89,7 @@ def measure(path: Path, network: str, core: str, kernels: CompiledKernels) -> Ro
     plans = (opponent, lower(graph, core=CORES[core]), lower(sparse, core=CORES[core]))
     counts = [_count(plan, core, kernels) for plan in plans]
     share = _weights(prunable(graph)) / _weights(graph.layers)
-    return Row(network, MEASURED[core], share, *counts)
+    return Row(network, MEASURED_CORES[core], share, *counts)
 
 
 def _weights(layers: Sequence[IntegerLayer]) -> int:
@@ -106,7 +105,7 @@ def _count(plan: ExportPlan, core: str, kernels: CompiledKernels) -> Count:
 
 def rows(models: dict[str, Path]) -> Iterator[Row]:
     """Every network on every core."""
-    for core in MEASURED:
+    for core in MEASURED_CORES:
         with tempfile.TemporaryDirectory() as place:
             kernels = compile_with_cmsis_nn(qemu.machine(f"qemu-{core}"), Path(place))
             for name, network in MLPERF_TINY.items():

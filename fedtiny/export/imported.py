@@ -11,10 +11,9 @@ import numpy as np
 from fedtiny.boards import host
 from fedtiny.escaping.c_prefix import check_prefix, prefix_of
 from fedtiny.export.bundle import export
-from fedtiny.export.run import outcome, sensor_interface
+from fedtiny.export.run import outcome, predictor, sensor_interface
 from fedtiny.firmware.planner import Fit
 from fedtiny.importing.imported import ImportedModel
-from fedtiny.quant import reference
 
 
 def export_imported(
@@ -43,16 +42,16 @@ def export_imported(
     firmware = export(fitted.require(), directory, imported.counts, interface, fitted.target)
     result = host.check(directory) if check else None
     return {
-        "accuracies": accuracies(imported),
+        "accuracies": _accuracies(imported, directory, check),
         "remarks": list(imported.remarks),
         **outcome(fitted.target, firmware, result),
         "seconds": time.monotonic() - started,
     }
 
 
-def accuracies(imported: ImportedModel) -> dict[str, float]:
+def _accuracies(imported: ImportedModel, directory: Path, checked: bool) -> dict[str, float]:
     """Share of the labelled samples that each form of the network gets right."""
     if imported.y is None:
         return {}
-    predicted = reference.run(imported.integer, imported.counts).argmax(axis=1)
+    predicted = predictor(imported.integer, directory, checked)(imported.counts)
     return {**imported.accuracies, "int8": float(np.mean(predicted == imported.y))}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,10 @@ from fedtiny.training.engine import TrainingEngine
 
 EXPORT_JSON = "export.json"
 """File of a run folder with what the last export found."""
+
+
+Predict = Callable[[Int16s], npt.NDArray[np.int64]]
+"""int16 ``(N, C, H, W)`` sensor counts to the class of each window, ``(N,)``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,7 @@ def export_run(
     vectors, interface = counts(tests.all), sensor_interface(trained.labels, trained.sensor, prefix)
     firmware = export(plan, folder.firmware, vectors, interface, fitted.target)
     result = host.check(folder.firmware) if check else None
-    predict = load(folder.firmware).predict if check else partial(reference_classes, integer)
+    predict = predictor(integer, folder.firmware, check)
     found = {
         "float": {name: float_accuracy(trained, engine, data) for name, data in _named(tests)},
         "int8": {name: int8_accuracy(predict, data) for name, data in _named(tests)},
@@ -206,13 +211,17 @@ def float_accuracy(trained: TrainedModel, engine: TrainingEngine, data: Dataset)
     return trainer.evaluate(Samples(data, trained.normalization)).correct / len(data)
 
 
-def int8_accuracy(predict: Callable[[Int16s], npt.NDArray[np.int64]], data: Dataset) -> float:
+def int8_accuracy(predict: Predict, data: Dataset) -> float:
     """Share of ``data`` that an int8 model labels correctly."""
     return float(np.mean(predict(counts(data)) == data.y))
 
 
-def reference_classes(model: IntegerGraph, windows: Int16s) -> npt.NDArray[np.int64]:
-    """(N,): the class of each window by the integer reference."""
+def predictor(model: IntegerGraph, project: Path, checked: bool) -> Predict:
+    """What classifies as the firmware does: its C if this host checked it, else the reference."""
+    return load(project).predict if checked else partial(_reference_classes, model)
+
+
+def _reference_classes(model: IntegerGraph, windows: Int16s) -> npt.NDArray[np.int64]:
     classes: npt.NDArray[np.int64] = reference.run(model, windows).argmax(axis=1)
     return classes
 

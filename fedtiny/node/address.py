@@ -1,8 +1,9 @@
-"""Hosts and ports in one text."""
+"""Hosts and ports."""
 
 from __future__ import annotations
 
 import ipaddress
+import socket
 
 
 def host_and_port(host: str, port: int) -> str:
@@ -24,3 +25,10 @@ def is_ipv6(host: str) -> bool:
         return ipaddress.ip_address(host).version == 6
     except ValueError:
         return False
+
+
+def free_port() -> int:
+    """A TCP port of this machine's that nobody listens on now, in 1024..65535."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedtiny.errors import FedTinyError
-from fedtiny.node.address import host_and_port
+from fedtiny.node.address import free_port, host_and_port
 from fedtiny.node.bundle import Bundle
 from fedtiny.node.keys import fingerprint, load_key, public_text
 from fedtiny.node.server import ServerAwayError, look_at
@@ -71,7 +70,7 @@ def run_node(bundle: Bundle, place: Place, say: Callable[[str], None]) -> None:
     if not _server_ready(bundle, stop, say):
         return
     place.state.mkdir(parents=True, exist_ok=True)
-    port = place.port or _free_port()
+    port = place.port or free_port()
     sys.stdout.flush()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
@@ -145,9 +144,3 @@ def _environment(place: Place) -> dict[str, str]:
         "FLWR_HOME": str(place.state.resolve() / "flower"),
         "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', '')}",
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -15,6 +15,7 @@ from fedtiny.errors import FedTinyError
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.report.words import GROUPS
 from fedtiny.runs import checkpoint
+from fedtiny.runs.event_parts import Story
 from fedtiny.runs.events import (
     Adjusted,
     DeviceDescribed,
@@ -28,7 +29,6 @@ from fedtiny.runs.events import (
     RoundFinished,
     RunStarted,
     Stopped,
-    Story,
 )
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.metrics import E, Recording

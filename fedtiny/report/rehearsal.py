@@ -8,17 +8,16 @@ from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.models.cost import parameter_count, statistics_count, training_flops
 from fedtiny.models.graph import Graph
 from fedtiny.report import write
+from fedtiny.runs.event_parts import Group, Traffic
 from fedtiny.runs.events import (
     DeviceDescribed,
     Evaluated,
     Event,
     Exchanged,
-    Group,
     ModelPrepared,
     Pretrained,
     RoundFinished,
     RunStarted,
-    Traffic,
 )
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.metrics import MetricsWriter

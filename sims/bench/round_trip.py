@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ import typer
 
 from fedtiny.command_line import CommandLine
 from fedtiny.errors import FedTinyError
+from fedtiny.node.address import free_port
 from fedtiny.runs.events import Exchanged
 from fedtiny.runs.folder import RunFolder
 from fedtiny.settings import MOST
@@ -43,7 +43,7 @@ def measure(exchanges: int, nodes: int) -> dict[str, list[float]]:
         once = ("pruning.interval=1", "pruning.stop=1", "pruning.selection=none")
         rest = ("federation.max_failures=0", "pretraining.epochs=0", *once)
         sets = [word for one in (*sizes, *rest) for word in ("--set", one)]
-        where = ("--host", "127.0.0.1", "--port", str(_free_port()), "--nodes", str(nodes))
+        where = ("--host", "127.0.0.1", "--port", str(free_port()), "--nodes", str(nodes))
         _deploy("init", home, *where, *sets)
         try:
             _deploy("up", home, "--local", str(nodes), "--no-job")
@@ -81,12 +81,6 @@ def _deploy(command: str, home: Home, *words: str) -> None:
     )
     if done.returncode:
         raise FedTinyError(f"sims.deploy {command}: {done.stderr.strip()}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _facts(seconds: list[float]) -> dict[str, Any]:
