@@ -239,3 +239,12 @@ def test_the_whole_image_is_as_large_as_binutils_says(machine, project, compiled
     manifest = json.loads((project / "manifest.json").read_text(encoding="utf-8"))
     assert sizes.bss_bytes > manifest["sizes"]["arena_bytes"]
     assert sizes.text_bytes > manifest["sizes"]["flash_bytes"] + 4096
+
+
+@pytest.mark.parametrize("target", ["host", "qemu-m4"])
+def test_a_runs_folder_is_no_project_but_has_one(target, project, tmp_path):
+    (tmp_path / "firmware").symlink_to(project)
+    with pytest.raises(FedTinyError, match=r"holds no exported model; did you mean .*/firmware\?"):
+        verify_targets(tmp_path, [target], 1)
+    with pytest.raises(FedTinyError, match="holds no exported model; write one: fedtiny export"):
+        verify_targets(tmp_path / "nowhere", [target], 1)

@@ -34,8 +34,9 @@ def verify_targets(
 
     Raises:
         ToolchainError: a tool is missing, before anything is built; or a build fails.
-        FedTinyError: no such target, or no CMSIS-NN there.
+        FedTinyError: no exported project, no such target, or no CMSIS-NN there.
     """
+    _check_project(firmware)
     for target in targets:
         if target != HOST and target not in qemu.MACHINES:
             known = ", ".join((HOST, *qemu.MACHINES))
@@ -50,6 +51,16 @@ def verify_targets(
         require("arm-none-eabi-gcc")
         require("qemu-system-arm")
     return {target: _verify(firmware, target, vectors, sanitize, linked) for target in targets}
+
+
+def _check_project(folder: Path) -> None:
+    if (folder / "model.h").is_file():
+        return
+    within = folder / "firmware"
+    fix = (
+        f"did you mean {within}?" if (within / "model.h").is_file() else "write one: fedtiny export"
+    )
+    raise FedTinyError(f"{folder} holds no exported model; {fix}")
 
 
 def failed(results: Results) -> bool:
