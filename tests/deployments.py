@@ -57,6 +57,10 @@ class Gates:
     def release(self, partition: int, round: int) -> None:
         (self.folder / f"hold-{partition}-{round}").unlink()
 
+    def forget(self, partition: int, round: int) -> None:
+        """Who was held there, once it is gone: as long as it is held it says so again."""
+        (self.folder / f"at-{partition}-{round}").unlink()
+
     @property
     def deadline(self) -> Path:
         """When it is made, the server has waited long enough for replies."""

@@ -133,8 +133,12 @@ def tell(fed: Deployment, gates: Gates, disk: Disk, nat: Nat, ends: ExitStack) -
     server_killed = finish(job, status=2)
     fed.call("up")
     started_over = fed.call("run", status=2)
+    gates.release(1, SERVER_KILLED)  # it ends its training for the server that is gone
+    wait_for(lambda: not Path(f"/proc/{before}").exists(), "the end of its client", None)
+    gates.forget(1, SERVER_KILLED)
+    gates.hold(1, SERVER_KILLED)
     job = fed.begin("run", "--resume")
-    held(gates, 1, SERVER_KILLED, job, before)
+    held(gates, 1, SERVER_KILLED, job)
     time.sleep(SLOW_S)  # what is tested: it is at work all that time
     gates.release(1, SERVER_KILLED)
 
@@ -151,19 +155,10 @@ def tell(fed: Deployment, gates: Gates, disk: Disk, nat: Nat, ends: ExitStack) -
     return Story(fed, server_killed, started_over, disk_full, kept, nat.forgotten, resumed, away_s)
 
 
-def held(
-    gates: Gates, partition: int, round: int, job: subprocess.Popen[str], before: int = 0
-) -> int:
-    """Wait until a device trains and is held; its process, which is not the one of ``before``.
-
-    That one goes on for a server that is gone, and says so all the time, as its successor does.
-    """
-
-    def other() -> int:
-        process = gates.held(partition, round)
-        return 0 if process == before else process
-
-    return int(wait_for(other, f"partition {partition} to train in round {round}", job))
+def held(gates: Gates, partition: int, round: int, job: subprocess.Popen[str]) -> int:
+    """Wait until a device trains and is held; its process."""
+    what = f"partition {partition} to train in round {round}"
+    return int(wait_for(lambda: gates.held(partition, round), what, job))
 
 
 def sent(fed: Deployment, round: int) -> bool:

@@ -36,7 +36,6 @@ def verify_targets(
         ToolchainError: a tool is missing, before anything is built; or a build fails.
         FedTinyError: no exported project, no such target, or no CMSIS-NN there.
     """
-    _check_project(firmware)
     for target in targets:
         if target != HOST and target not in qemu.MACHINES:
             known = ", ".join((HOST, *qemu.MACHINES))
@@ -47,6 +46,7 @@ def verify_targets(
             f"{','.join(qemu.MACHINES)}"
         )
     linked = None if library is None else cmsis_nn.find(library)
+    _check_project(firmware)
     if any(target != HOST for target in targets):
         require("arm-none-eabi-gcc")
         require("qemu-system-arm")
