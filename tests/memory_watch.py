@@ -9,6 +9,9 @@ from deployments import Deployment, children
 
 from fedtiny.errors import FedTinyError
 from fedtiny.runs.events import RoundFinished
+from fedtiny_agent.executor import CLIENT
+
+_KIB_MB = 1024 / 1e6  # what /proc calls kB
 
 
 @dataclass
@@ -55,8 +58,7 @@ class Watch:
 
 def _node(watcher: int) -> list[int]:
     """What of a node lives on: its clients do not."""
-    programs = ("flower-supernode", "flower-superexec")
-    return [watcher, *(one for word in programs for one in children(watcher, word))]
+    return [watcher, *(one for one in children(watcher, "") if _program(one) in LASTING)]
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,32 @@ class Sizes:
     """Of several processes at one moment, in MB.
 
     Attributes:
-        resident: by process, the word of its command line that says what it is.
+        resident: by process, what it is.
         proportional: of all, pages that several hold counted once among them.
     """
 
     resident: dict[str, float]
     proportional: float
 
+    @property
+    def all_resident(self) -> float:
+        """Pages that several hold counted by each."""
+        return round(sum(self.resident.values()), 1)
 
-PROGRAMS = ("fedtiny.node.watching", "flower-supernode", "flower-superexec", "flwr-clientapp")
+
+LASTING = ("flower-supernode", "fedtiny_agent.executor")
+PROGRAMS = ("fedtiny.node.watching", *LASTING)
+
+
+def _program(pid: int) -> str:
+    """The word of its command line that says what a process is; a fork says so by its name."""
+    try:
+        folder = Path(f"/proc/{pid}")
+        name = (folder / "comm").read_text(encoding="utf-8", errors="replace").strip()
+        line = (folder / "cmdline").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # it is gone
+        return ""
+    return name if name == CLIENT else next((word for word in PROGRAMS if word in line), "another")
 
 
 def node_sizes(watcher: int) -> Sizes:
@@ -85,12 +104,11 @@ def node_sizes(watcher: int) -> Sizes:
     proportional = 0.0
     for pid in (watcher, *children(watcher, "")):
         try:
-            line = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
         except OSError:
             continue  # it is gone
-        sizes = {x.split()[0]: int(x.split()[1]) / 1000 for x in rollup.splitlines()[1:]}
-        name = next((word for word in PROGRAMS if word in line), "another")
+        sizes = {x.split()[0]: int(x.split()[1]) * _KIB_MB for x in rollup.splitlines()[1:]}
+        name = _program(pid)
         resident[name] = round(resident.get(name, 0.0) + sizes["Rss:"], 1)
         proportional += sizes["Pss:"]
     return Sizes(resident, round(proportional, 1))
@@ -102,4 +120,4 @@ def resident_mb(pid: int) -> float:
         lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     except OSError:
         return 0.0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1000
+    return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) * _KIB_MB

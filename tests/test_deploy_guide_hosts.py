@@ -31,6 +31,9 @@ from sims.deploy.admission import FLOWER_BYTES
 
 ROOT = Path(__file__).parents[1]
 BASE = ROOT / "build/debian"
+ALL_RESIDENT_MB = 400
+"""What all processes of a node may hold on the sparse path, each with what it shares."""
+
 ADDRESSES = {"pi0": "192.168.1.20", "pi1": "192.168.1.21"}
 
 pytestmark = [
@@ -136,9 +139,12 @@ def test_the_guide_leads_to_the_first_round(reader: Reader) -> None:
             put = PUT.replace("SHA256:FINGERPRINT", fingerprint)
             reader.on(name, "".join(x for x in put.splitlines(True) if "journalctl" not in x))
             nodes.append(pi.start_unit(reader.folder / f"{name}.log"))
-        sizes = first_round(reader, nodes[0].pid)
-        print(f"MB in pi0 at most: {sizes.proportional}, resident {sizes.resident}")
-        assert sizes.proportional < FLOWER_BYTES / 1e6, "what the unit's MemoryMax allows it"
+        seen = first_round(reader, nodes[0].pid)
+        shared = max(one.proportional for one in seen)
+        most = max(seen, key=lambda one: one.all_resident)
+        print(f"MB in pi0 at most: {shared}; resident {most.all_resident}: {most.resident}")
+        assert most.all_resident < ALL_RESIDENT_MB
+        assert shared < FLOWER_BYTES / 1e6, "what the unit's MemoryMax allows it"
     finally:
         for node in nodes:
             node.terminate()
@@ -158,8 +164,8 @@ def install(reader: Reader, name: str, pi: Pi) -> None:
         reader.on(name, pip.replace("pip install", "pip install --no-index --find-links wheels"))
 
 
-def first_round(reader: Reader, node: int) -> Sizes:
-    """What the node of this process took when it took most."""
+def first_round(reader: Reader, node: int) -> list[Sizes]:
+    """What the node of this process took, again and again until the round was over."""
     status, job = ROUND.splitlines()
     online = reader.folder / "online"
 
@@ -193,4 +199,4 @@ def first_round(reader: Reader, node: int) -> Sizes:
     exchanged = RunFolder(reader.desk.checkout / "fed/run").events(Exchanged)
     trained = next(one for one in exchanged if one.phase is Phase.TRAIN)
     assert (trained.round, trained.asked, trained.answered) == (1, 2, 2)
-    return max(seen, key=lambda one: one.proportional)
+    return seen

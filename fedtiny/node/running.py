@@ -133,6 +133,7 @@ def _command(bundle: Bundle, place: Place, port: int) -> list[str]:
         *("--auth-supernode-private-key", str(place.key.resolve())),
         *("--node-config", bundle.node_config),
         *("--port", str(port)),
+        *("--isolation", "process"),  # the watcher starts what runs clients
     ]
 
 

@@ -1,4 +1,4 @@
-"""Watch a SuperNode: pass its words on, feed systemd's watchdog, say why it ended.
+"""Watch a SuperNode and its executor: relay their words, feed systemd's watchdog, say why they end.
 
 ``python -m fedtiny.node.watching PORT COMMAND…``. This process lives as long as the node, on
 devices with 512 MB: it imports nothing but a few small parts of the standard library.
@@ -6,6 +6,7 @@ devices with 512 MB: it imports nothing but a few small parts of the standard li
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -25,50 +26,64 @@ _JOINED = "SuperNode ID"
 _FAILED = 2
 
 
-def watch(command: Sequence[str], port: int) -> int:
-    """Run ``command`` until it ends or this process is told to; the exit status to end with.
+def watch(node: Sequence[str], executor: Sequence[str], port: int) -> int:
+    """Run both until one of them ends or this process is told to; the exit status to end with.
 
     Args:
-        command: of the SuperNode.
-        port: of its interface for clients, on 127.0.0.1.
+        node: command of the SuperNode.
+        executor: command of what runs its clients.
+        port: of the SuperNode's interface for clients, on 127.0.0.1.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-    )
+    words, said = os.pipe()
+    processes = [_start(command, said) for command in (node, executor)]
+    os.close(said)
     tail: deque[str] = deque(maxlen=60)
-    reader = threading.Thread(target=_relay, args=(process, tail), daemon=True)
+    reader = threading.Thread(target=_relay, args=(words, tail), daemon=True)
     reader.start()
     beat = time.monotonic()
-    while process.poll() is None and not stop.wait(0.5):
+    while not any(one.poll() is not None for one in processes) and not stop.wait(0.5):
         if time.monotonic() >= beat:
             beat = time.monotonic() + _BEAT_S
             if _answers(port):
                 notify("WATCHDOG=1")
+    ended = [one.poll() for one in processes]
+    for one in processes:
+        _end(one)
     if stop.is_set():
-        _end(process)
         return 0
     reader.join(timeout=_ANSWER_S)
-    saying = farewell("\n".join(tail), process.returncode)
+    saying = _saying(ended, "\n".join(tail))
     print(f"error: {saying}", file=sys.stderr, flush=True)
     notify(f"STATUS={saying}")
     return _FAILED
 
 
-def _relay(process: subprocess.Popen[str], tail: deque[str]) -> None:
-    assert process.stdout is not None
-    for line in process.stdout:
-        tail.append(line)
-        if _JOINED in line:
-            notify("STATUS=connected")
-        print(line, end="", flush=True)
+def _start(command: Sequence[str], said: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT
+    )
+
+
+def _relay(words: int, tail: deque[str]) -> None:
+    with os.fdopen(words, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            tail.append(line)
+            if _JOINED in line:
+                notify("STATUS=connected")
+            print(line, end="", flush=True)
+
+
+def _saying(ended: Sequence[int | None], tail: str) -> str:
+    node, executor = ended
+    if node is not None:
+        return farewell(tail, node)
+    return (
+        f"what runs this node's clients ended with status {executor} (a negative one is a signal; "
+        "-9 may be the kernel's, out of memory); its last words are above"
+    )
 
 
 def _answers(port: int) -> bool:
@@ -82,7 +97,9 @@ def _answers(port: int) -> bool:
         return False
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
     process.send_signal(signal.SIGCONT)
     process.terminate()
     try:
@@ -92,5 +109,11 @@ def _end(process: subprocess.Popen[str]) -> None:
         process.wait()
 
 
+def _executor(port: int) -> list[str]:
+    """Its command, of this very Python; nothing in the current folder is taken for ours."""
+    return [sys.executable, "-P", "-m", "fedtiny_agent.executor", f"127.0.0.1:{port}"]
+
+
 if __name__ == "__main__":
-    sys.exit(watch(sys.argv[2:], int(sys.argv[1])))
+    at = int(sys.argv[1])
+    sys.exit(watch(sys.argv[2:], _executor(at), at))

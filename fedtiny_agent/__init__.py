@@ -1,0 +1,1 @@
+"""What runs beside Flower's node on a device. It knows Flower, which fedtiny does not."""
