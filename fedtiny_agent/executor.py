@@ -39,6 +39,7 @@ PREPARED = (
     "fedtiny.data.kept",
     "fedtiny.devices.budget",
     "fedtiny.node.measuring",
+    "fedtiny.training.learning_rate",
     "fedtiny.training.local",
     "fedtiny.wire.calibrate",
     "fedtiny.wire.candidates",

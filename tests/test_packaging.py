@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = ROOT / "fedtiny"
+PACKAGES = [ROOT / "fedtiny", ROOT / "fedtiny_agent"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 COMPILED = {".so", ".pyc"}
 
@@ -40,6 +40,7 @@ NEEDS_EXTRA = [
     "fedtiny.report",
     "fedtiny.training.masked.meter",
     "fedtiny.training.masked.trainer",
+    "fedtiny_agent",
 ]
 """Modules, and packages with modules, that do not import with the base dependencies alone."""
 
@@ -57,7 +58,7 @@ def module_name(path):
 
 
 def modules_of_checkout():
-    return sorted(module_name(path.relative_to(ROOT)) for path in PACKAGE.rglob("*.py"))
+    return sorted(module_name(path.relative_to(ROOT)) for p in PACKAGES for path in p.rglob("*.py"))
 
 
 def requirements(*extras):
@@ -150,13 +151,14 @@ def wheel(tmp_path_factory):
     return built
 
 
-def test_wheel_holds_the_package_and_nothing_else(wheel):
+def test_wheel_holds_the_packages_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         licenses = {name for name in archive.namelist() if "/licenses/" in name}
     ours = {
         path.relative_to(ROOT).as_posix()
-        for path in PACKAGE.rglob("*")
+        for package in PACKAGES
+        for path in package.rglob("*")
         if path.is_file() and path.suffix not in COMPILED
     }
     assert {name for name in names if Path(name).suffix not in COMPILED} == ours

@@ -1,14 +1,16 @@
 """What an exchange takes on real nodes over TLS, beside Flower's own loop on the same nodes.
 
-``python -m sims.bench.round_trip [--exchanges 10] [--nodes 2] [--json]``: a deployment is made in a
-temporary folder; its nodes first run an app that does nothing (:mod:`sims.bench.floor`), then the
-deployed smart-watch job, of which the training exchanges count.
+``python -m sims.bench.round_trip [--exchanges 5] [--repeats 3] [--nodes 2] [--json]``: a deployment
+is made in a temporary folder. Its nodes run an app that does nothing (:mod:`sims.bench.floor`),
+then the deployed smart-watch job with one local epoch, whose training exchanges count, then the
+first again: both meet the same load of the machine.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,25 +37,33 @@ _FLOOR = Path(__file__).with_name("floor")
 cli = CommandLine()
 
 
-def measure(exchanges: int, nodes: int) -> dict[str, list[float]]:
+def measure(exchanges: int, repeats: int, nodes: int) -> dict[str, list[float]]:
     """Seconds of each exchange, ``floor`` and ``fedtiny``."""
+    found: dict[str, list[float]] = {"floor": [], "fedtiny": []}
     with tempfile.TemporaryDirectory(prefix="fedtiny-") as folder:
         home = Home(Path(folder) / "fed")
         sizes = (f"federation.rounds={exchanges}", f"federation.evaluate_every={exchanges}")
         once = ("pruning.interval=1", "pruning.stop=1", "pruning.selection=none")
-        rest = ("federation.max_failures=0", "pretraining.epochs=0", *once)
+        short = ("pretraining.epochs=0", "training.epochs=1")
+        rest = ("federation.max_failures=0", *short, *once)
         sets = [word for one in (*sizes, *rest) for word in ("--set", one)]
         where = ("--host", "127.0.0.1", "--port", str(free_port()), "--nodes", str(nodes))
         _deploy("init", home, *where, *sets)
         try:
             _deploy("up", home, "--local", str(nodes), "--no-job")
-            floor = _floor(home, exchanges, nodes)
-            _deploy("run", home)
+            for _ in range(repeats):
+                found["floor"] += _floor(home, exchanges, nodes)
+                found["fedtiny"] += _ours(home)
         finally:
             _deploy("down", home)
-        events = RunFolder(home.results).events(Exchanged)
-        ours = [one.seconds for one in events if one.phase is Phase.TRAIN]
-    return {"floor": floor, "fedtiny": ours}
+    return found
+
+
+def _ours(home: Home) -> list[float]:
+    _deploy("run", home)
+    events = RunFolder(home.results).events(Exchanged)
+    shutil.rmtree(home.results)
+    return [one.seconds for one in events if one.phase is Phase.TRAIN]
 
 
 def _floor(home: Home, exchanges: int, nodes: int) -> list[float]:
@@ -90,12 +100,13 @@ def _facts(seconds: list[float]) -> dict[str, Any]:
 
 @cli.command()
 def round_trip(
-    exchanges: Annotated[int, typer.Option(help="Of each app.", min=2, max=MOST)] = 10,
+    exchanges: Annotated[int, typer.Option(help="Of each run.", min=2, max=MOST)] = 5,
+    repeats: Annotated[int, typer.Option(help="Runs of each app.", min=1, max=MOST)] = 3,
     nodes: Annotated[int, typer.Option(help="On this machine.", min=1, max=99)] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure how long an exchange takes."""
-    found = {name: _facts(seconds) for name, seconds in measure(exchanges, nodes).items()}
+    found = {name: _facts(seconds) for name, seconds in measure(exchanges, repeats, nodes).items()}
     ratio = found["fedtiny"]["median_s"] / found["floor"]["median_s"]
     if as_json:
         print(json.dumps({"nodes": nodes, **found, "ratio": ratio}))
