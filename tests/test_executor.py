@@ -35,16 +35,7 @@ print(json.dumps([threads, sorted(prepared), sorted(set(sys.modules) - before)])
 OF_THE_APP = {"clients", "sims"}
 """What travels with the run; sims is this test's way to hand a message over."""
 
-HEAVY = {
-    "torch",
-    "pandas",
-    "matplotlib",
-    "ray",
-    "rich",
-    "typer",
-    "sqlalchemy",
-    "fastapi.applications",
-}
+HEAVY = {"torch", "pandas", "matplotlib", "ray", "scipy", "sqlalchemy"}
 
 
 def test_clients_find_everything_imported_by_one_thread(tmp_path: Path) -> None:
