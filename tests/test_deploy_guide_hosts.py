@@ -75,7 +75,8 @@ class Reader:
 
     def on(self, name: str, block: str) -> str:
         """Through SSH, as the Pi has no screen."""
-        return self.desk.type(f"ssh pi@{name}.local bash -e <<'END'\n{of(block, name)}END\n")
+        lines = of(block, name).rstrip("\n")
+        return self.desk.type(f"ssh pi@{name}.local bash -e <<'END'\n{lines}\nEND\n")
 
 
 def of(block: str, name: str) -> str:

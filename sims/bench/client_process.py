@@ -1,25 +1,32 @@
 """A client process as ``flwr-clientapp`` lives: start, load the app, answer one message, end.
 
 ``python -m sims.bench.client_process STAGE [MESSAGE]``: ``bare`` stops before the app is loaded,
-``load`` after that, ``answer`` after the reply to MESSAGE (``client.write_message``).
-Prints its peak memory and which heavy modules it holds as JSON.
+``load`` after that, ``answer`` after the reply to MESSAGE (``client.write_message``); ``forked``
+answers in a fork of a prepared process, as our nodes do, and measures the fork alone.
+Prints what it measured and which heavy modules it holds as JSON.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import time
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 
-import flwr.supernode.cli  # noqa: F401 (what the real command imports: the bare process)
 from flwr.clientapp import ClientApp
 from flwr.clientapp.client_app import LoadClientAppError
 from flwr.supercore.object_ref import load_app
 
 HEAVY = ("matplotlib", "pandas", "ray", "torch")
 """What a device should never hold."""
+
+
+BARE = "flwr.supernode.cli"
+"""What Flower's own command imports."""
 
 
 def load() -> ClientApp:
@@ -69,11 +76,41 @@ def peak_rss_bytes() -> int:
     return int(line.split()[1]) * 1024
 
 
-if __name__ == "__main__":
-    stage, *rest = sys.argv[1:]
+def forked(path: Path) -> dict[str, float]:
+    """Answer the message in ``path`` in a fork of this process; what that took."""
+    import_module("fedtiny_agent.executor").prepare()
+    reader, writer = os.pipe()
+    started = time.perf_counter()
+    if not (child := os.fork()):
+        try:
+            answer(load(), path)
+            os.write(writer, str(peak_rss_bytes()).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as told:
+        peak = int(told.read())
+    usage = os.wait4(child, 0)[2]
+    return {
+        "peak_rss_bytes": peak,
+        "wall_s": time.perf_counter() - started,
+        "cpu_s": usage.ru_utime + usage.ru_stime,
+    }
+
+
+def measured(stage: str, message: Path | None) -> dict[str, float]:
+    """Live to a stage."""
+    if stage == "forked" and message:
+        return forked(message)
+    import_module(BARE)
     if stage != "bare":
         loaded = load()
-        if stage == "answer":
-            answer(loaded, Path(rest[0]))
-    held = [name for name in HEAVY if name in sys.modules]
-    print(json.dumps({"peak_rss_bytes": peak_rss_bytes(), "modules": held}))
+        if message:
+            answer(loaded, message)
+    return {"peak_rss_bytes": peak_rss_bytes()}
+
+
+if __name__ == "__main__":
+    reached, *rest = sys.argv[1:]
+    found = measured(reached, Path(rest[0]) if rest else None)
+    print(json.dumps({**found, "modules": [name for name in HEAVY if name in sys.modules]}))
