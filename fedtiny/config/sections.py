@@ -28,6 +28,10 @@ class FederationConfig(Section):
             goes on while so many answer. 0: all but ``max_failures``.
         evaluate_every: rounds between federated evaluations; the last round is always evaluated.
         timeout_s: how long to wait for replies of one phase.
+        describe_clients: clients drawn before round 1 to describe themselves and to answer
+            whatever the method asks then; 0: all. Any other describes itself before its first task.
+        evaluate_clients: clients drawn anew for every evaluation; 0: all.
+        calibrate_clients: clients drawn after the last round to report ranges; 0: all.
     """
 
     rounds: Count = 30
@@ -37,6 +41,9 @@ class FederationConfig(Section):
     min_clients: CountOrNone = 0
     evaluate_every: Count = 1
     timeout_s: Annotated[float, Field(gt=0, le=MOST)] = 600.0
+    describe_clients: CountOrNone = 0
+    evaluate_clients: CountOrNone = 0
+    calibrate_clients: CountOrNone = 0
 
     def tolerated(self, partitions: int) -> int:
         """How many of the clients may fail or be away."""
