@@ -116,7 +116,9 @@ def dense_config(config: RunConfig) -> RunConfig:
     update = {
         "dense_reference": False,
         "pruning": config.pruning.model_copy(update={"method": "dense"}),
-        "devices": config.devices.model_copy(update={"fleet": (), "budget_bytes": {}}),
+        "devices": config.devices.model_copy(
+            update={"fleet": (), "groups": (), "budget_bytes": {}}
+        ),
         "export": config.export.model_copy(update={"enabled": False}),
     }
     return config.model_copy(update=update)

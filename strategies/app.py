@@ -90,6 +90,7 @@ def server_of(
         Post(grid, config.federation.timeout_s),
         name_of(config),
         config.data.partitions,
+        config.seed,
         config.federation,
         config.method.device.sends.keys(),
         config.trust.max_offences,

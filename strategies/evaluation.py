@@ -21,6 +21,7 @@ from fedtiny.wire.model_task import ModelTask
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
 from strategies.exchange import Exchange
+from strategies.introductions import Introductions
 from strategies.observer import Observer
 
 
@@ -33,6 +34,7 @@ class GlobalEvaluation:
         data: has the people who take no part.
         exchange: to ask devices with.
         observer: is told.
+        introductions: of devices that were asked nothing so far.
     """
 
     config: RunConfig
@@ -40,6 +42,7 @@ class GlobalEvaluation:
     data: ServerData
     exchange: Exchange
     observer: Observer
+    introductions: Introductions
 
     def due(self, round: int) -> bool:
         """Whether the model is evaluated after ``round``: every so many, and the last."""
@@ -47,29 +50,31 @@ class GlobalEvaluation:
         return round % federation.evaluate_every == 0 or round == federation.rounds
 
     def ask(self, round: int, model: SparseModel, state: ServerState) -> None:
-        """Ask all devices, and tell.
+        """Ask all devices, or ``federation.evaluate_clients`` of them, and tell.
 
         Args:
             round: after which.
             model: to evaluate.
-            state: at the round's begin: its normalization, and how many samples devices have.
+            state: at the round's begin, for its normalization.
         """
         results = self.exchange.ask(
             Phase.EVALUATE,
             round,
-            self.packets(model, state),
-            lambda partition, packet: self.read(state, partition, packet),
+            self.packets(round, model, state),
+            self.read,
         )
         self.tell(round, model, state, results)
 
-    def packets(self, model: SparseModel, state: ServerState) -> dict[int, Packet]:
-        """What devices are sent, by partition."""
-        return self.exchange.to_all(ModelTask(model, state.normalization).packet(self.graph))
+    def packets(self, round: int, model: SparseModel, state: ServerState) -> dict[int, Packet]:
+        """What devices are sent after ``round``, by partition."""
+        asked = self.exchange.asked(Phase.EVALUATE, round)
+        self.introductions.meet(asked, round)
+        return dict.fromkeys(asked, ModelTask(model, state.normalization).packet(self.graph))
 
-    def read(self, state: ServerState, partition: int, packet: Packet) -> EvaluationResult:
+    def read(self, partition: int, packet: Packet) -> EvaluationResult:
         """One device's reply, checked; raises FedTinyError if it is none."""
         factor = self.config.trust.samples_factor
-        most = most_samples(state.described, factor, Phase.EVALUATE, partition)
+        most = most_samples(self.introductions.described, factor, Phase.EVALUATE, partition)
         return EvaluationResult.read(self.graph, most, packet)
 
     def tell(

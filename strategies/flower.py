@@ -178,7 +178,7 @@ class FedTinyStrategy(Strategy):
         evaluation = self._server.evaluation
         if not evaluation.due(server_round):
             return []
-        packets = evaluation.packets(self._facts.combined, self._round.before)
+        packets = evaluation.packets(server_round, self._facts.combined, self._round.before)
         return self._messages(Phase.EVALUATE, packets)
 
     @override
@@ -195,9 +195,7 @@ class FedTinyStrategy(Strategy):
 
     def _evaluated(self, round: int, replies: Mapping[int, Message]) -> MetricRecord | None:
         before, evaluation = self._round.before, self._server.evaluation
-        results = self._server.exchange.incoming(
-            self._sent, replies, lambda k, packet: evaluation.read(before, k, packet)
-        )
+        results = self._server.exchange.incoming(self._sent, replies, evaluation.read)
         evaluation.tell(round, self._facts.combined, before, results)
         return _mean([one.evaluation for one in results.values()])
 

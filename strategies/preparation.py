@@ -5,29 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeVar, cast
 
 from fedtiny.config import RunConfig
 from fedtiny.data.samples import Samples
 from fedtiny.data.server import ServerData
 from fedtiny.data.statistics import Normalization, merge
-from fedtiny.federation.described import Described, Sizes, counted, odd_statistics
+from fedtiny.federation.described import counted, odd_statistics
 from fedtiny.federation.state import ServerState
 from fedtiny.methods.method import Start
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.runs.event_parts import Story
-from fedtiny.runs.events import DeviceDescribed, ModelPrepared, Pretrained
+from fedtiny.runs.events import ModelPrepared, Pretrained
 from fedtiny.sparse.tensor import Floats
 from fedtiny.training.choice import dense_engine
 from fedtiny.training.pretraining import pretrain
 from fedtiny.training.trainer import Trainer
-from fedtiny.wire.describe import Description
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
 from strategies.exchange import Exchange
 from strategies.facts import density_fields, started_event
+from strategies.introductions import Introductions
 from strategies.observer import Observer
 
 Result = TypeVar("Result")
@@ -42,6 +41,7 @@ class Preparation:
     data: ServerData
     exchange: Exchange
     observer: Observer
+    introductions: Introductions
 
     def run(self, initial: Mapping[str, Floats] | None = None) -> ServerState:
         """Descriptions, pre-training, and the method's own preparation.
@@ -53,7 +53,7 @@ class Preparation:
         if initial is None:
             initial = self.config.model.weights(self.graph, self.config.seed)
         self.observer.on_event(started_event(self.config, self.graph))
-        described, normalization = self._describe()
+        normalization = self._describe()
         public = self.data.public
         self.observer.on_phase(Phase.PRETRAIN, 0)
         started = time.monotonic()
@@ -81,42 +81,29 @@ class Preparation:
             pretrained=self.config.pretraining.epochs > 0 or initial is not None,
             public=public,
             normalization=normalization,
-            ask=partial(self._ask_all, described),
+            ask=self._ask,
             dense_trainer=self._dense_trainer,
         )
         prepared = self.config.method.prepare(start)
         story = cast(Story, prepared.story)
         self.observer.on_event(ModelPrepared(0, *density_fields(self.graph, prepared.model), story))
-        return ServerState(0, prepared.model, normalization, prepared.story, described=described)
+        return ServerState(0, prepared.model, normalization, prepared.story)
 
-    def _describe(self) -> tuple[Described, Normalization]:
-        """How many samples each device has, and the normalization of their inputs."""
-        descriptions = self.exchange.ask(
-            Phase.DESCRIBE,
-            0,
-            self.exchange.to_all(Packet()),
-            lambda partition, packet: Description.read(self.graph, partition, packet),
-        )
-        for partition, one in descriptions.items():
-            event = DeviceDescribed(0, partition, one.samples, one.ledger, one.measured)
-            self.observer.on_event(event)
+    def _describe(self) -> Normalization:
+        """The normalization of the inputs of those who describe themselves."""
+        descriptions = self.introductions.meet(self.exchange.asked(Phase.DESCRIBE, 0), 0)
         odd = odd_statistics(descriptions, self.config.trust.samples_factor)
         self.exchange.doubt(Phase.DESCRIBE, 0, odd)
-        described = {
-            k: Sizes(one.samples, one.development, one.test) for k, one in descriptions.items()
-        }
         believed = [one.statistics for k, one in descriptions.items() if k not in odd]
-        return described, merge(believed).normalization()
+        return merge(believed).normalization()
 
-    def _ask_all(
-        self,
-        described: Described,
-        phase: Phase,
-        packet: Packet,
-        read: Callable[[int, Packet], Result],
+    def _ask(
+        self, phase: Phase, packet: Packet, read: Callable[[int, Packet], Result]
     ) -> Sequence[Result]:
-        believed = counted(described, self.config.trust.samples_factor, phase, read)
-        return list(self.exchange.ask(phase, 0, self.exchange.to_all(packet), believed).values())
+        described, factor = self.introductions.described, self.config.trust.samples_factor
+        believed = counted(described, factor, phase, read)
+        packets = dict.fromkeys(self.exchange.asked(phase, 0), packet)
+        return list(self.exchange.ask(phase, 0, packets, believed).values())
 
     def _dense_trainer(self, model: SparseModel) -> Trainer:
         return dense_engine().evaluator(self.graph, model)

@@ -13,9 +13,7 @@ from fedtiny.aggregation.bounds import implausible_ranges
 from fedtiny.aggregation.ranges import merge_ranges
 from fedtiny.config import RunConfig
 from fedtiny.data.server import ServerData
-from fedtiny.federation.described import (
-    counted,
-)
+from fedtiny.federation.described import counted
 from fedtiny.federation.round import (
     Federation,
     RoundFacts,
@@ -46,6 +44,7 @@ from fedtiny.wire.train import TrainResult
 from strategies.evaluation import GlobalEvaluation
 from strategies.exchange import Exchange
 from strategies.facts import density_fields
+from strategies.introductions import Introductions
 from strategies.observer import Observer, RunInfo
 from strategies.preparation import Preparation
 
@@ -94,7 +93,9 @@ class Server:
             CheckpointError: the checkpoint to resume from is damaged or of another config.
         """
         state = self.store.latest() if resume else None
-        self.exchange.offences.update({} if state is None else state.offences)
+        if state is not None:
+            self.exchange.offences.update(state.offences)
+            self.introductions.restore(state.described)
         with self.observed(1 if state is None else state.round + 1, state is not None):
             self.join()
             state = state or self.prepare()
@@ -122,8 +123,9 @@ class Server:
         self.exchange.join(JoinTask(self.graph), round)
 
     def save(self, state: ServerState) -> ServerState:
-        """``state`` with the offences counted so far, once it is on disk."""
-        state = replace(state, offences=dict(self.exchange.offences))
+        """``state`` with what is known of devices by now, once it is on disk."""
+        described, offences = self.introductions.described, self.exchange.offences
+        state = replace(state, described=dict(described), offences=dict(offences))
         self.store.save(state)
         return state
 
@@ -133,8 +135,8 @@ class Server:
         Args:
             initial: see :meth:`Preparation.run`.
         """
-        preparation = Preparation(self.config, self.graph, self.data, self.exchange, self.observer)
-        return self.save(preparation.run(initial))
+        run = self.config, self.graph, self.data, self.exchange, self.observer
+        return self.save(Preparation(*run, self.introductions).run(initial))
 
     def _round(self, state: ServerState, round: int) -> ServerState:
         """Local training, averaging, evaluation, and this round's adjustment."""
@@ -149,8 +151,11 @@ class Server:
         return after
 
     def begin(self, state: ServerState, round: int) -> Round:
-        """What a round asks of devices; its clock starts."""
-        return Round(state, begin(self.federation, state, round), time.monotonic())
+        """What a round asks of devices, those introduced that are new; its clock starts."""
+        started = time.monotonic()
+        self.introductions.meet(self.federation.participants(state.offences, round), round)
+        state = replace(state, described=dict(self.introductions.described))
+        return Round(state, begin(self.federation, state, round), started)
 
     def reader(self, current: Round) -> Callable[[int, Packet], TrainResult]:
         """Checks devices' replies in a round."""
@@ -199,17 +204,19 @@ class Server:
         return self.config.training.batch_size * per_sample
 
     def calibrate(self, state: ServerState) -> TrainedModel:
-        """Activation ranges of the final model, merged from the devices."""
+        """Activation ranges of the final model, merged from the devices, or a draw of them."""
         task = ModelTask(state.model, state.normalization)
+        after = self.config.federation.rounds + 1
+        asked = self.exchange.asked(Phase.CALIBRATE, after)
         results = self.exchange.ask(
             Phase.CALIBRATE,
-            self.config.federation.rounds + 1,
-            self.exchange.to_all(task.packet(self.graph)),
+            after,
+            dict.fromkeys(asked, task.packet(self.graph)),
             lambda _, packet: RangesResult.read(self.graph, packet),
         )
         reported = {k: result.ranges for k, result in results.items()}
         odd = implausible_ranges(reported, self.config.trust.update_factor)
-        self.exchange.doubt(Phase.CALIBRATE, self.config.federation.rounds + 1, odd)
+        self.exchange.doubt(Phase.CALIBRATE, after, odd)
         ranges = merge_ranges(one for k, one in reported.items() if k not in odd)
         labels, sensor = self.data.labels, self.data.sensor
         return TrainedModel(self.graph, state.model, state.normalization, ranges, labels, sensor)
@@ -217,7 +224,13 @@ class Server:
     @cached_property
     def evaluation(self) -> GlobalEvaluation:
         """Of the global model."""
-        return GlobalEvaluation(self.config, self.graph, self.data, self.exchange, self.observer)
+        run = self.config, self.graph, self.data, self.exchange, self.observer
+        return GlobalEvaluation(*run, self.introductions)
+
+    @cached_property
+    def introductions(self) -> Introductions:
+        """Of the run's devices."""
+        return Introductions(self.graph, self.exchange, self.observer)
 
     @cached_property
     def federation(self) -> Federation:

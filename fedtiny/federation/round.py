@@ -18,12 +18,12 @@ from fedtiny.aggregation.config import TrustConfig
 from fedtiny.aggregation.mean import AggregateError
 from fedtiny.aggregation.models import mean_loss
 from fedtiny.config.sections import StoppingConfig
+from fedtiny.federation.sampling import sample
 from fedtiny.federation.state import ServerState
 from fedtiny.federation.stopping import Progress
 from fedtiny.methods.method import Method, RoundEnd
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
-from fedtiny.seeding import rng
 from fedtiny.wire.packet import Packet, WireError, check_magnitude
 from fedtiny.wire.train import TrainResult, TrainTask
 
@@ -61,6 +61,10 @@ class Federation:
         """The partitions that are asked at all, ascending: those not banned for their offences."""
         most = self.trust.max_offences or inf
         return [k for k in range(self.partitions) if offences.get(k, 0) < most]
+
+    def participants(self, offences: Mapping[int, int], round: int) -> list[int]:
+        """The partitions that train in ``round``, ascending."""
+        return participants(self.seed, round, self.asked(offences), self.clients_per_round)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,8 +109,7 @@ def begin(federation: Federation, state: ServerState, round: int) -> RoundTask:
     """What to ask of whom in ``round`` (counted from 1), given the state after the one before."""
     quotas = federation.method.quotas(round, federation.graph, state.model)
     task = TrainTask(round, state.model, state.normalization, quotas, round == METERED_ROUND)
-    partitions = federation.asked(state.offences)
-    asked = participants(federation.seed, round, partitions, federation.clients_per_round)
+    asked = federation.participants(state.offences, round)
     return RoundTask(round, quotas, dict.fromkeys(asked, task))
 
 
@@ -188,10 +191,7 @@ def participants(seed: int, round: int, partitions: Sequence[int], count: int) -
     >>> participants(0, 1, range(8), 3) == participants(0, 1, range(8), 3)
     True
     """
-    if count == 0 or count >= len(partitions):
-        return sorted(partitions)
-    drawn = rng(seed, "participants", round).choice(len(partitions), count, replace=False)
-    return sorted(partitions[i] for i in drawn)
+    return sample(seed, "participants", round, partitions, count)
 
 
 def newcomers(before: SparseModel, after: SparseModel, names: Iterable[str]) -> dict[str, int]:
