@@ -59,7 +59,7 @@ deploy-test: $(INSTALLED)  ## real processes over TLS, flwr run, liars, hostile 
 
 .PHONY: guide-test
 guide-test: $(INSTALLED)  ## clients/README.md typed word for word, on two fresh Debians; as root
-	.ci/apt debootstrap openssh-client iproute2
+	.ci/apt debootstrap openssh-client iproute2 systemd-container
 	$(BIN)/pytest -m deploy -rPs tests/test_deploy_guide_hosts.py $(ARGS)
 
 .PHONY: pi-test

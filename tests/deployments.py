@@ -145,11 +145,12 @@ def make(
     *overrides: str,
     nodes: int = 3,
     environment: Mapping[str, str] | None = None,
+    host: str = "127.0.0.1",
 ) -> Deployment:
-    """A new deployment on a free port."""
+    """A new deployment on a free port of this machine's ``host``."""
     deployment = Deployment(Home(folder), environment or {})
     sets = [word for one in (*SMALL, *overrides) for word in ("--set", one)]
-    words = ["--host", "127.0.0.1", "--port", free_port(), "--nodes", nodes, *sets]
+    words = ["--host", host, "--port", free_port(), "--nodes", nodes, *sets]
     deployment.call("init", *words)
     return deployment
 

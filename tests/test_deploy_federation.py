@@ -23,7 +23,9 @@ from fedtiny.config import RunConfig, load
 from fedtiny.node.address import free_port
 from fedtiny.node.manifest import sign_folder
 from fedtiny.node.request import read_request
+from fedtiny.runs.events import Exchanged
 from fedtiny.runs.folder import RunFolder
+from fedtiny.wire.phase import Phase
 from sims.backends import Backend, run_federation
 from sims.deploy import admission, audit, registry
 from sims.deploy.authority import authority_key, issue_server_certificate
@@ -194,6 +196,24 @@ def test_a_node_that_is_revoked_while_connected_is_thrown_out(living: Deployment
     assert living.connection("local-1") != "online"
     said = living.call("up", "--local", 3, status=2)
     assert "local-1 was revoked" in said
+
+
+def test_a_federation_over_ipv6(tmp_path: Path) -> None:
+    sizes = ("federation.rounds=1", "federation.evaluate_every=1", "pruning.stop=1")
+    fed = make(tmp_path / "fed", *sizes, nodes=1, host="::1")
+    try:
+        fed.call("up", "--local", 1)
+        assert f"--superlink [::1]:{fed.home.settings().port} " in command_line(fed.pid("local-0"))
+        (trained,) = [one for one in fed.run.events(Exchanged) if one.phase is Phase.TRAIN]
+        assert (trained.asked, trained.answered) == (1, 1)
+        assert fed.run.model.exists()
+    finally:
+        fed.call("down")
+
+
+def command_line(pid: int) -> str:
+    raw = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
+    return raw.replace("\0", " ")
 
 
 def test_the_audit_log_names_everybody_who_came(living: Deployment) -> None:
