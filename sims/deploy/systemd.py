@@ -55,6 +55,15 @@ TimeoutStopSec=20
 OOMPolicy=continue
 MemoryMax={memory}
 ProtectHome=yes
+PrivateDevices=yes
+ProtectClock=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+RestrictNamespaces=yes
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+RemoveIPC=yes
 {hardening}
 [Install]
 WantedBy=multi-user.target
