@@ -96,7 +96,7 @@ def test_systemd_takes_the_server_s_unit(tmp_path: Path) -> None:
 def test_systemd_takes_the_node_s_unit_and_finds_little_to_expose(
     home: Home, tmp_path: Path
 ) -> None:
-    """``make guide-test`` boots it. Of ten points, less is safer; a unit without any of it has 9.5."""
+    """``make guide-test`` boots it. Of ten points less is safer; without any of it: 9.5."""
     text = (home.bundles / "local-0/fedtiny-node.service").read_text(encoding="utf-8")
     unit = tmp_path / "fedtiny-node.service"
     unit.write_text(text.replace("=/opt/fedtiny/bin/fedtiny", "=/bin/true"), encoding="utf-8")

@@ -21,6 +21,7 @@ from pydantic import (
 
 from fedtiny import methods
 from fedtiny.aggregation.config import TrustConfig
+from fedtiny.config.clock import ClockConfig
 from fedtiny.config.overrides import overridden, with_groups
 from fedtiny.config.sections import (
     DevicesConfig,
@@ -82,6 +83,7 @@ class RunConfig(Section):
     pretraining: PretrainingConfig = Field(default_factory=PretrainingConfig)
     pruning: SerializeAsAny[PruningSettings] = Field(default_factory=PruningConfig)
     devices: DevicesConfig = Field(default_factory=DevicesConfig)
+    clock: ClockConfig = Field(default_factory=ClockConfig)
     trust: TrustConfig = Field(default_factory=TrustConfig)
     export: ExportConfig = Field(default_factory=ExportConfig)
 
@@ -135,6 +137,7 @@ class RunConfig(Section):
                 f"{self.data.partitions}: every partition is held by one; change the groups' "
                 "counts, or data.partitions"
             )
+        self.clock.check(self.devices, self.federation, self.data.partitions, self.method.adjusts)
         nobody = [k for k in self.devices.budget_bytes if not 0 <= k < self.data.partitions]
         if nobody:
             raise ValueError(

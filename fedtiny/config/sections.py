@@ -21,7 +21,7 @@ class FederationConfig(Section):
         clients_per_round: partitions drawn anew each round; 0 takes all.
         over_selection: share of ``clients_per_round`` that is asked beyond them; a round is over
             when ``clients_per_round`` have answered. Who is fast then decides the result: for real
-            devices, not for simulations.
+            devices, and for simulations with a ``[clock]``.
         max_failures: clients that may fail or be away in one phase before the run stops; in an
             evaluation all may.
         min_clients: in place of ``max_failures``: the run begins when so many are connected and
