@@ -147,7 +147,8 @@ class RayGrid(LocalGrid):
         environment = None if self._luggage else ray_start.local_environment()
         options: dict[str, Any] = {"runtime_env": environment} if environment else {}
         remote = ray.remote(num_cpus=1, max_restarts=0, **options)(Worker)
-        actor = remote.remote(self._app, self._partitions, self._run_config, self._luggage)
+        settings = self._app, self._partitions, self._run_config, self._luggage
+        actor: Any = remote.remote(*settings)
         return actor, actor.hello.remote()
 
     def _work(self, deadline: float) -> None:
