@@ -138,6 +138,7 @@ class Exchange:
         packets: Mapping[int, Packet],
         read: Callable[[int, Packet], Result],
         enough: int | None = None,
+        heard: dict[int, int] | None = None,
     ) -> dict[int, Result]:
         """Send every partition its packet; the checked results, in partition order.
 
@@ -149,6 +150,7 @@ class Exchange:
             packets: what to send, by partition. One object that several get is serialized once.
             read: turns a reply into a result, or raises FedTinyError if it is not one.
             enough: go on as soon as so many have replied; the others are late, which is no failure.
+            heard: gets the bytes on the wire of every reply, by partition.
 
         Raises:
             FederationError: more clients failed or were away than may, or all did. An evaluation
@@ -156,7 +158,21 @@ class Exchange:
         """
         sent = self.outgoing(phase, round, packets)
         replies = self._post.deliver(sent.contents, phase.action, round, enough)
+        if heard is not None:
+            for k, node in sent.nodes.items():
+                reply = replies.get(node)
+                if reply is not None and reply.has_content():
+                    heard[k] = wire_bytes(reply.content)
         return self.incoming(sent, replies, read, enough)
+
+    def sizes(self, phase: Phase, round: int, packets: Mapping[int, Packet]) -> dict[int, int]:
+        """Bytes on the wire that :meth:`ask` would send, by partition."""
+        task = self._task(phase, round)
+        sizes = {id(one): wire_bytes(to_record(one, task)) for one in packets.values()}
+        return {k: sizes[id(packet)] for k, packet in packets.items()}
+
+    def _task(self, phase: Phase, round: int) -> str:
+        return f"{self._run} {phase} {round}"
 
     def asked(self, phase: Phase, round: int) -> list[int]:
         """The partitions that a phase without training asks, ascending: all, or a draw of them."""
@@ -210,7 +226,7 @@ class Exchange:
     ) -> Outgoing:
         """Keys are partitions, or nodes that have none yet."""
         self._begin(phase, round)
-        task = f"{self._run} {phase} {round}"
+        task = self._task(phase, round)
         records = {id(packet): to_record(packet, task) for packet in packets.values()}
         contents = {nodes[k]: records[id(packet)] for k, packet in packets.items()}
         return Outgoing(phase, round, task, packets, nodes, contents, away, time.monotonic())

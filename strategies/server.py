@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -103,7 +103,7 @@ class Server:
                 if self.federation.is_over(state):
                     break
                 self.join(round)
-                state = self.save(self._round(state, round))
+                state = self.save(self.play(state, round))
             return self.calibrate(state)
 
     @contextmanager
@@ -138,24 +138,37 @@ class Server:
         run = self.config, self.graph, self.data, self.exchange, self.observer
         return self.save(Preparation(*run, self.introductions).run(initial))
 
-    def _round(self, state: ServerState, round: int) -> ServerState:
-        """Local training, averaging, evaluation, and this round's adjustment."""
+    def play(self, state: ServerState, round: int) -> ServerState:
+        """One round: local training, averaging, evaluation, and this round's adjustment."""
         current = self.begin(state, round)
         sent = current.task.packets(self.graph)
         enough = self.config.federation.enough
         results = self.exchange.ask(Phase.TRAIN, round, sent, self.reader(current), enough)
+        return self.conclude(current, results)
+
+    def conclude(self, current: Round, results: Mapping[int, TrainResult]) -> ServerState:
+        """What comes of a round whose replies are there: combined, evaluated, told."""
         after, facts = self.finish(current, results)
+        round = current.task.round
         if self.evaluation.due(round) or self.federation.is_over(after):
-            self.evaluation.ask(round, facts.combined, state)
+            self.evaluation.ask(round, facts.combined, current.before)
         self.tell(current, after, facts)
         return after
 
-    def begin(self, state: ServerState, round: int) -> Round:
-        """What a round asks of devices, those introduced that are new; its clock starts."""
+    def begin(self, state: ServerState, round: int, asked: Collection[int] | None = None) -> Round:
+        """What a round asks of devices, those introduced that are new; its clock starts.
+
+        Args:
+            state: after the round before.
+            round: counted from 1.
+            asked: partitions; by default those that are drawn for the round.
+        """
         started = time.monotonic()
-        self.introductions.meet(self.federation.participants(state.offences, round), round)
+        if asked is None:
+            asked = self.federation.participants(state.offences, round)
+        self.introductions.meet(sorted(asked), round)
         state = replace(state, described=dict(self.introductions.described))
-        return Round(state, begin(self.federation, state, round), started)
+        return Round(state, begin(self.federation, state, round, asked), started)
 
     def reader(self, current: Round) -> Callable[[int, Packet], TrainResult]:
         """Checks devices' replies in a round."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import ceil
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from fedtiny.escaping.c_prefix import PrefixError, check_prefix
+from fedtiny.fleet.group import Group, seats
 from fedtiny.settings import MOST, Count, CountOrNone, Section
 
 
@@ -20,7 +21,7 @@ class FederationConfig(Section):
         clients_per_round: partitions drawn anew each round; 0 takes all.
         over_selection: share of ``clients_per_round`` that is asked beyond them; a round is over
             when ``clients_per_round`` have answered. Who is fast then decides the result: for real
-            devices, not for simulations.
+            devices, and for simulations with a ``[clock]``.
         max_failures: clients that may fail or be away in one phase before the run stops; in an
             evaluation all may.
         min_clients: in place of ``max_failures``: the run begins when so many are connected and
@@ -79,18 +80,39 @@ class DevicesConfig(Section):
 
     Attributes:
         fleet: catalogue names; partition k is held by ``fleet[k % len(fleet)]``. Empty: no
-            budgets.
+            budgets, unless there are groups. A config's file may name a fleet's file instead,
+            relative to its own folder, which becomes ``groups`` when it is loaded.
+        groups: of a fleet's file (:mod:`fedtiny.fleet.file`): boards, links, availability.
         budget_bytes: by partition, a training budget that replaces the board's own.
         catalog: a file with boards of your own, of the form of ``fedtiny/devices/catalog.toml``;
             it must be readable wherever clients run.
     """
 
     fleet: tuple[str, ...] = ()
+    groups: tuple[Group, ...] = ()
     budget_bytes: Mapping[int, Annotated[int, Field(gt=0, lt=2**63)]] = Field(default_factory=dict)
     catalog: str = ""
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.fleet and self.groups:
+            raise ValueError("fleet and groups: give boards or a fleet's file, not both")
+        seats(self.groups)
+        return self
+
+    @property
+    def size(self) -> int | None:
+        """Devices of the groups; None without groups: a list of boards is dealt in turn."""
+        return len(seats(self.groups)) if self.groups else None
+
+    def group(self, partition: int) -> Group | None:
+        """The group whose device holds ``partition``; None without groups."""
+        return seats(self.groups)[partition].group if self.groups else None
+
     def board(self, partition: int) -> str:
         """Catalogue name of the board that holds ``partition``; empty without a fleet."""
+        if self.groups:
+            return seats(self.groups)[partition].group.device
         return self.fleet[partition % len(self.fleet)] if self.fleet else ""
 
 

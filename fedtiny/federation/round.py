@@ -6,7 +6,7 @@ a clock of its own. The same state and the same replies always give the same byt
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
@@ -105,12 +105,25 @@ class RoundFacts:
     left_out: Mapping[int, str]
 
 
-def begin(federation: Federation, state: ServerState, round: int) -> RoundTask:
-    """What to ask of whom in ``round`` (counted from 1), given the state after the one before."""
+def begin(
+    federation: Federation,
+    state: ServerState,
+    round: int,
+    asked: Collection[int] | None = None,
+) -> RoundTask:
+    """What to ask of whom in ``round`` (counted from 1), given the state after the one before.
+
+    Args:
+        federation: whose round it is.
+        state: after the round before.
+        round: counted from 1.
+        asked: partitions; by default those that are drawn for the round.
+    """
     quotas = federation.method.quotas(round, federation.graph, state.model)
     task = TrainTask(round, state.model, state.normalization, quotas, round == METERED_ROUND)
-    asked = federation.participants(state.offences, round)
-    return RoundTask(round, quotas, dict.fromkeys(asked, task))
+    if asked is None:
+        asked = federation.participants(state.offences, round)
+    return RoundTask(round, quotas, dict.fromkeys(sorted(asked), task))
 
 
 def read_reply(

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from fedtiny.clock.state import ClockState, read_clock
 from fedtiny.config import RunConfig, digest
 from fedtiny.data.statistics import Normalization
 from fedtiny.federation.described import Described, Sizes
@@ -38,6 +39,7 @@ class ServerState:
         described: samples of every device, as it said before round 1.
         offences: by partition, how often a device's replies were not believed.
         progress: of the training loss.
+        clock: simulated; None without one.
     """
 
     round: int
@@ -48,6 +50,7 @@ class ServerState:
     described: Described = field(default_factory=dict)
     offences: Mapping[int, int] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
+    clock: ClockState | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class CheckpointStore:
             "input.std": state.normalization.std,
             **{f"{_MEMORY}{name}": array for name, array in state.memory.items()},
         }
-        manifest = {
+        manifest: dict[str, Any] = {
             "round": state.round,
             "story": dict(state.story),
             "described": {str(k): asdict(sizes) for k, sizes in state.described.items()},
@@ -81,6 +84,9 @@ class CheckpointStore:
             "config": digest(self.config),
             "graph": self.graph.to_json(),
         }
+        if state.clock is not None:
+            arrays |= state.clock.arrays(self.graph)
+            manifest["clock"] = state.clock.manifest()
         checkpoint.write(self.folder / f"round-{state.round:05d}.safetensors", arrays, manifest)
         for old in self._files()[:-_KEEP]:
             old.unlink()
@@ -135,4 +141,9 @@ def _state(
         raise CheckpointError(f"{path}: its round or its story is none: {round!s:.80}")
     memory = {k.removeprefix(_MEMORY): v for k, v in arrays.items() if k.startswith(_MEMORY)}
     model = read_model(path, graph, arrays)
-    return ServerState(round, model, normalization, story, memory, described, offences, progress)
+    clock = None
+    if "clock" in manifest:
+        clock = read_clock(path, graph, model, arrays, manifest["clock"])
+    return ServerState(
+        round, model, normalization, story, memory, described, offences, progress, clock
+    )

@@ -275,22 +275,3 @@ class RunFinished(Event):
 
     seconds: float
     event: Literal["end"] = "end"
-
-
-Kind = (
-    RunStarted
-    | DeviceDescribed
-    | Pretrained
-    | ModelPrepared
-    | Exchanged
-    | Doubted
-    | Banned
-    | NodeIgnored
-    | Metered
-    | Evaluated
-    | Adjusted
-    | RoundFinished
-    | Stopped
-    | RunFinished
-)
-"""Each of them."""
