@@ -96,8 +96,8 @@ def crowd(
         return
     mb = {key: f"{found[key] / 1e6:.0f} MB" for key in ("rss_bytes_early", "rss_bytes_late")}
     print(
-        f"{clients:,} clients, {backend}: round 1 after {found['startup_s']:.0f} s, {rounds} rounds "
-        f"in {found['rounds_s']:.0f} s; resident after round {min(_EARLY, rounds)} "
+        f"{clients:,} clients, {backend}: round 1 after {found['startup_s']:.0f} s, "
+        f"{rounds} rounds in {found['rounds_s']:.0f} s; resident after round {min(_EARLY, rounds)} "
         f"{mb['rss_bytes_early']}, at the end {mb['rss_bytes_late']} ({found['rss_growth']:+.1%}); "
         f"metrics.jsonl {found['metrics_bytes'] / 1e6:.1f} MB"
     )
