@@ -9,7 +9,8 @@ from fedtiny.aggregation.mean import merge_growth
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.pruning.bn_selection import BnPooling, pool_statistics
-from fedtiny.sparse.tensor import Floats, SparseTensor
+from fedtiny.sparse.tensor import Floats, Indices, SparseTensor
+from fedtiny.tiers.block import Block
 from fedtiny.training.trainer import Growth
 from fedtiny.wire.models import running_moments, with_statistics
 from fedtiny.wire.train import TrainResult
@@ -58,13 +59,31 @@ def average_dense(
     return with_statistics(dense, pool_statistics(statistics, pooling))
 
 
-def pooled_growth(results: Sequence[TrainResult]) -> Growth:
-    """The devices' growth reports merged by layer (FedTiny, Eq. 8)."""
-    counts = [result.count for result in results]
-    return {
-        name: merge_growth([result.found[name] for result in results], counts)
-        for name in results[0].found
-    }
+def pooled_growth(results: Sequence[TrainResult], blocks: Sequence[Block]) -> Growth:
+    """The devices' growth reports merged by layer (FedTiny, Eq. 8), in the model's positions.
+
+    Args:
+        results: in partition order.
+        blocks: what part of the model each device has; only those that have a position vote on it.
+    """
+    names = dict.fromkeys(name for result in results for name in result.found)
+    return {name: _merged(name, results, blocks) for name in names}
+
+
+def _merged(
+    name: str, results: Sequence[TrainResult], blocks: Sequence[Block]
+) -> tuple[Indices, Floats]:
+    able = [(r, b) for r, b in zip(results, blocks, strict=True) if name in r.found]
+    counts = [result.count for result, _ in able]
+    if all(block.is_whole for _, block in able):
+        return merge_growth([result.found[name] for result, _ in able], counts)
+    axes = [block.weight(name) for _, block in able]
+    found = [result.found[name] for result, _ in able]
+    reports = [
+        (one.outside(positions), values)
+        for one, (positions, values) in zip(axes, found, strict=True)
+    ]
+    return merge_growth(reports, counts, [one.covers for one in axes])
 
 
 def mean_loss(results: Sequence[TrainResult]) -> float:

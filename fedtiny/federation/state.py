@@ -11,7 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from fedtiny.config import RunConfig, digest
 from fedtiny.data.statistics import Normalization
+from fedtiny.federation import checkpointed_tiers as tiers
 from fedtiny.federation.described import Described, Sizes
+from fedtiny.federation.parts import Statistics
 from fedtiny.federation.stopping import Progress
 from fedtiny.methods.method import Memory
 from fedtiny.models.graph import Graph
@@ -20,6 +22,8 @@ from fedtiny.runs import checkpoint
 from fedtiny.runs.fields import Count, complaint
 from fedtiny.runs.tensors import Array, CheckpointError
 from fedtiny.runs.trained_model import model_arrays, read_graph, read_model, read_normalization
+from fedtiny.tiers.cut import Ranks
+from fedtiny.tiers.tier import Tier
 
 _KEEP = 2
 _MEMORY = "memory."
@@ -38,6 +42,9 @@ class ServerState:
         described: samples of every device, as it said before round 1.
         offences: by partition, how often a device's replies were not believed.
         progress: of the training loss.
+        tiers: by partition, the part of the model that a device trains; empty: all of it.
+        statistics: of each tier, batch norm's own.
+        ranks: of the model's weights, as of the last adjustment; empty where nobody needs them.
     """
 
     round: int
@@ -48,6 +55,9 @@ class ServerState:
     described: Described = field(default_factory=dict)
     offences: Mapping[int, int] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
+    tiers: Mapping[int, Tier] = field(default_factory=dict)
+    statistics: Statistics = field(default_factory=dict)
+    ranks: Ranks = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,7 @@ class CheckpointStore:
             "input.mean": state.normalization.mean,
             "input.std": state.normalization.std,
             **{f"{_MEMORY}{name}": array for name, array in state.memory.items()},
+            **tiers.arrays(state.statistics, state.ranks),
         }
         manifest = {
             "round": state.round,
@@ -78,6 +89,7 @@ class CheckpointStore:
             "described": {str(k): asdict(sizes) for k, sizes in state.described.items()},
             "offences": {str(k): count for k, count in state.offences.items()},
             "progress": asdict(state.progress),
+            "tiers": tiers.manifest(state.tiers),
             "config": digest(self.config),
             "graph": self.graph.to_json(),
         }
@@ -127,6 +139,8 @@ def _state(
         described = _DESCRIBED.validate_python(manifest["described"])
         offences = _OFFENCES.validate_python(manifest["offences"])
         progress = _PROGRESS.validate_python(manifest["progress"])
+        given = tiers.read_manifest(manifest["tiers"])
+        statistics, ranks = tiers.read_arrays(path, graph, arrays)
     except ValidationError as error:
         raise CheckpointError(f"{path}: of its devices, {complaint(error):.200}") from error
     except KeyError as error:
@@ -135,4 +149,7 @@ def _state(
         raise CheckpointError(f"{path}: its round or its story is none: {round!s:.80}")
     memory = {k.removeprefix(_MEMORY): v for k, v in arrays.items() if k.startswith(_MEMORY)}
     model = read_model(path, graph, arrays)
-    return ServerState(round, model, normalization, story, memory, described, offences, progress)
+    return ServerState(
+        round, model, normalization, story, memory, described, offences, progress, given,
+        statistics, ranks,
+    )  # fmt: skip
