@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from fedtiny.config import RunConfig
 from fedtiny.devices.budget import largest_request, memory_plan, nominal_masks
@@ -47,18 +49,42 @@ def choose_tier(config: RunConfig, graph: Graph, partition: int, board: str) -> 
         plan = memory_plan(config, graph, partition, board)
         return Holding(WHOLE, plan, {})
     passed_over: dict[Tier, str] = {}
-    for tier in policy.ladder():
-        try:
-            plan = tier_plan(config, graph, partition, board, tier)
-        except BudgetError as error:
-            passed_over[tier], last = str(error), error
+    for tiers in policy.ladder():
+        plans = _Plans(config, graph, partition, board, tiers)
+        if plans.of(len(tiers) - 1) is None:  # not even the thinnest
+            passed_over[tiers[-1]] = str(plans.refusal)
             continue
-        return Holding(tier, plan, passed_over)
+        best = bisect_left(range(len(tiers)), True, key=lambda k: plans.of(k) is not None)
+        passed_over |= {tiers[best - 1]: str(plans.refusal)} if best else {}
+        return Holding(tiers[best], plans.of(best), passed_over)
+    last = plans.refusal
+    assert last is not None
     raise BudgetError(
-        f"not even the smallest part of {graph.name} ({tier}) fits: {last}",
+        f"not even the smallest part of {graph.name} ({tiers[-1]}) fits: {last}",
         last.line,
         last.excess_bytes,
     )
+
+
+class _Plans:
+    """Plans of tiers that differ in density only, thinner ones later; each made once."""
+
+    def __init__(
+        self, config: RunConfig, graph: Graph, partition: int, board: str, tiers: Sequence[Tier]
+    ) -> None:
+        self._make = partial(tier_plan, config, graph, partition, board)
+        self._tiers = tiers
+        self._made: dict[int, LedgerEntry | None] = {}
+        self.refusal: BudgetError | None = None
+
+    def of(self, position: int) -> LedgerEntry | None:
+        """The plan of a tier; None if it does not fit, which ``refusal`` then explains."""
+        if position not in self._made:
+            try:
+                self._made[position] = self._make(self._tiers[position])
+            except BudgetError as error:
+                self._made[position], self.refusal = None, error
+        return self._made[position]
 
 
 def tier_plan(

@@ -85,14 +85,14 @@ class Parts:
         Args:
             model: whole.
             statistics: of tiers that were trained before; others have the model's.
-            ranks: of the model's weights, as of the last adjustment.
+            ranks: of the model's weights, as of the last adjustment; empty: those of now.
             tier: which part.
             round: from 1.
         """
         if self.policy is None or tier.is_whole:
             return model
         own = SparseModel(model.weights, {**model.dense, **statistics.get(tier, {})})
-        order = ranks_of(model) if self.policy.reranks else ranks
+        order = ranks if ranks and not self.policy.reranks else ranks_of(model)
         density = tier.density * self.policy.config.share(round)
         return cut(own, self.block(tier, round), density, order, self.policy.across)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from fedtiny.tiers.config import TiersConfig
 from fedtiny.tiers.tier import WHOLE, Tier
 
-THIN = (1.0, 0.5, 0.25)
+THIN = tuple(n / 8 for n in range(8, 0, -1))
 """Shares of a part's weights that are tried where link, time or flash bind."""
 
 
@@ -44,8 +44,11 @@ class Policy(ABC):
         return False
 
     @abstractmethod
-    def ladder(self) -> Iterator[Tier]:
-        """What a device may hold, the most wanted first; it takes the first that fits."""
+    def ladder(self) -> Iterator[Sequence[Tier]]:
+        """What a device may hold, the most wanted width first, and of each the densest first.
+
+        It takes the first that fits.
+        """
 
     def assign(self, own: Mapping[int, Tier | None]) -> dict[int, Tier]:
         """What each device trains; who is missing takes no part in training.
@@ -59,11 +62,9 @@ class Policy(ABC):
         """By how many channels parts are moved in ``round``."""
         return 0
 
-    def by_width(self, shares: tuple[float, ...] = (1.0,)) -> Iterator[Tier]:
-        """Parts of all widths, each at its density in the masks, then thinner."""
+    def by_width(self, shares: tuple[float, ...] = (1.0,)) -> Iterator[Sequence[Tier]]:
+        """Parts of all widths, each at its density in the masks, then at ``shares`` of it."""
         for width in self.config.widths:
-            for share in shares:
-                if width == share == 1:
-                    yield WHOLE
-                else:
-                    yield Tier(width, share * min(1.0, self.density * width**-self.slope))
+            densest = min(1.0, self.density * width**-self.slope)
+            thinner = [Tier(width, share * densest) for share in shares[1:]]
+            yield [WHOLE if width == 1 else Tier(width, densest), *thinner]

@@ -20,7 +20,7 @@ def policy_of(config: TiersConfig, density: float) -> Policy | None:
     """The one that a run's ``[tiers]`` section names; None if all devices train all of the model.
 
     >>> list(policy_of(TiersConfig(policy="heterofl", widths=(1.0, 0.5)), 0.1).ladder())
-    [Tier(width=1.0, density=1.0), Tier(width=0.5, density=0.1)]
+    [[Tier(width=1.0, density=1.0)], [Tier(width=0.5, density=0.1)]]
     >>> policy_of(TiersConfig(), 0.1)
     """
     return POLICIES[config.policy](config, density) if config.is_on else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from typing_extensions import override
@@ -24,7 +24,5 @@ class DensityOnly(Policy):
     name: ClassVar[str] = "density"
 
     @override
-    def ladder(self) -> Iterator[Tier]:
-        yield WHOLE
-        for share in SHARES[1:]:
-            yield Tier(1.0, share * self.density)
+    def ladder(self) -> Iterator[Sequence[Tier]]:
+        yield [WHOLE, *(Tier(1.0, share * self.density) for share in SHARES[1:])]

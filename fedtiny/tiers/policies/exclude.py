@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from typing_extensions import override
@@ -17,5 +17,5 @@ class Exclude(Policy):
     name: ClassVar[str] = "exclude"
 
     @override
-    def ladder(self) -> Iterator[Tier]:
-        yield WHOLE
+    def ladder(self) -> Iterator[Sequence[Tier]]:
+        yield [WHOLE]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from typing_extensions import override
@@ -24,5 +24,5 @@ class HeteroFl(Policy):
     name: ClassVar[str] = "heterofl"
 
     @override
-    def ladder(self) -> Iterator[Tier]:
+    def ladder(self) -> Iterator[Sequence[Tier]]:
         return self.by_width()

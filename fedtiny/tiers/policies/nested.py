@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from typing_extensions import override
@@ -32,5 +32,5 @@ class Nested(Policy):
         return self.config.sort
 
     @override
-    def ladder(self) -> Iterator[Tier]:
+    def ladder(self) -> Iterator[Sequence[Tier]]:
         return self.by_width(THIN)

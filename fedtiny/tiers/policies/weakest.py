@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from typing_extensions import override
@@ -26,7 +26,7 @@ class Weakest(Policy):
         return 2.0
 
     @override
-    def ladder(self) -> Iterator[Tier]:
+    def ladder(self) -> Iterator[Sequence[Tier]]:
         return self.by_width(THIN)
 
     @override
