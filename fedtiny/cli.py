@@ -42,6 +42,8 @@ Accept = Annotated[
 app = CommandLine(no_args_is_help=True, help=__doc__)
 bench = CommandLine(no_args_is_help=True, help="Measure on this machine, rivals in turn.")
 app.add_typer(bench, name="bench")
+fleet = CommandLine(no_args_is_help=True, help="Unequal devices, and a clock for them.")
+app.add_typer(fleet, name="fleet")
 
 
 def main() -> None:
@@ -226,6 +228,33 @@ def doctor(
     print_environment(checks)
     print_boards(reports)
     return None
+
+
+@fleet.command("show")
+def fleet_show(
+    path: Annotated[Path, typer.Argument(metavar="FLEET", help="A fleet's TOML file.")],
+    model: Annotated[str, typer.Option(help="A registered model.")] = "smartwatch_cnn",
+    input_shape: Input = _WATCH,
+    classes: Classes = 7,
+    batch: Annotated[int, typer.Option(help="Samples per training step.", min=1, max=MOST)] = 64,
+    density: Density = 0.05,
+    samples: Annotated[int, typer.Option(help="Of each device.", min=1, max=MOST)] = 500,
+    epochs: Annotated[int, typer.Option(help="Local passes per round.", min=1, max=MOST)] = 2,
+    own: Annotated[str, typer.Option("--catalog", help="A file with boards of your own.")] = "",
+    as_json: Json = False,
+) -> None:
+    """What each kind of device holds of a model, and its simulated seconds and bytes a round."""
+    from fedtiny.doctor.fleet import Question, examine_fleet  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.doctor.fleet_tables import print_fleet  # noqa: PLC0415 - only this command pays for it; base installations lack some
+
+    question = Question(model, input_shape, classes, batch, density, samples, epochs, own)
+    kinds = examine_fleet(path, question)
+    if as_json:
+        _print_json([kind.to_json() for kind in kinds])
+    else:
+        print_fleet(kinds, question)
+    if all(kind.refused for kind in kinds):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from fedtiny import toolchain
+from fedtiny.clock.devices import check_timed
 from fedtiny.config import RunConfig
+from fedtiny.config.clock import ClockConfig
 from fedtiny.data.simulated import summarize
 from fedtiny.devices.budget import engine_of, memory_plan
 from fedtiny.errors import FedTinyError
@@ -112,11 +114,14 @@ def _kept(folder: RunFolder) -> str:
 
 
 def dense_config(config: RunConfig) -> RunConfig:
-    """The same federation without pruning, budgets, or export."""
+    """The same federation without pruning, budgets, clock, or export."""
     update = {
         "dense_reference": False,
         "pruning": config.pruning.model_copy(update={"method": "dense"}),
-        "devices": config.devices.model_copy(update={"fleet": (), "budget_bytes": {}}),
+        "devices": config.devices.model_copy(
+            update={"fleet": (), "groups": (), "budget_bytes": {}}
+        ),
+        "clock": ClockConfig(),
         "export": config.export.model_copy(update={"enabled": False}),
     }
     return config.model_copy(update=update)
@@ -153,6 +158,7 @@ def preflight(
     samples = summarize(config.data, config.seed)
     graph = config.graph(samples.input_shape, samples.classes)
     engine_of(config)
+    check_timed(config)
     if config.export.enabled:
         toolchain.require("make")
         toolchain.require("gcc")

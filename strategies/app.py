@@ -18,6 +18,8 @@ from fedtiny.errors import FedTinyError
 from fedtiny.federation.state import CheckpointStore
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
+from strategies.clock.buffered import BufferedServer
+from strategies.clock.synchronous import SynchronousServer
 from strategies.exchange import Exchange
 from strategies.metrics import MetricsObserver
 from strategies.observer import Observer, Observers
@@ -90,6 +92,7 @@ def server_of(
         Post(grid, config.federation.timeout_s),
         name_of(config),
         config.data.partitions,
+        config.seed,
         config.federation,
         config.method.device.sends.keys(),
         config.trust.max_offences,
@@ -97,4 +100,5 @@ def server_of(
         observer.on_event,
     )
     store = CheckpointStore(folder.checkpoints, config, graph)
-    return Server(config, graph, data, exchange, store, observer)
+    kind = {"off": Server, "synchronous": SynchronousServer, "buffered": BufferedServer}
+    return kind[config.clock.mode](config, graph, data, exchange, store, observer)

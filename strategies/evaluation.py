@@ -26,6 +26,7 @@ from fedtiny.wire.packet import Packet
 from fedtiny.wire.part import about_part
 from fedtiny.wire.phase import Phase
 from strategies.exchange import Exchange
+from strategies.introductions import Introductions
 from strategies.observer import Observer
 
 
@@ -38,6 +39,7 @@ class GlobalEvaluation:
         data: has the people who take no part.
         exchange: to ask devices with.
         observer: is told.
+        introductions: of devices that were asked nothing so far.
     """
 
     config: RunConfig
@@ -45,6 +47,7 @@ class GlobalEvaluation:
     data: ServerData
     exchange: Exchange
     observer: Observer
+    introductions: Introductions
 
     def due(self, round: int) -> bool:
         """Whether the model is evaluated after ``round``: every so many, and the last."""
@@ -52,7 +55,7 @@ class GlobalEvaluation:
         return round % federation.evaluate_every == 0 or round == federation.rounds
 
     def ask(self, round: int, state: ServerState) -> None:
-        """Ask all devices, and tell.
+        """Ask all devices, or ``federation.evaluate_clients`` of them, and tell.
 
         Args:
             round: after which.
@@ -62,25 +65,27 @@ class GlobalEvaluation:
             Phase.EVALUATE,
             round,
             self.packets(round, state),
-            lambda partition, packet: self.read(state, partition, packet),
+            self.read,
         )
         self.tell(round, state, results)
 
     def packets(self, round: int, state: ServerState) -> dict[int, Packet]:
-        """What devices are sent, by partition: each its own part of the model."""
+        """What devices are sent after ``round``, by partition: each its own part of the model."""
+        asked = self.exchange.asked(Phase.EVALUATE, round)
+        self.introductions.meet(asked, round)
+        state = replace(state, tiers=self._parts(state).joined_by(self.introductions.tiers))
         parts = self._parts(state)
-        everybody = range(self.config.data.partitions)
         packets: dict[int, Packet] = {}
-        for tier, partitions in grouped((k, parts.given(k)) for k in everybody).items():
+        for tier, partitions in grouped((k, parts.given(k)) for k in asked).items():
             block, model = parts.block(tier, round), self._model(state, tier, round)
             packet = ModelTask(model, state.normalization).packet(block.graph)
             packets |= dict.fromkeys(partitions, about_part(packet, block.width))
         return dict(sorted(packets.items()))
 
-    def read(self, state: ServerState, partition: int, packet: Packet) -> EvaluationResult:
+    def read(self, partition: int, packet: Packet) -> EvaluationResult:
         """One device's reply, checked; raises FedTinyError if it is none."""
         factor = self.config.trust.samples_factor
-        most = most_samples(state.described, factor, Phase.EVALUATE, partition)
+        most = most_samples(self.introductions.described, factor, Phase.EVALUATE, partition)
         return EvaluationResult.read(self.graph, most, packet)
 
     def tell(self, round: int, state: ServerState, results: Mapping[int, EvaluationResult]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from math import inf
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from flwr.app import Message
 from clients.records import to_packet, to_record, wire_bytes
 from fedtiny.config.sections import FederationConfig
 from fedtiny.errors import FedTinyError
+from fedtiny.federation.sampling import asked_in
 from fedtiny.runs.event_parts import Failure
 from fedtiny.runs.events import Banned, Doubted, Event, Exchanged, NodeIgnored
 from fedtiny.wire.join import JoinResult, JoinTask
@@ -35,8 +36,8 @@ class Exchange:
     Args:
         post: carries messages.
         run: short name of the run, which every reply has to repeat.
-        partitions: of the run.
-        federation: how many may fail or be away.
+        partitions, seed: of the run.
+        federation: how many may fail or be away, and how many are asked where all need not be.
         sends: what devices may send in training besides what that phase's file lists.
         max_offences: after so many replies that were refused or doubted, a device is not asked
             again; 0: it always is.
@@ -52,6 +53,7 @@ class Exchange:
         post: Post,
         run: str,
         partitions: int,
+        seed: int,
         federation: FederationConfig,
         sends: Set[str],
         max_offences: int,
@@ -61,6 +63,9 @@ class Exchange:
         self._post = post
         self._run = run
         self._partitions = partitions
+        self._seed = seed
+        self._joins_late = federation.describe_clients > 0 and post.knows_partitions
+        self._federation = federation
         self._tolerated = federation.tolerated(partitions)
         rule = "min_clients" if federation.min_clients else "max_failures"
         self._rule = f"federation.{rule} = {getattr(federation, rule)}"
@@ -70,6 +75,7 @@ class Exchange:
         self._report = report
         self._members = Members(partitions)
         self._online: list[int] = []
+        self._joining: JoinTask | None = None
         self.offences: Counter[int] = Counter()
 
     def join(self, task: JoinTask, round: int = 0) -> None:
@@ -77,11 +83,13 @@ class Exchange:
 
         Each new one gets the model and is asked which partition it holds
         (:class:`~strategies.members.Members`). Before every round: one that was away or joins late
-        takes part from now on.
+        takes part from now on. With ``federation.describe_clients``, on a grid that knows who holds
+        what, a node joins before its first task.
 
         Raises:
             FederationError: more partitions are held by no connected node than may be away.
         """
+        self._joining = task
         needed = self._partitions - self._tolerated
         self._online = self._post.wait_for(needed)
         if len(self._online) < needed:
@@ -90,28 +98,28 @@ class Exchange:
                 f"{self._post.timeout_s:.0f} s; start more SuperNodes (or --num-supernodes), or "
                 "lower data.partitions or federation.min_clients"
             )
-        ignored = self._take_in(task, round)
-        if len(self._missing()) > self._tolerated:  # perhaps a node that is not needed was faster
+        if self._joins_late:
+            return
+        ignored = self._take_in(round, set(self._online))
+        if (
+            len(self._members.missing(self._online)) > self._tolerated
+        ):  # perhaps a node that is not needed was faster
             self._online = self._post.wait_for(len(self._online) + 1, at_most_s=_SETTLE_S)
-            ignored |= self._take_in(task, round)
-        if len(missing := self._missing()) > self._tolerated:
+            ignored |= self._take_in(round, set(self._online))
+        if len(missing := self._members.missing(self._online)) > self._tolerated:
             raise FederationError(
                 f"no node holds partition {', '.join(map(str, missing))}; start one with "
                 "--node-config 'partition-id=…', or set data.partitions to what there is"
                 + "".join(f". {reason}" for reason in ignored.values())
             )
 
-    def _take_in(self, task: JoinTask, round: int) -> dict[int, str]:
-        """Ask the nodes that are new; those that take no part, with the reason."""
-        strangers = self._members.strangers(self._online)
-        if not strangers:
+    def _take_in(self, round: int, nodes: Collection[int]) -> dict[int, str]:
+        """Ask those of ``nodes`` that are new; those that take no part, with the reason."""
+        strangers = [one for one in self._members.strangers(self._online) if one in nodes]
+        if not strangers or self._joining is None:
             return {}
-        sent = self._outgoing(
-            Phase.JOIN,
-            round,
-            dict.fromkeys(strangers, task.packet()),
-            {node: node for node in strangers},
-        )
+        packets = dict.fromkeys(strangers, self._joining.packet())
+        sent = self._outgoing(Phase.JOIN, round, packets, {node: node for node in strangers})
         claims, failures = self._incoming(
             sent,
             self._post.deliver(sent.contents, Phase.JOIN.action, round),
@@ -123,9 +131,6 @@ class Exchange:
             self._report(NodeIgnored(round, str(node), reason))
         return ignored
 
-    def _missing(self) -> list[int]:
-        return self._members.missing(self._online)
-
     def ask(
         self,
         phase: Phase,
@@ -133,6 +138,7 @@ class Exchange:
         packets: Mapping[int, Packet],
         read: Callable[[int, Packet], Result],
         enough: int | None = None,
+        heard: dict[int, int] | None = None,
     ) -> dict[int, Result]:
         """Send every partition its packet; the checked results, in partition order.
 
@@ -144,23 +150,50 @@ class Exchange:
             packets: what to send, by partition. One object that several get is serialized once.
             read: turns a reply into a result, or raises FedTinyError if it is not one.
             enough: go on as soon as so many have replied; the others are late, which is no failure.
+            heard: gets the bytes on the wire of every reply, by partition.
 
         Raises:
             FederationError: more clients failed or were away than may, or all did. An evaluation
-                never fails.
+                never fails, nor do descriptions of those that are asked to train.
         """
         sent = self.outgoing(phase, round, packets)
         replies = self._post.deliver(sent.contents, phase.action, round, enough)
+        if heard is not None:
+            for k, node in sent.nodes.items():
+                reply = replies.get(node)
+                if reply is not None and reply.has_content():
+                    heard[k] = wire_bytes(reply.content)
         return self.incoming(sent, replies, read, enough)
 
-    def to_all(self, packet: Packet) -> dict[int, Packet]:
-        """The same packet for every partition."""
-        return dict.fromkeys(range(self._partitions), packet)
+    def sizes(self, phase: Phase, round: int, packets: Mapping[int, Packet]) -> dict[int, int]:
+        """Bytes on the wire that :meth:`ask` would send, by partition."""
+        task = self._task(phase, round)
+        sizes = {id(one): wire_bytes(to_record(one, task)) for one in packets.values()}
+        return {k: sizes[id(packet)] for k, packet in packets.items()}
+
+    def _task(self, phase: Phase, round: int) -> str:
+        return f"{self._run} {phase} {round}"
+
+    def asked(self, phase: Phase, round: int) -> list[int]:
+        """The partitions that a phase without training asks, ascending: all, or a draw of them."""
+        everybody: Sequence[int] = range(self._partitions)
+        if round:  # before round 1 all the phases ask the same
+            everybody = [k for k in everybody if self.offences[k] < self._max_offences]
+        return asked_in(phase, round, everybody, self._federation, self._seed)
+
+    def connected(self, partitions: Iterable[int]) -> list[int]:
+        """Those of ``partitions`` whose node was connected when somebody last looked."""
+        if self._joins_late:
+            return list(partitions)
+        present = self._members.present(self._online)
+        return [k for k in partitions if k in present]
 
     def outgoing(self, phase: Phase, round: int, packets: Mapping[int, Packet]) -> Outgoing:
         """The first half of :meth:`ask`, for whoever carries messages otherwise: what to send."""
         self._online = self._post.nodes()
         invited = [k for k in packets if self.offences[k] < self._max_offences]
+        if self._joins_late:
+            self._take_in(round, {self._post.node_of(k) for k in invited})
         present = self._members.present(self._online)
         nodes = {k: present[k] for k in invited if k in present}
         asked = {k: packets[k] for k in nodes}
@@ -179,7 +212,7 @@ class Exchange:
         for failure in failures:
             if failure.refused:
                 self._count(sent.round, failure.partition)
-        if sent.phase is not Phase.EVALUATE:
+        if not _may_fail(sent.phase, sent.round):
             self._check(sent, failures, results)
         return results
 
@@ -193,7 +226,7 @@ class Exchange:
     ) -> Outgoing:
         """Keys are partitions, or nodes that have none yet."""
         self._begin(phase, round)
-        task = f"{self._run} {phase} {round}"
+        task = self._task(phase, round)
         records = {id(packet): to_record(packet, task) for packet in packets.values()}
         contents = {nodes[k]: records[id(packet)] for k, packet in packets.items()}
         return Outgoing(phase, round, task, packets, nodes, contents, away, time.monotonic())
@@ -268,6 +301,11 @@ class Exchange:
 
 _SETTLE_S = 10.0
 """For the right node to come after one that is not needed."""
+
+
+def _may_fail(phase: Phase, round: int) -> bool:
+    """Whether a run goes on if nobody answers."""
+    return phase is Phase.EVALUATE or (phase is Phase.DESCRIBE and round > 0)
 
 
 def _hint(failures: Sequence[Failure]) -> str:

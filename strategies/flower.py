@@ -76,11 +76,12 @@ class FedTinyStrategy(Strategy):
     ) -> None:
         for key, is_set, why in (
             ("federation.over_selection", config.federation.enough, "waits for every reply"),
+            ("clock.mode", config.clock.is_on, "has no simulated clock"),
             ("stopping.patience", config.stopping.patience, "runs every round"),
         ):
             if is_set:
                 raise StrategyError(
-                    f"{key}: Flower's loop {why}; set it to 0, or use strategies.app.run"
+                    f"{key}: Flower's loop {why}; leave it out, or use strategies.app.run"
                 )
         self._config = config
         self._folder = RunFolder(folder)
@@ -196,9 +197,7 @@ class FedTinyStrategy(Strategy):
 
     def _evaluated(self, round: int, replies: Mapping[int, Message]) -> MetricRecord | None:
         combined, evaluation = self._facts.combined, self._server.evaluation
-        results = self._server.exchange.incoming(
-            self._sent, replies, lambda k, packet: evaluation.read(combined, k, packet)
-        )
+        results = self._server.exchange.incoming(self._sent, replies, evaluation.read)
         evaluation.tell(round, combined, results)
         return _mean([one.evaluation for one in results.values()])
 

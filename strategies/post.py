@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from math import inf
+from typing import Protocol, runtime_checkable
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
@@ -12,6 +13,14 @@ from flwr.serverapp import Grid
 _SHORTEST_POLL_S, _LONGEST_POLL_S = 0.005, 0.5
 _POLL_SHARE = 0.05
 """Of the time already waited: a reply is noticed at most 5 % late, and a network is not flooded."""
+
+
+@runtime_checkable
+class KnownGrid(Protocol):
+    """A grid that knows which node holds which partition, without asking: a simulator's."""
+
+    def node_of(self, partition: int) -> int:
+        """The node that holds ``partition``."""
 
 
 class Post:
@@ -25,6 +34,16 @@ class Post:
     def __init__(self, grid: Grid, timeout_s: float) -> None:
         self._grid = grid
         self.timeout_s = timeout_s
+
+    @property
+    def knows_partitions(self) -> bool:
+        """Whether the grid can say who holds what."""
+        return isinstance(self._grid, KnownGrid)
+
+    def node_of(self, partition: int) -> int:
+        """The node that holds ``partition``, on a grid that knows it."""
+        assert isinstance(self._grid, KnownGrid)
+        return self._grid.node_of(partition)
 
     def nodes(self) -> list[int]:
         """Ids of the nodes that are connected now, ascending."""

@@ -12,14 +12,14 @@ from fedtiny.config import RunConfig
 from fedtiny.data.samples import Samples
 from fedtiny.data.server import ServerData
 from fedtiny.data.statistics import Normalization, merge
-from fedtiny.federation.described import Described, Sizes, counted, odd_statistics
+from fedtiny.federation.described import counted, odd_statistics
 from fedtiny.federation.parts import Parts, Statistics, grouped
 from fedtiny.federation.state import ServerState
 from fedtiny.methods.method import Prepared, Start
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.runs.event_parts import Story
-from fedtiny.runs.events import DeviceDescribed, ModelPrepared, Pretrained
+from fedtiny.runs.events import ModelPrepared, Pretrained
 from fedtiny.sparse.tensor import Floats
 from fedtiny.tiers.block import Block, block_of
 from fedtiny.tiers.cut import ranks_of
@@ -35,6 +35,7 @@ from fedtiny.wire.part import about_part
 from fedtiny.wire.phase import Phase
 from strategies.exchange import Exchange, FederationError
 from strategies.facts import density_fields, started_event
+from strategies.introductions import Introductions
 from strategies.observer import Observer
 
 Result = TypeVar("Result")
@@ -49,6 +50,7 @@ class Preparation:
     data: ServerData
     exchange: Exchange
     observer: Observer
+    introductions: Introductions
 
     def run(self, initial: Mapping[str, Floats] | None = None) -> ServerState:
         """Descriptions, pre-training, and the method's own preparation.
@@ -60,7 +62,7 @@ class Preparation:
         if initial is None:
             initial = self.config.model.weights(self.graph, self.config.seed)
         self.observer.on_event(started_event(self.config, self.graph))
-        described, normalization, tiers = self._describe()
+        normalization, tiers = self._describe()
         parts = Parts(self.graph, self.config.tier_policy, tiers)
         public = self.data.public
         self.observer.on_phase(Phase.PRETRAIN, 0)
@@ -91,7 +93,7 @@ class Preparation:
             pretrained=self.config.pretraining.epochs > 0 or initial is not None,
             public=public,
             normalization=normalization,
-            ask=partial(self._ask_all, described, parts),
+            ask=partial(self._ask, parts),
             dense_trainer=self._dense_trainer,
             ranked=partial(self._ranked, parts),
         )
@@ -104,7 +106,6 @@ class Preparation:
             model,
             normalization,
             prepared.story,
-            described=described,
             tiers=tiers,
             statistics=self._statistics(parts, prepared),
             ranks={} if parts.are_all_whole else ranks_of(model),
@@ -130,29 +131,13 @@ class Preparation:
             }
         return found
 
-    def _describe(self) -> tuple[Described, Normalization, dict[int, Tier]]:
-        """Samples of each device, the normalization of their inputs, and what each trains."""
-        descriptions = self.exchange.ask(
-            Phase.DESCRIBE,
-            0,
-            self.exchange.to_all(Packet()),
-            lambda partition, packet: Description.read(self.graph, partition, packet),
-        )
-        tiers = self._tiers(descriptions)
-        for partition, one in descriptions.items():
-            self.observer.on_event(
-                DeviceDescribed(
-                    0, partition, one.samples, one.ledger, one.measured,
-                    tiers.get(partition), one.refused,
-                )
-            )  # fmt: skip
+    def _describe(self) -> tuple[Normalization, dict[int, Tier]]:
+        """The normalization of the inputs of those who describe themselves, and who trains what."""
+        descriptions = self.introductions.meet(self.exchange.asked(Phase.DESCRIBE, 0), 0)
         odd = odd_statistics(descriptions, self.config.trust.samples_factor)
         self.exchange.doubt(Phase.DESCRIBE, 0, odd)
-        described = {
-            k: Sizes(one.samples, one.development, one.test) for k, one in descriptions.items()
-        }
         believed = [one.statistics for k, one in descriptions.items() if k not in odd]
-        return described, merge(believed).normalization(), tiers
+        return merge(believed).normalization(), self._tiers(descriptions)
 
     def _tiers(self, descriptions: Mapping[int, Description]) -> dict[int, Tier]:
         """What each device trains, where that is not the whole model for all.
@@ -173,9 +158,8 @@ class Preparation:
             )
         return assigned
 
-    def _ask_all(
+    def _ask(
         self,
-        described: Described,
         parts: Parts,
         phase: Phase,
         pack: Callable[[Block], Packet],
@@ -183,7 +167,7 @@ class Preparation:
     ) -> Sequence[tuple[Block, Result]]:
         packets: dict[int, Packet] = {}
         blocks: dict[int, Block] = {}
-        able = (k for k in range(self.config.data.partitions) if parts.trains(k))
+        able = (k for k in self.exchange.asked(phase, 0) if parts.trains(k))
         for width, partitions in grouped((k, parts.tier(k).width) for k in able).items():
             block = block_of(self.graph, width)
             packets |= dict.fromkeys(partitions, about_part(pack(block), width))
@@ -192,7 +176,8 @@ class Preparation:
         def read_part(partition: int, packet: Packet) -> Result:
             return read(blocks[partition], packet)
 
-        believed = counted(described, self.config.trust.samples_factor, phase, read_part)
+        described, factor = self.introductions.described, self.config.trust.samples_factor
+        believed = counted(described, factor, phase, read_part)
         replies = self.exchange.ask(phase, 0, dict(sorted(packets.items())), believed)
         return [(blocks[k], reply) for k, reply in replies.items()]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -49,6 +49,7 @@ from fedtiny.wire.train import TrainResult
 from strategies.evaluation import GlobalEvaluation
 from strategies.exchange import Exchange
 from strategies.facts import density_fields
+from strategies.introductions import Introductions
 from strategies.observer import Observer, RunInfo
 from strategies.preparation import Preparation
 
@@ -118,7 +119,9 @@ class Server:
             CheckpointError: the checkpoint to resume from is damaged or of another config.
         """
         state = self.store.latest() if resume else None
-        self.exchange.offences.update({} if state is None else state.offences)
+        if state is not None:
+            self.exchange.offences.update(state.offences)
+            self.introductions.restore(state.described)
         with self.observed(1 if state is None else state.round + 1, state is not None):
             self.join()
             state = state or self.prepare()
@@ -126,7 +129,7 @@ class Server:
                 if self.federation.is_over(state):
                     break
                 self.join(round)
-                state = self.save(self._round(state, round))
+                state = self.save(self.play(state, round))
             return self.calibrate(state)
 
     @contextmanager
@@ -146,8 +149,9 @@ class Server:
         self.exchange.join(JoinTask(self.graph), round)
 
     def save(self, state: ServerState) -> ServerState:
-        """``state`` with the offences counted so far, once it is on disk."""
-        state = replace(state, offences=dict(self.exchange.offences))
+        """``state`` with what is known of devices by now, once it is on disk."""
+        described, offences = self.introductions.described, self.exchange.offences
+        state = replace(state, described=dict(described), offences=dict(offences))
         self.store.save(state)
         return state
 
@@ -157,24 +161,41 @@ class Server:
         Args:
             initial: see :meth:`Preparation.run`.
         """
-        preparation = Preparation(self.config, self.graph, self.data, self.exchange, self.observer)
-        return self.save(preparation.run(initial))
+        run = self.config, self.graph, self.data, self.exchange, self.observer
+        return self.save(Preparation(*run, self.introductions).run(initial))
 
-    def _round(self, state: ServerState, round: int) -> ServerState:
-        """Local training, averaging, evaluation, and this round's adjustment."""
+    def play(self, state: ServerState, round: int) -> ServerState:
+        """One round: local training, averaging, evaluation, and this round's adjustment."""
         current = self.begin(state, round)
         sent = current.task.packets()
         enough = self.config.federation.enough
         results = self.exchange.ask(Phase.TRAIN, round, sent, self.reader(current), enough)
+        return self.conclude(current, results)
+
+    def conclude(self, current: Round, results: Mapping[int, TrainResult]) -> ServerState:
+        """What comes of a round whose replies are there: combined, evaluated, told."""
         after, facts = self.finish(current, results)
+        round = current.task.round
         if self.evaluation.due(round) or self.federation.is_over(after):
             self.evaluation.ask(round, facts.combined)
         self.tell(current, after, facts)
         return after
 
-    def begin(self, state: ServerState, round: int) -> Round:
-        """What a round asks of devices; its clock starts."""
-        return Round(state, begin(self.federation, state, round), time.monotonic())
+    def begin(self, state: ServerState, round: int, asked: Collection[int] | None = None) -> Round:
+        """What a round asks of devices, those introduced that are new; its clock starts.
+
+        Args:
+            state: after the round before.
+            round: counted from 1.
+            asked: partitions; by default those that are drawn for the round.
+        """
+        started = time.monotonic()
+        if asked is None:
+            asked = self.federation.participants(state, round)
+        self.introductions.meet(sorted(asked), round)
+        tiers = self.federation.parts(state).joined_by(self.introductions.tiers)
+        state = replace(state, described=dict(self.introductions.described), tiers=tiers)
+        return Round(state, begin(self.federation, state, round, asked), started)
 
     def reader(self, current: Round) -> Callable[[int, Packet], TrainResult]:
         """Checks devices' replies in a round."""
@@ -224,11 +245,11 @@ class Server:
 
     def calibrate(self, state: ServerState) -> Trained:
         """The final model and each tier's part of it, with the ranges their devices saw."""
-        round = self.config.federation.rounds + 1
+        after = self.config.federation.rounds + 1
         last = state.round  # a part that moves from round to round stays where it was
         parts = self.federation.parts(state)
-        everybody = range(self.config.data.partitions)
-        tiers = grouped((k, parts.given(k)) for k in everybody)
+        asked = self.exchange.asked(Phase.CALIBRATE, after)
+        tiers = grouped((k, parts.given(k)) for k in asked)
         packets: dict[int, Packet] = {}
         for tier, partitions in tiers.items():
             block, model = parts.block(tier, last), self.federation.model(state, tier, last)
@@ -236,7 +257,7 @@ class Server:
             packets |= dict.fromkeys(partitions, about_part(packet, block.width))
         results = self.exchange.ask(
             Phase.CALIBRATE,
-            round,
+            after,
             dict(sorted(packets.items())),
             lambda k, packet: RangesResult.read(parts.block(parts.given(k), last).graph, packet),
         )
@@ -261,7 +282,13 @@ class Server:
     @cached_property
     def evaluation(self) -> GlobalEvaluation:
         """Of the global model."""
-        return GlobalEvaluation(self.config, self.graph, self.data, self.exchange, self.observer)
+        run = self.config, self.graph, self.data, self.exchange, self.observer
+        return GlobalEvaluation(*run, self.introductions)
+
+    @cached_property
+    def introductions(self) -> Introductions:
+        """Of the run's devices."""
+        return Introductions(self.graph, self.exchange, self.observer)
 
     @cached_property
     def federation(self) -> Federation:

@@ -1,5 +1,6 @@
 """The catalogue of boards and the fleets made from it."""
 
+import re
 import subprocess
 import sys
 
@@ -25,9 +26,20 @@ def test_every_number_has_a_source_and_no_source_lacks_a_number(board):
         "ram_external": board.ram_external_bytes,
         "clock": board.clock_hz,
         "uplink": board.uplink,
+        "sustained": board.sustained_flops,
     }
     assert set(board.sources) == {name for name, number in numbers.items() if number}
     assert all(len(source) > 20 for source in board.sources.values())
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
+def test_who_trains_has_a_speed_and_it_is_said_that_nobody_measured_it(board):
+    assert (board.sustained_flops is not None) == board.trains
+    if board.sustained_flops is not None:
+        per_cycle = float(
+            re.match(r"assumed: ([0-9.]+) FLOP a cycle", board.sources["sustained"])[1]
+        )
+        assert board.sustained_flops == pytest.approx(per_cycle * board.clock_hz)
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)

@@ -159,7 +159,7 @@ def test_an_exchange_carries_a_packet_per_partition_and_counts_each() -> None:
     settings = FederationConfig(timeout_s=5)
     post = Post(grid, settings.timeout_s)
     exchange = Exchange(
-        post, "abc", 4, settings, set(), 0, lambda phase, round: None, reports.append
+        post, "abc", 4, 0, settings, set(), 0, lambda phase, round: None, reports.append
     )
     exchange._members.nodes = {partition: partition + 1 for partition in range(4)}
     shared = Packet({"values": np.zeros(10, np.float32)})

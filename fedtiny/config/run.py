@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
 import hashlib
 import shlex
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -23,6 +21,8 @@ from pydantic import (
 
 from fedtiny import methods
 from fedtiny.aggregation.config import TrustConfig
+from fedtiny.config.clock import ClockConfig
+from fedtiny.config.overrides import overridden, with_groups
 from fedtiny.config.sections import (
     DevicesConfig,
     ExportConfig,
@@ -87,6 +87,7 @@ class RunConfig(Section):
     pruning: SerializeAsAny[PruningSettings] = Field(default_factory=PruningConfig)
     devices: DevicesConfig = Field(default_factory=DevicesConfig)
     tiers: TiersConfig = Field(default_factory=TiersConfig)
+    clock: ClockConfig = Field(default_factory=ClockConfig)
     trust: TrustConfig = Field(default_factory=TrustConfig)
     export: ExportConfig = Field(default_factory=ExportConfig)
 
@@ -140,6 +141,18 @@ class RunConfig(Section):
                 f"tiers.policy = {self.tiers.policy!r}: devices of pruning.method = "
                 f"{self.pruning.method!r} train the whole model; methods with parts: {able}"
             )
+        if self.devices.size not in (None, self.data.partitions):
+            raise ValueError(
+                f"devices.fleet has {self.devices.size} devices, but data.partitions = "
+                f"{self.data.partitions}: every partition is held by one; change the groups' "
+                "counts, or data.partitions"
+            )
+        self.clock.check(self.devices, self.federation, self.data.partitions, self.method.adjusts)
+        if self.tiers.is_on and self.clock.mode == "buffered":
+            raise ValueError(
+                "clock.mode = 'buffered' adds steps of devices that train the whole model: set "
+                "tiers.policy = 'none', or clock.mode = 'synchronous'"
+            )
         nobody = [k for k in self.devices.budget_bytes if not 0 <= k < self.data.partitions]
         if nobody:
             raise ValueError(
@@ -174,17 +187,18 @@ class RunConfig(Section):
 def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a TOML file and apply ``section.key=value`` overrides.
 
+    A fleet's file and the traces that it names become part of the config.
+
     Raises:
         ConfigError: no such file, not UTF-8, bad TOML, an unknown key (the nearest known one is
-            named), or a value out of range.
+            named), a value out of range, or a fleet that cannot be used.
     """
     try:
         tree = read_toml(path, "config")
     except TextFileError as error:
         raise ConfigError(str(error)) from error
-    changed = copy.deepcopy(tree)
-    for override in overrides:
-        _apply(changed, override)
+    tree = with_groups(tree, str(path), path.parent)
+    changed = with_groups(overridden(tree, overrides), "--set", Path())
     try:
         return RunConfig.model_validate(changed)
     except ValidationError as error:
@@ -237,27 +251,9 @@ def _absolute(path: Path) -> Path:
 def _without_none(tree: Any) -> Any:  # noqa: ANN401 - any TOML value
     if isinstance(tree, dict):
         return {str(key): _without_none(value) for key, value in tree.items() if value is not None}
+    if isinstance(tree, list):
+        return [_without_none(value) for value in tree]
     return tree
-
-
-def _apply(tree: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    if not separator:
-        raise ConfigError(f"--set {override!r}: write key=value, e.g. pruning.density=0.01")
-    *sections, leaf = key.strip().split(".")
-    for section in sections:
-        tree = tree.setdefault(section, {})
-        if not isinstance(tree, dict):
-            raise ConfigError(f"--set {override!r}: {section!r} is a value, not a section")
-    tree[leaf] = _value(text.strip())
-
-
-def _value(text: str) -> Any:  # noqa: ANN401 - any TOML value
-    """A TOML value; anything that is not one is a bare string."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def _blame(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import ceil
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from fedtiny.escaping.c_prefix import PrefixError, check_prefix
+from fedtiny.fleet.group import Group, seats
 from fedtiny.settings import MOST, Count, CountOrNone, Section
 
 
@@ -20,13 +21,17 @@ class FederationConfig(Section):
         clients_per_round: partitions drawn anew each round; 0 takes all.
         over_selection: share of ``clients_per_round`` that is asked beyond them; a round is over
             when ``clients_per_round`` have answered. Who is fast then decides the result: for real
-            devices, not for simulations.
+            devices, and for simulations with a ``[clock]``.
         max_failures: clients that may fail or be away in one phase before the run stops; in an
             evaluation all may.
         min_clients: in place of ``max_failures``: the run begins when so many are connected and
             goes on while so many answer. 0: all but ``max_failures``.
         evaluate_every: rounds between federated evaluations; the last round is always evaluated.
         timeout_s: how long to wait for replies of one phase.
+        describe_clients: clients drawn before round 1 to describe themselves and to answer
+            whatever the method asks then; 0: all. Any other describes itself before its first task.
+        evaluate_clients: clients drawn anew for every evaluation; 0: all.
+        calibrate_clients: clients drawn after the last round to report ranges; 0: all.
     """
 
     rounds: Count = 30
@@ -36,6 +41,9 @@ class FederationConfig(Section):
     min_clients: CountOrNone = 0
     evaluate_every: Count = 1
     timeout_s: Annotated[float, Field(gt=0, le=MOST)] = 600.0
+    describe_clients: CountOrNone = 0
+    evaluate_clients: CountOrNone = 0
+    calibrate_clients: CountOrNone = 0
 
     def tolerated(self, partitions: int) -> int:
         """How many of the clients may fail or be away."""
@@ -72,18 +80,39 @@ class DevicesConfig(Section):
 
     Attributes:
         fleet: catalogue names; partition k is held by ``fleet[k % len(fleet)]``. Empty: no
-            budgets.
+            budgets, unless there are groups. A config's file may name a fleet's file instead,
+            relative to its own folder, which becomes ``groups`` when it is loaded.
+        groups: of a fleet's file (:mod:`fedtiny.fleet.file`): boards, links, availability.
         budget_bytes: by partition, a training budget that replaces the board's own.
         catalog: a file with boards of your own, of the form of ``fedtiny/devices/catalog.toml``;
             it must be readable wherever clients run.
     """
 
     fleet: tuple[str, ...] = ()
+    groups: tuple[Group, ...] = ()
     budget_bytes: Mapping[int, Annotated[int, Field(gt=0, lt=2**63)]] = Field(default_factory=dict)
     catalog: str = ""
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.fleet and self.groups:
+            raise ValueError("fleet and groups: give boards or a fleet's file, not both")
+        seats(self.groups)
+        return self
+
+    @property
+    def size(self) -> int | None:
+        """Devices of the groups; None without groups: a list of boards is dealt in turn."""
+        return len(seats(self.groups)) if self.groups else None
+
+    def group(self, partition: int) -> Group | None:
+        """The group whose device holds ``partition``; None without groups."""
+        return seats(self.groups)[partition].group if self.groups else None
+
     def board(self, partition: int) -> str:
         """Catalogue name of the board that holds ``partition``; empty without a fleet."""
+        if self.groups:
+            return seats(self.groups)[partition].group.device
         return self.fleet[partition % len(self.fleet)] if self.fleet else ""
 
 

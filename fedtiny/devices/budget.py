@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from fedtiny.config import RunConfig
-from fedtiny.devices.catalog import get
+from fedtiny.devices.fleet import profile_of
 from fedtiny.devices.planner import BudgetError, plan_device
 from fedtiny.memory.ledger import LedgerEntry, LedgerLine, MemoryPrediction, format_bytes
 from fedtiny.memory.step import StepPlan
@@ -58,7 +58,7 @@ def memory_plan(
     """
     if not board:
         return None
-    profile = get(board, config.devices.catalog)
+    profile = profile_of(config, partition, board)
     budget = config.devices.budget_bytes.get(partition, profile.training_budget_bytes)
     batch = config.training.batch_size
     steps = _steps(config, graph, masks, quotas)

@@ -56,6 +56,7 @@ class _Board(Section):
     uplink_mbps: _Mega | None = None
     training_share: Annotated[float, Field(ge=0, le=1)] = 0
     runs: bool = True
+    sustained_mflops: _Mega | None = None
     sources: Mapping[str, str] = Field(default_factory=dict)
 
 
@@ -107,6 +108,10 @@ def get(name: str, own: str = "") -> DeviceProfile:
     return boards[key]
 
 
+def _million(number: float | None) -> float | None:
+    return None if number is None else number * _MEGA
+
+
 def _profile(name: str, entry: object) -> DeviceProfile:
     try:
         board = _Board.model_validate(entry)
@@ -119,6 +124,11 @@ def _profile(name: str, entry: object) -> DeviceProfile:
     for what, text in (("title", board.title), ("core", board.core)):
         check_free_text(f"{name}.{what}", text)
     internal, external = board.ram_internal_kib * _KIB, board.ram_external_kib * _KIB
+    if board.sustained_mflops is not None and "sustained" not in board.sources:
+        raise FedTinyError(
+            f"{name}.sustained_mflops: where is it from? Say so in {name}.sources.sustained; a "
+            'number that nobody measured begins with "assumed: "'
+        )
     return DeviceProfile(
         name=name,
         title=board.title,
@@ -131,5 +141,6 @@ def _profile(name: str, entry: object) -> DeviceProfile:
         uplink_bps=None if board.uplink_mbps is None else round(board.uplink_mbps * _MEGA),
         training_budget_bytes=int((external or internal) * board.training_share),
         runs=board.runs,
+        sustained_flops=_million(board.sustained_mflops),
         sources=dict(board.sources),
     )

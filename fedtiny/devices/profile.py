@@ -23,7 +23,10 @@ class DeviceProfile:
         training_budget_bytes: what one training step may use; 0 if the board does not train.
             See ``catalog.toml`` for the share of RAM this is.
         runs: whether the exported model may be deployed on it.
-        sources: where each number comes from, by field (``"flash"``, ``"ram_external"`` …).
+        sustained_flops: float32 FLOP/s that our engine keeps up while it trains, on one core; None
+            if nobody states it: then nothing here needs time, and what does refuses the board.
+        sources: where each number comes from, by field (``"flash"``, ``"ram_external"`` …);
+            what begins with "assumed" nobody measured.
     """
 
     name: str
@@ -37,6 +40,7 @@ class DeviceProfile:
     uplink_bps: int | None
     training_budget_bytes: int
     runs: bool
+    sustained_flops: float | None
     sources: Mapping[str, str]
 
     @property

@@ -64,6 +64,29 @@ class Parts:
         """Whether a device is asked to train at all."""
         return self.policy is None or not self.tiers or partition in self.tiers
 
+    def joined_by(self, own: Mapping[int, Tier | None]) -> Mapping[int, Tier]:
+        """The tiers, with devices that introduced themselves since.
+
+        Each takes the largest part there is already that it can hold; who can hold none trains
+        nothing. What parts there are is settled before round 1: masks are made for them.
+
+        Args:
+            own: by partition, the best that a device can hold; None if nothing fits it.
+        """
+        late = {k: tier for k, tier in own.items() if tier is not None and k not in self.tiers}
+        if not self.tiers or not late:
+            return self.tiers
+        found = dict(self.tiers)
+        for partition, tier in late.items():
+            fitting = [
+                kind
+                for kind in self.kinds
+                if kind.width <= tier.width and kind.density <= tier.density
+            ]
+            if fitting:
+                found[partition] = fitting[-1]
+        return found
+
     def block(self, tier: Tier, round: int) -> Block:
         """Where a tier's part lies in ``round``."""
         shift = self.policy.shift(round) if self.policy and tier.width < 1 else 0

@@ -6,7 +6,7 @@ a clock of its own. The same state and the same replies always give the same byt
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
@@ -20,12 +20,12 @@ from fedtiny.aggregation.models import mean_loss
 from fedtiny.aggregation.parts import PartResult, average_parts, part_statistics
 from fedtiny.config.sections import StoppingConfig
 from fedtiny.federation.parts import Parts, grouped
+from fedtiny.federation.sampling import sample
 from fedtiny.federation.state import ServerState
 from fedtiny.federation.stopping import Progress
 from fedtiny.methods.method import Method, RoundEnd
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
-from fedtiny.seeding import rng
 from fedtiny.tiers.block import Block
 from fedtiny.tiers.cut import ranks_of
 from fedtiny.tiers.policy import Policy
@@ -80,6 +80,12 @@ class Federation:
         most = self.trust.max_offences or inf
         return [k for k in range(self.partitions) if offences.get(k, 0) < most]
 
+    def participants(self, state: ServerState, round: int) -> list[int]:
+        """The partitions that train in ``round``, ascending: of those that can, or may yet say."""
+        unable = state.described.keys() - state.tiers.keys() if state.tiers else set()
+        able = [k for k in self.asked(state.offences) if k not in unable]
+        return participants(self.seed, round, able, self.clients_per_round)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RoundTask:
@@ -125,14 +131,27 @@ class RoundFacts:
     left_out: Mapping[int, str]
 
 
-def begin(federation: Federation, state: ServerState, round: int) -> RoundTask:
-    """What to ask of whom in ``round`` (counted from 1), given the state after the one before."""
+def begin(
+    federation: Federation,
+    state: ServerState,
+    round: int,
+    asked: Collection[int] | None = None,
+) -> RoundTask:
+    """What to ask of whom in ``round`` (counted from 1), given the state after the one before.
+
+    Args:
+        federation: whose round it is.
+        state: after the round before.
+        round: counted from 1.
+        asked: partitions; by default those that are drawn for the round.
+    """
     parts = federation.parts(state)
-    able = [k for k in federation.asked(state.offences) if parts.trains(k)]
-    asked = participants(federation.seed, round, able, federation.clients_per_round)
+    if asked is None:
+        asked = federation.participants(state, round)
     tasks: dict[int, TrainTask] = {}
     blocks: dict[int, Block] = {}
-    for tier, partitions in grouped((k, parts.tier(k)) for k in asked).items():
+    able = (k for k in asked if parts.trains(k))
+    for tier, partitions in grouped((k, parts.tier(k)) for k in able).items():
         block, model = parts.block(tier, round), federation.model(state, tier, round)
         quotas = federation.method.quotas(round, block.graph, model)
         task = TrainTask(round, model, state.normalization, quotas, round == METERED_ROUND)
@@ -267,10 +286,7 @@ def participants(seed: int, round: int, partitions: Sequence[int], count: int) -
     >>> participants(0, 1, range(8), 3) == participants(0, 1, range(8), 3)
     True
     """
-    if count == 0 or count >= len(partitions):
-        return sorted(partitions)
-    drawn = rng(seed, "participants", round).choice(len(partitions), count, replace=False)
-    return sorted(partitions[i] for i in drawn)
+    return sample(seed, "participants", round, partitions, count)
 
 
 def newcomers(before: SparseModel, after: SparseModel, names: Iterable[str]) -> dict[str, int]:

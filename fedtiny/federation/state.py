@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from fedtiny.clock.state import ClockState, read_clock
 from fedtiny.config import RunConfig, digest
 from fedtiny.data.statistics import Normalization
 from fedtiny.federation import checkpointed_tiers as tiers
@@ -45,6 +46,7 @@ class ServerState:
         tiers: by partition, the part of the model that a device trains; empty: all of it.
         statistics: of each tier, batch norm's own.
         ranks: of the model's weights, as of the last adjustment; empty where nobody needs them.
+        clock: simulated; None without one.
     """
 
     round: int
@@ -58,6 +60,7 @@ class ServerState:
     tiers: Mapping[int, Tier] = field(default_factory=dict)
     statistics: Statistics = field(default_factory=dict)
     ranks: Ranks = field(default_factory=dict)
+    clock: ClockState | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class CheckpointStore:
             **{f"{_MEMORY}{name}": array for name, array in state.memory.items()},
             **tiers.arrays(state.statistics, state.ranks),
         }
-        manifest = {
+        manifest: dict[str, Any] = {
             "round": state.round,
             "story": dict(state.story),
             "described": {str(k): asdict(sizes) for k, sizes in state.described.items()},
@@ -93,6 +96,9 @@ class CheckpointStore:
             "config": digest(self.config),
             "graph": self.graph.to_json(),
         }
+        if state.clock is not None:
+            arrays |= state.clock.arrays(self.graph)
+            manifest["clock"] = state.clock.manifest()
         checkpoint.write(self.folder / f"round-{state.round:05d}.safetensors", arrays, manifest)
         for old in self._files()[:-_KEEP]:
             old.unlink()
@@ -149,7 +155,10 @@ def _state(
         raise CheckpointError(f"{path}: its round or its story is none: {round!s:.80}")
     memory = {k.removeprefix(_MEMORY): v for k, v in arrays.items() if k.startswith(_MEMORY)}
     model = read_model(path, graph, arrays)
+    clock = None
+    if "clock" in manifest:
+        clock = read_clock(path, graph, model, arrays, manifest["clock"])
     return ServerState(
         round, model, normalization, story, memory, described, offences, progress, given,
-        statistics, ranks,
+        statistics, ranks, clock,
     )  # fmt: skip

@@ -8,8 +8,49 @@ from typing import Annotated, Any
 from pydantic import Discriminator, TypeAdapter, ValidationError
 
 from fedtiny.errors import FedTinyError
-from fedtiny.runs.events import Event, Kind
+from fedtiny.runs.clock_events import ClockAdvanced, GroupMissing, RoundLost, TaskTimed
+from fedtiny.runs.events import (
+    Adjusted,
+    Banned,
+    DeviceDescribed,
+    Doubted,
+    Evaluated,
+    Event,
+    Exchanged,
+    Metered,
+    ModelPrepared,
+    NodeIgnored,
+    Pretrained,
+    RoundFinished,
+    RunFinished,
+    RunStarted,
+    Stopped,
+    TierEvaluated,
+)
 from fedtiny.runs.fields import complaint
+
+Kind = (
+    RunStarted
+    | DeviceDescribed
+    | Pretrained
+    | ModelPrepared
+    | Exchanged
+    | Doubted
+    | Banned
+    | NodeIgnored
+    | Metered
+    | Evaluated
+    | TierEvaluated
+    | Adjusted
+    | RoundFinished
+    | TaskTimed
+    | ClockAdvanced
+    | GroupMissing
+    | RoundLost
+    | Stopped
+    | RunFinished
+)
+"""Each of them."""
 
 _KINDS: TypeAdapter[Any] = TypeAdapter(Annotated[Kind, Discriminator("event")])
 

@@ -299,23 +299,3 @@ class RunFinished(Event):
 
     seconds: float
     event: Literal["end"] = "end"
-
-
-Kind = (
-    RunStarted
-    | DeviceDescribed
-    | Pretrained
-    | ModelPrepared
-    | Exchanged
-    | Doubted
-    | Banned
-    | NodeIgnored
-    | Metered
-    | Evaluated
-    | TierEvaluated
-    | Adjusted
-    | RoundFinished
-    | Stopped
-    | RunFinished
-)
-"""Each of them."""

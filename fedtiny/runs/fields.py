@@ -14,6 +14,9 @@ Count = Annotated[int, Field(ge=0, lt=2**53)]
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""Of a simulated clock."""
+
 
 def complaint(error: ValidationError) -> str:
     """The first complaint, after the field it is about."""

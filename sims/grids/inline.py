@@ -34,7 +34,7 @@ class InlineGrid(LocalGrid):
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         for message_id in message_ids:
             message = self._waiting.pop(message_id)
-            yield call(self._app, message, self._contexts[message.metadata.dst_node_id])
+            yield call(self._app, message, self._context(message.metadata.dst_node_id))
 
     @override
     def close(self) -> None:

@@ -30,16 +30,26 @@ class LocalGrid(Grid):
 
     def __init__(self, partitions: int, run_config: RunConfig) -> None:
         assume_identity()
-        self._contexts = {
-            _FIRST_NODE + partition: Context(
+        self._partitions = partitions
+        self._run_config = dict(run_config)
+        self._contexts: dict[int, Context] = {}
+
+    def node_of(self, partition: int) -> int:
+        """The node that holds ``partition``."""
+        return _FIRST_NODE + partition
+
+    def _context(self, node: int) -> Context:
+        """A node's context, made when it is first needed: a run may ask few of many nodes."""
+        if node not in self._contexts:
+            partition = node - _FIRST_NODE
+            self._contexts[node] = Context(
                 run_id=1,
-                node_id=_FIRST_NODE + partition,
-                node_config={"partition-id": partition, "num-partitions": partitions},
+                node_id=node,
+                node_config={"partition-id": partition, "num-partitions": self._partitions},
                 state=RecordDict(),
-                run_config=dict(run_config),
+                run_config=self._run_config,
             )
-            for partition in range(partitions)
-        }
+        return self._contexts[node]
 
     @override
     def set_run(self, run: Run) -> None:
@@ -64,7 +74,7 @@ class LocalGrid(Grid):
 
     @override
     def get_node_ids(self) -> Iterable[int]:
-        return list(self._contexts)
+        return range(_FIRST_NODE, _FIRST_NODE + self._partitions)
 
     @override
     def send_and_receive(

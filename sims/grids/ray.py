@@ -181,7 +181,7 @@ class RayGrid(LocalGrid):
                 return
             message = self._waiting.popleft()
             content = self._shared(message.content)
-            context = self._contexts[message.metadata.dst_node_id]
+            context = self._context(message.metadata.dst_node_id)
             envelope = copy(message)
             envelope.content = RecordDict()
             lane.jobs.append(_Job(message, lane.actor.run.remote(envelope, content, context)))

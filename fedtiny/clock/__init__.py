@@ -1,0 +1,1 @@
+"""A simulated clock: what a round takes on devices that nobody has here."""

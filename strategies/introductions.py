@@ -1,0 +1,76 @@
+"""Whom the server knows: a device says what it has before it is asked for more, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fedtiny.federation.described import Described, Sizes
+from fedtiny.models.graph import Graph
+from fedtiny.runs.events import DeviceDescribed
+from fedtiny.tiers.tier import Tier
+from fedtiny.wire.describe import Description
+from fedtiny.wire.packet import Packet
+from fedtiny.wire.phase import Phase
+from strategies.exchange import Exchange
+from strategies.observer import Observer
+
+
+class Introductions:
+    """Of one run. With ``federation.describe_clients`` most devices introduce themselves late.
+
+    Args:
+        graph: of the run.
+        exchange: to ask devices with.
+        observer: is told of every description.
+
+    Attributes:
+        described: by partition, as they said.
+        tiers: by partition, the largest part of the model that a device can train; None: none, or
+            all, where all train all of it.
+    """
+
+    def __init__(self, graph: Graph, exchange: Exchange, observer: Observer) -> None:
+        self._graph = graph
+        self._exchange = exchange
+        self._observer = observer
+        self._asked: set[int] = set()
+        self.described: dict[int, Sizes] = {}
+        self.tiers: dict[int, Tier | None] = {}
+
+    def restore(self, described: Described) -> None:
+        """Go on with what a checkpoint kept."""
+        self.described.update(described)
+        self._asked |= {*described, *self._exchange.asked(Phase.DESCRIBE, 0)}
+
+    def meet(self, partitions: Iterable[int], round: int) -> dict[int, Description]:
+        """Ask those of ``partitions`` that were never asked; what they said.
+
+        Who fails then, or is away before round 1, is not asked again: its replies weigh no more
+        than those of a device that is not known
+        (:func:`fedtiny.federation.described.most_samples`).
+
+        Raises:
+            FederationError: before round 1, too many fail or are away.
+        """
+        new = [k for k in partitions if k not in self._asked]
+        if round:
+            new = self._exchange.connected(new)
+        if not new:
+            return {}
+        self._asked.update(new)
+        packet = Packet()
+        descriptions = self._exchange.ask(
+            Phase.DESCRIBE,
+            round,
+            dict.fromkeys(new, packet),
+            lambda partition, reply: Description.read(self._graph, partition, reply),
+        )
+        for partition, one in descriptions.items():
+            self._observer.on_event(
+                DeviceDescribed(
+                    round, partition, one.samples, one.ledger, one.measured, one.tier, one.refused
+                )
+            )
+            self.tiers[partition] = one.tier
+            self.described[partition] = Sizes(one.samples, one.development, one.test)
+        return descriptions
