@@ -11,16 +11,21 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from fedtiny import config as run_config
 from fedtiny.memory.ledger import LedgerEntry, LedgerLine
 from fedtiny.memory.step import StepPlan
+from fedtiny.report.clock import read_clock
 from fedtiny.report.metrics import Run
-from fedtiny.report.plots.accuracy import accuracy_by_round, accuracy_by_uplink
+from fedtiny.report.plots.accuracy import accuracy_by_round, accuracy_by_time, accuracy_by_uplink
+from fedtiny.report.plots.clock import round_gantt
 from fedtiny.report.plots.density import layer_densities
 from fedtiny.report.plots.footprint import firmware_footprint
 from fedtiny.report.plots.ledger import memory_ledger
 from fedtiny.report.plots.people import accuracy_per_person, confusion_matrices
 from fedtiny.report.plots.style import colors, style
 from fedtiny.report.plots.traffic import bytes_by_phase
+from fedtiny.runs.clock_events import ClockAdvanced, TaskTimed
 from fedtiny.runs.events import Pretrained, RunStarted
 from fedtiny.runs.folder import RunFolder
+from fedtiny.runs.metrics import Recording
+from fedtiny.runs.outcome import Outcome
 from fedtiny.wire.phase import Phase
 
 LAYERS = [f"stage{k // 3}_block{k}_convolution" for k in range(9)]
@@ -88,12 +93,31 @@ TWO_CLASSES = replace(
     labels=["no", "yes"],
     confusion={group: [[50, 3], [7, 40]] for group in ("same_people", "unseen_people")},
 )
+TASKS = [  # of one round: everything that can happen, and more devices than are shown
+    (10, k, f"a group of some length {k % 3}", outcome, 10, 100.0, down, compute, up, 9, 9)
+    for k in range(60)
+    for outcome, down, compute, up in [
+        [(Outcome.COUNTED, 1, 9, 2), (Outcome.LATE, 3, 30, 9), (Outcome.DROPPED, 0, 0, 0),
+         (Outcome.BROKE, 1, 4, 0), (Outcome.AWAY, 0, 0, 0), (Outcome.LEFT, 2, 8, 1)][k % 6]
+    ]
+]  # fmt: skip
+CLOCK = read_clock(
+    Recording(
+        tuple([TaskTimed(*one) for one in TASKS])
+        + tuple(
+            ClockAdvanced(r, 10.0 * r, 10.0 * r + (20 if r == 3 else 10), {}) for r in range(21)
+        )
+    )
+)
+TIMED = replace(RUN, clock=CLOCK)
 EXPORT = {"flash_bytes": 123_456, "arena_bytes": 65_432}
 FOUR = {f"a run with a name, seed {k}": RUN for k in range(4)}
 CHARTS = {
     "accuracy": lambda: accuracy_by_round({"some": WITH_DENSE}),
     "accuracy of four": lambda: accuracy_by_round(FOUR),
     "accuracy_uplink": lambda: accuracy_by_uplink({"some": WITH_DENSE}),
+    "accuracy_time": lambda: accuracy_by_time({"some": TIMED, "without a clock": RUN}),
+    "round_gantt": lambda: round_gantt(CLOCK),
     "people": lambda: accuracy_per_person(WITH_DENSE),
     "confusion": lambda: confusion_matrices(RUN),
     "confusion of two": lambda: confusion_matrices(TWO_CLASSES),
@@ -160,7 +184,7 @@ def test_notes_stay_inside_their_axes(drawn):
 def test_axes_say_what_and_in_which_unit(drawn):
     figure, _ = drawn
     labels = " ".join(axes.get_xlabel() + axes.get_ylabel() for axes in figure.axes)
-    assert any(unit in labels for unit in ("(%)", "MiB", "KiB"))
+    assert any(unit in labels for unit in ("(%)", "MiB", "KiB", "(s)"))
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 30])

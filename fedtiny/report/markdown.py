@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fedtiny.config import RunConfig
 from fedtiny.escaping.markdown import markdown_code, markdown_text
 from fedtiny.methods import METHODS
 from fedtiny.report import sections
+from fedtiny.report.clock import clock_section
 from fedtiny.report.tables import percent, size
 
 Report = Mapping[str, Any]
@@ -47,6 +48,7 @@ def render(report: Report, captions: Mapping[str, str], location: str) -> str:
         *_failures(report),
         "## What left each device",
         sections.departures(report),
+        *_simulated_time(report, figure),
         "## Memory of each device",
         sections.ledger(report),
         figure("ledger"),
@@ -61,6 +63,7 @@ def render(report: Report, captions: Mapping[str, str], location: str) -> str:
         figure("footprint"),
         "## What is simulated, what is measured",
         SIMULATED,
+        _NO_BOARDS_TIME if report["clock"] is None else _CLOCK,
         "## How to get these numbers again",
         sections.reproduction(report, location),
     ]
@@ -73,6 +76,13 @@ def achieved(report: Report, config: RunConfig) -> str:
     if not report["finished"]:
         sentences.insert(0, f"**Unfinished: {_rounds_done(report, config)}.**")
     return " ".join(sentences)
+
+
+def _simulated_time(report: Report, figure: Callable[[str], str]) -> list[str]:
+    if report["clock"] is None:
+        return []
+    text = clock_section(report["clock"])
+    return ["## Simulated time", text, figure("accuracy_time"), figure("round_gantt")]
 
 
 def _failures(report: Report) -> list[str]:
@@ -174,10 +184,16 @@ def _firmware(report: Report) -> list[str]:
 
 SIMULATED = """\
 - **Simulated**: the devices. All of them ran as processes of one computer; a board's name stands \
-for its memory budget, and no time in this report is a board's.
+for its memory budget.
 - **Measured**: bytes, from the messages as Flower serializes them; memory, as what a \
 real training step of the same engine allocated on this computer under the device's micro-batch; \
 accuracy; the firmware's flash and RAM, from the arrays in the generated C.
 - **Predicted**: training memory, from the layer graph, before any training.
 - The int8 check on the participants' test samples is made by the simulator, which owns all data. \
 In a deployment raw samples never leave a device, so it cannot be made there."""
+
+_NO_BOARDS_TIME = "No time in this report is a board's."
+
+_CLOCK = """\
+- **Simulated, too**: every second of "Simulated time". It is calculated, and no clock of this \
+computer has a say in it; no other time in this report is a board's."""

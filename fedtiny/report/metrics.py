@@ -13,6 +13,7 @@ import pandas as pd
 from fedtiny.config import RunConfig
 from fedtiny.errors import FedTinyError
 from fedtiny.memory.ledger import LedgerEntry
+from fedtiny.report.clock import Clock, read_clock
 from fedtiny.report.words import GROUPS
 from fedtiny.runs import checkpoint
 from fedtiny.runs.event_parts import Story
@@ -79,6 +80,7 @@ class Run:
         dense: the dense reference; None if it was not run.
         notes: what of the events was left out, and why.
         stopped_after: the round that a run was stopped early after; None if it was not.
+        clock: simulated; None without one.
     """
 
     folder: RunFolder
@@ -101,6 +103,7 @@ class Run:
     dense: Run | None
     notes: Sequence[str] = ()
     stopped_after: int | None = None
+    clock: Clock | None = None
 
     @property
     def last_round(self) -> int:
@@ -165,6 +168,7 @@ def read_run(folder: RunFolder) -> Run:
         dense=read_run(folder.dense_reference) if folder.dense_reference.metrics.exists() else None,
         notes=log.notes,
         stopped_after=next((one.round for one in log.of(Stopped)), None),
+        clock=read_clock(log),
     )
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 import fedtiny
 from fedtiny.memory.ledger import LedgerEntry, MemoryPrediction
+from fedtiny.report.clock import clock_summary
 from fedtiny.report.metrics import Run
 from fedtiny.report.words import GROUPS
 from fedtiny.wire.phase import Phase
@@ -66,6 +67,7 @@ def summarize(run: Run) -> dict[str, Any]:
         "firmware": _firmware(run),
         "notes": list(run.notes),
         "failures": [asdict(failure) for failure in run.failures],
+        "clock": clock_summary(run.clock, run.config),
         "timings": timings,
         "seconds": sum(seconds for seconds in timings.values() if seconds is not None),
         "versions": versions(),

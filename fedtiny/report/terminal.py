@@ -14,7 +14,7 @@ from fedtiny.report.words import GROUPS, group_title
 def headline(report: Mapping[str, Any]) -> list[str]:
     """What a report says, in a few lines of plain text."""
     lines = [_density(report), *_accuracy(report), _uplink(report)]
-    return [*lines, *_memory(report), *_firmware(report)]
+    return [*lines, *_simulated(report), *_memory(report), *_firmware(report)]
 
 
 def _density(report: Mapping[str, Any]) -> str:
@@ -45,6 +45,15 @@ def _uplink(report: Mapping[str, Any]) -> str:
     if METHODS[report["method"]].dense_model:
         return text
     return f"{text}, {against(up['wire'], up['dense_equivalent'])} for the dense model"
+
+
+def _simulated(report: Mapping[str, Any]) -> list[str]:
+    clock = report["clock"]
+    if clock is None:
+        return []
+    ends = ", ".join(f"{count} {outcome}" for outcome, count in clock["outcomes"].items())
+    lost = f"; nobody counted in {len(clock['lost_rounds'])} rounds" if clock["lost_rounds"] else ""
+    return [f"simulated time: {clock['simulated_seconds']:,.1f} s; tasks: {ends}{lost}"]
 
 
 def _memory(report: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import fedtiny.report.plots._alone  # before any other module imports Matplotlib
 from fedtiny.report.metrics import Run
-from fedtiny.report.plots.accuracy import accuracy_by_round, accuracy_by_uplink
+from fedtiny.report.plots.accuracy import accuracy_by_round, accuracy_by_time, accuracy_by_uplink
+from fedtiny.report.plots.clock import round_gantt
 from fedtiny.report.plots.density import layer_densities
 from fedtiny.report.plots.footprint import firmware_footprint
 from fedtiny.report.plots.ledger import memory_ledger
@@ -28,6 +29,8 @@ def plot_run(run: Run, folder: Path) -> dict[str, str]:
             layer_densities(alone),
             bytes_by_phase(run),
         ]
+        if run.clock is not None:
+            charts += [accuracy_by_time(alone), round_gantt(run.clock)]
         if run.ledger:
             charts.append(memory_ledger(run))
         if run.export:
@@ -41,6 +44,8 @@ def plot_overlay(runs: Mapping[str, Run], folder: Path) -> list[Path]:
     """Draw ``runs`` (by the name in the legend) over each other; the pictures' paths."""
     with style():
         charts = [accuracy_by_round(runs), accuracy_by_uplink(runs), layer_densities(runs)]
+        if any(run.clock is not None for run in runs.values()):
+            charts.append(accuracy_by_time(runs))
         return [chart.save(folder) for chart in charts]
 
 

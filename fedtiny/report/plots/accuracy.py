@@ -46,8 +46,21 @@ def accuracy_by_uplink(runs: Mapping[str, Run]) -> Chart:
     )
 
 
+def accuracy_by_time(runs: Mapping[str, Run]) -> Chart:
+    """As :func:`accuracy_by_round`, over simulated time; of runs that have a clock."""
+    timed = {label: run for label, run in runs.items() if run.clock is not None}
+    return _draw(
+        timed,
+        "accuracy_time",
+        "simulated_s",
+        "simulated time (s)",
+        "Accuracy against simulated time: calculated from FLOPs, bytes and the fleet's stated "
+        "rates, not measured.",
+    )
+
+
 def _draw(runs: Mapping[str, Run], name: str, x: str, x_label: str, caption: str) -> Chart:
-    lines = _with_reference(runs)
+    lines = runs if x == "simulated_s" else _with_reference(runs)
     tables = {label: _table(run) for label, run in lines.items()}
     figure, axes = panels(1, 2, 8.0, 3.6, sharey=True)
     for one, group in zip(axes, GROUPS, strict=True):
@@ -57,6 +70,8 @@ def _draw(runs: Mapping[str, Run], name: str, x: str, x_label: str, caption: str
         if x == "round":
             one.set_xlim(left=0)
             whole_rounds(one)
+        elif x == "simulated_s":
+            one.set_xlim(left=0)
         else:
             logarithmic(one, "x")
     axes[0].set_ylabel("accuracy (%)")
@@ -77,11 +92,14 @@ def _with_reference(runs: Mapping[str, Run]) -> dict[str, Run]:
 
 
 def _table(run: Run) -> pd.DataFrame:
-    """Columns round, uplink_mib and one accuracy (%) per group."""
+    """Columns round, uplink_mib, simulated_s if there is a clock, and an accuracy (%) per group."""
     up = run.traffic[run.traffic["direction"] == "up"]
     sent = up.groupby("round")["wire"].sum().cumsum() / MEBI
     table = 100 * run.accuracy_by_round()
     table.insert(0, "uplink_mib", sent.reindex(table.index))
+    if run.clock is not None:
+        ended = run.clock.rounds.set_index("round")["ended_s"]
+        table.insert(1, "simulated_s", ended.reindex(table.index))
     return table.rename_axis(columns=None).reset_index()
 
 
