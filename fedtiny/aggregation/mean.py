@@ -54,7 +54,7 @@ def mean_scores(
 def merge_growth(
     reports: Sequence[tuple[Indices, Floats]],
     weights: Sequence[float],
-    covers: Sequence[Covers] = (),
+    covers: Sequence[Covers] | None = None,
 ) -> tuple[Indices, Floats]:
     """g̃ = Σ_k (|D_k| / |D|) g̃_k, an entry that a device did not send being 0 (FedTiny, Eq. 8).
 
@@ -89,10 +89,10 @@ def merge_growth(
 
 
 def _votes(
-    union: Indices, weights: Sequence[float], covers: Sequence[Covers], total: float
+    union: Indices, weights: Sequence[float], covers: Sequence[Covers] | None, total: float
 ) -> npt.NDArray[np.float64]:
     """|D| of each position."""
-    if not covers:
+    if covers is None:
         return np.full(len(union), total)
     votes = np.zeros(len(union), np.float64)
     for weight, cover in zip(weights, covers, strict=True):

@@ -97,5 +97,5 @@ class FedMef(MagnitudeMask):
     @override
     def adjust(self, end: RoundEnd) -> Adjusted:
         """Grow the largest merged gradients, prune as many of the smallest weights."""
-        growth = pooled_growth(end.results, end.blocks)
+        growth = pooled_growth(end.results, end.blocks, end.model.masks)
         return Adjusted(exchange_weights(self.schedule, end, growth))

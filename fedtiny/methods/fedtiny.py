@@ -141,7 +141,7 @@ class FedTiny(Method[FedTinySettings]):
     @override
     def adjust(self, end: RoundEnd) -> Adjusted:
         """Grow the largest merged gradients, prune as many of the smallest weights (Eq. 8)."""
-        growth = pooled_growth(end.results, end.blocks)
+        growth = pooled_growth(end.results, end.blocks, end.model.masks)
         return Adjusted(exchange_weights(self.schedule, end, growth))
 
     @override
