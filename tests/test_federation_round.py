@@ -116,7 +116,7 @@ def test_the_average_is_weighted_by_samples_and_masks_are_adjusted_after_it() ->
     mean = sum(k * (k + 1) for k in range(5)) / sum(k + 1 for k in range(5))
     for name, one in facts.combined.model.weights.items():
         np.testing.assert_allclose(one.values, state.model.weights[name].values + mean, rtol=1e-5)
-    assert facts.combined.nnz == after.model.nnz == state.model.nnz
+    assert facts.combined.model.nnz == after.model.nnz == state.model.nnz
     assert sum(facts.exchanged.values()) == sum(task.quotas.values()) > 0
 
 
