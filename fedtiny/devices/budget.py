@@ -39,6 +39,7 @@ def memory_plan(
     masks: Mapping[str, Mask] | None = None,
     quotas: Mapping[str, int] | None = None,
     minimum: int = 1,
+    headroom: float = 0.0,
 ) -> LedgerEntry | None:
     """The step that fits ``board`` with the largest micro-batch, and what it will need.
 
@@ -51,6 +52,7 @@ def memory_plan(
             what is known before the first task.
         quotas: gradients of absent weights asked for; by default the most the run ever will.
         minimum: smallest micro-batch allowed, or the batch where that is smaller.
+        headroom: share of the budget that the plan leaves free.
 
     Raises:
         BudgetError: nothing fits, or the board does not train; names the ledger line.
@@ -63,7 +65,9 @@ def memory_plan(
     batch = config.training.batch_size
     steps = _steps(config, graph, masks, quotas)
     least = min(minimum, batch)
-    step, prediction = plan_device(profile, steps, batch, budget_bytes=budget, minimum=least)
+    step, prediction = plan_device(
+        profile, steps, batch, budget_bytes=int(budget * (1 - headroom)), minimum=least
+    )
     return LedgerEntry(
         partition=partition,
         device=profile.name,

@@ -95,6 +95,7 @@ def tier_plan(
     density = min(tier.density, config.method.density) if tier.width == 1 else tier.density
     masks = nominal_masks(config, block.graph, density)
     quotas = largest_request(config, block.graph, masks)
+    tiers = config.tiers
     return memory_plan(
-        config, block.graph, partition, board, masks, quotas, config.tiers.min_micro_batch
+        config, block.graph, partition, board, masks, quotas, tiers.min_micro_batch, tiers.headroom
     )

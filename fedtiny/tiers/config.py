@@ -28,6 +28,8 @@ class TiersConfig(Section):
         sort: whether ``nested`` puts the channels in order of importance before it cuts.
         min_micro_batch: parts that fit with fewer samples at a time only are passed over: batch
             norm's statistics get noisy.
+        headroom: share of a device's budget that its part leaves free: masks will not be as even
+            over the layers as a plan before the first round has to assume.
         restore: share of a part's weights by the round from which on it is trained; ``{}``: all of
             them, always. FedGMR (arXiv 2512.05372) begins with few and ends with all.
     """
@@ -39,6 +41,7 @@ class TiersConfig(Section):
     slope: Annotated[float, Field(ge=0, le=2)] = 1.0
     sort: bool = True
     min_micro_batch: Count = 4
+    headroom: Annotated[float, Field(ge=0, lt=1)] = 0.05
     restore: Mapping[Count, Fraction] = Field(default_factory=dict)
 
     @field_validator("widths")
