@@ -138,7 +138,7 @@ class RunConfig(Section):
         if self.tiers.is_on and not METHODS[self.pruning.method].tiered:
             able = ", ".join(name for name, method in METHODS.items() if method.tiered)
             raise ValueError(
-                f"tiers.policy = {self.tiers.policy!r}: devices of pruning.method = "
+                f"tiers.policy = {self.tiers.policy.value!r}: devices of pruning.method = "
                 f"{self.pruning.method!r} train the whole model; methods with parts: {able}"
             )
         if self.devices.size not in (None, self.data.partitions):

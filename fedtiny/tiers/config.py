@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
 from fedtiny.settings import Count, Fraction, Section
 
-PolicyName = Literal[
-    "none", "nested", "weakest", "exclude", "density", "heterofl", "fedrolex", "fiarse"
-]
+
+class PolicyName(StrEnum):
+    """Who trains which part of the model, see :mod:`fedtiny.tiers.policies`."""
+
+    NONE = "none"
+    NESTED = "nested"
+    WEAKEST = "weakest"
+    EXCLUDE = "exclude"
+    DENSITY = "density"
+    HETEROFL = "heterofl"
+    FEDROLEX = "fedrolex"
+    FIARSE = "fiarse"
 
 
 class TiersConfig(Section):
@@ -34,7 +44,7 @@ class TiersConfig(Section):
             them, always. FedGMR (arXiv 2512.05372) begins with few and ends with all.
     """
 
-    policy: PolicyName = "none"
+    policy: PolicyName = PolicyName.NONE
     widths: Annotated[tuple[Fraction, ...], Field(min_length=1)] = (
         1.0, 0.75, 0.5, 0.375, 0.25, 0.125,
     )  # fmt: skip
@@ -62,7 +72,7 @@ class TiersConfig(Section):
     @property
     def is_on(self) -> bool:
         """Whether devices may train parts."""
-        return self.policy != "none"
+        return self.policy is not PolicyName.NONE
 
     def share(self, round: int) -> float:
         """Of a part's weights that is trained in ``round``.

@@ -1,6 +1,6 @@
 """Ways to share a model out among unequal devices, one file each, and the table of them."""
 
-from fedtiny.tiers.config import TiersConfig
+from fedtiny.tiers.config import PolicyName, TiersConfig
 from fedtiny.tiers.policies.density_only import DensityOnly
 from fedtiny.tiers.policies.exclude import Exclude
 from fedtiny.tiers.policies.fedrolex import FedRolex
@@ -19,11 +19,11 @@ POLICIES: dict[str, type[Policy]] = {
 def policy_of(config: TiersConfig, density: float) -> Policy | None:
     """The one that a run's ``[tiers]`` section names; None if all devices train all of the model.
 
-    >>> list(policy_of(TiersConfig(policy="heterofl", widths=(1.0, 0.5)), 0.1).ladder())
+    >>> list(policy_of(TiersConfig(policy=PolicyName.HETEROFL, widths=(1.0, 0.5)), 0.1).ladder())
     [[Tier(width=1.0, density=1.0)], [Tier(width=0.5, density=0.1)]]
     >>> policy_of(TiersConfig(), 0.1)
     """
     return POLICIES[config.policy](config, density) if config.is_on else None
 
 
-__all__ = ["POLICIES", "policy_of"]
+__all__ = ["POLICIES", "PolicyName", "policy_of"]
