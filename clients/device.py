@@ -91,7 +91,7 @@ class Device:
                 "this node has no model yet: it missed the server's first message, 'query.join'; "
                 "restart the run"
             )
-        graph, train = Graph.from_json(self.model), self.data.train
+        graph, train = _read_graph(self.model), self.data.train
         if train.input_shape != graph.input_shape or len(train.labels) != graph.classes:
             where = self.keeper.recorded if self.keeper else self.share
             raise FedTinyError(
@@ -147,6 +147,12 @@ class Device:
         """How trainers are made where nothing is trained."""
         plan = self.plan()
         return plan.step if plan else UNBOUND
+
+
+@lru_cache(maxsize=2)
+def _read_graph(text: str) -> Graph:
+    """Equal text, one graph: a simulator's devices, and a device in every message."""
+    return Graph.from_json(text)
 
 
 @dataclass(frozen=True)

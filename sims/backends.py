@@ -27,7 +27,7 @@ class Backend(StrEnum):
     INLINE = "inline"
     """One after another in this process."""
     RAY = "ray"
-    """In Ray actors, one per core."""
+    """In Ray actors, one per core: of this machine, or of a cluster."""
     FLOWER = "flower"
     """In Flower's own simulation engine, through ``flwr run``."""
 
@@ -41,15 +41,18 @@ def run_federation(
     workers: int = 0,
     shares: Path | None = None,
     accept: Collection[Part] = (),
+    ray_address: str = "",
 ) -> None:
     """Deal the samples, run ``config`` on ``backend`` and leave its results in ``folder``.
 
     Args:
         config, folder, resume, observers: as for :func:`strategies.app.run`. Flower's engine
             runs in other processes: it neither resumes nor tells observers anything.
-        workers: Ray actors; 0 for one per core.
+        workers: Ray actors; 0 for one per core of the machine or cluster.
         shares: folder with the samples, dealt already; by default they are dealt into the run's.
         accept: what may differ from what a resumed run was begun with.
+        ray_address: of a running cluster to join; by default that in ``RAY_ADDRESS``, else Ray is
+            started on this machine.
 
     Raises:
         IdentityError: a resumed run is not what it was.
@@ -68,7 +71,7 @@ def run_federation(
         deal_into(shares, config.data, config.seed, begin)
     else:
         begin(digest_of(shares))
-    _run(config, folder, shares, backend, resume, observers, workers)
+    _run(config, folder, shares, backend, resume, observers, workers, ray_address)
     identity.seal(folder)
 
 
@@ -80,6 +83,7 @@ def _run(
     resume: bool,
     observers: Sequence[Observer],
     workers: int,
+    ray_address: str,
 ) -> None:
     if backend is Backend.FLOWER:
         from sims.flower_run import flower_run  # noqa: PLC0415 - Flower and Ray are imported after silence_flower
@@ -88,13 +92,18 @@ def _run(
         return
     from strategies.app import run  # noqa: PLC0415 - Flower and Ray are imported after silence_flower
 
-    with _grid(config, folder, shares, backend, workers) as grid:
+    with _grid(config, folder, shares, backend, workers, ray_address) as grid:
         run(config, grid, folder, resume, observers, shares)
 
 
 @contextmanager
 def _grid(
-    config: RunConfig, folder: RunFolder, shares: Path, backend: Backend, workers: int
+    config: RunConfig,
+    folder: RunFolder,
+    shares: Path,
+    backend: Backend,
+    workers: int,
+    ray_address: str,
 ) -> Iterator[LocalGrid]:
     settings = {
         "config": str(folder.config.resolve()),
@@ -106,7 +115,8 @@ def _grid(
     if backend is Backend.RAY:
         from sims.grids.ray import RayGrid  # noqa: PLC0415 - Flower and Ray are imported after silence_flower
 
-        grid = RayGrid(CLIENT_APP, config.data.partitions, settings, workers or None)
+        actors = workers or None
+        grid = RayGrid(CLIENT_APP, config.data.partitions, settings, actors, ray_address)
     else:
         from clients.app import app  # noqa: PLC0415 - Flower and Ray are imported after silence_flower
         from sims.grids.inline import InlineGrid  # noqa: PLC0415 - Flower and Ray are imported after silence_flower

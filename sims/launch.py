@@ -54,6 +54,9 @@ def launch(
         str | None,
         typer.Option(help='JSON, e.g. \'{"init_args": {"num_cpus": 4}}\': Ray actors to start.'),
     ] = None,
+    ray_address: Annotated[
+        str, typer.Option(help="A running Ray cluster to train on, as `ray start --head` says it.")
+    ] = "",
     accept: Annotated[
         list[Part] | None,
         typer.Option(
@@ -79,6 +82,7 @@ def launch(
     settings = _settings(config, resume, set_ or [], num_supernodes)
     workers = _workers(backend_config)
     _check_tools(track or (), backend)
+    _check_address(ray_address, backend)
     if dry_run:
         _describe(settings, backend, workers, resume or out, rehearsed, as_json)
         return
@@ -86,7 +90,9 @@ def launch(
     cost = forecast(settings, backend, workers)
     console.say(f"cost: {cost}")
     with _folder(settings, resume, out, console) as folder:
-        pipeline = Pipeline(settings, folder, backend, console, workers, accept or (), track or ())
+        pipeline = Pipeline(
+            settings, folder, backend, console, workers, accept or (), track or (), ray_address
+        )
         report = _run(pipeline, resume is not None)
     _conclude({**report, "forecast": cost.to_json()}, folder, as_json)
 
@@ -158,6 +164,11 @@ def _check_tools(tools: Collection[Tool], backend: Backend) -> None:
         )
     for tool in tools:
         check_tool(tool)
+
+
+def _check_address(address: str, backend: Backend) -> None:
+    if address and backend is not Backend.RAY:
+        raise ConfigError(f"--ray-address {address}: --backend {backend} uses no Ray cluster")
 
 
 def _describe(

@@ -41,6 +41,7 @@ class Pipeline:
         workers: Ray actors, 0 for one per core.
         accept: what may differ from what a resumed run was begun with.
         track: tools that get the numbers, too.
+        ray_address: of a running cluster, see :func:`sims.backends.run_federation`.
     """
 
     config: RunConfig
@@ -50,6 +51,7 @@ class Pipeline:
     workers: int = 0
     accept: Collection[Part] = ()
     track: Collection[Tool] = ()
+    ray_address: str = ""
 
     def run(self, resume: bool = False) -> dict[str, Any]:
         """All steps; with ``resume``, those that are not done yet. Returns the report.
@@ -96,7 +98,15 @@ class Pipeline:
             *(tracker(tool, folder, self.console.say) for tool in self.track),
         ]
         run_federation(
-            config, folder, self.backend, resume, observers, self.workers, shares, self.accept
+            config,
+            folder,
+            self.backend,
+            resume,
+            observers,
+            self.workers,
+            shares,
+            self.accept,
+            self.ray_address,
         )
 
     def _step(self, title: str, step: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -121,7 +121,8 @@ def deal_into(
 ) -> bool:
     """Write everyone's own file (:mod:`fedtiny.data.shares`) into ``folder``.
 
-    Files that are whole and of this very deal are left alone, any others replaced.
+    Files that are whole and of this very deal are left alone, any others replaced: also those that
+    a system that crashed while they were written left behind.
 
     Args:
         folder: made if need be.
@@ -148,7 +149,7 @@ def deal_into(
         return False
     holdings = chain(dealing.clients(), [dealing.server])
     for path, origin, held in zip(files, origins, holdings, strict=True):
-        shares.write(path, vars(held), origin)
+        shares.write(path, vars(held), origin, on_disk=False)
     return True
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -82,22 +82,16 @@ class Layout:
     def tile_rows(self, layer: str) -> int:
         """Output rows computed from one padded input tile."""
         g = self.geometries[layer]
-        return self._rows(g.out_size[0], g.in_channels, lambda n: g.input_tile(n, self.lanes))
+        return _tile_rows(g, self.lanes, self._most(g.in_channels))
 
     def grad_rows(self, layer: str) -> int:
         """Input-gradient rows computed from one padded gradient tile."""
         g = self.geometries[layer]
-        return self._rows(g.grad_size[0], g.out_channels, lambda n: g.grad_tile(n, self.lanes))
+        return _grad_rows(g, self.lanes, self._most(g.out_channels))
 
-    def _rows(self, height: int, channels: int, positions: Callable[[int], int]) -> int:
-        """Rows that fit the tile's target size; a few at least, and even parts of ``height``."""
-        most = self.options.tile_bytes // self.reals(self.lanes * channels)
-        rows = min(height, 4)
-        while rows > 1 and positions(rows) > 2 * most:
-            rows //= 2
-        while rows < height and positions(rows + 1) <= most:
-            rows += 1
-        return -(-height // -(-height // rows))
+    def _most(self, channels: int) -> int:
+        """Positions of one channel in a tile of the target size."""
+        return self.options.tile_bytes // self.reals(self.lanes * channels)
 
     def tile_bytes_of(self, layer: str) -> int:
         """Bytes of the layer's padded input tile."""
@@ -135,3 +129,24 @@ class Layout:
         """Bytes of the weights in the input gradient's order."""
         held = self.size(layer) if layer in self.dense else self.nnz(layer)
         return self.reals(held)
+
+
+# Numbers only, asked for again and again by every plan of a model: a simulation makes thousands.
+@lru_cache(maxsize=1024)
+def _tile_rows(g: Geometry, lanes: int, most: int) -> int:
+    return _rows(g.out_size[0], most, lambda n: g.input_tile(n, lanes))
+
+
+@lru_cache(maxsize=1024)
+def _grad_rows(g: Geometry, lanes: int, most: int) -> int:
+    return _rows(g.grad_size[0], most, lambda n: g.grad_tile(n, lanes))
+
+
+def _rows(height: int, most: int, positions: Callable[[int], int]) -> int:
+    """Rows that fit the tile's target size; a few at least, and even parts of ``height``."""
+    rows = min(height, 4)
+    while rows > 1 and positions(rows) > 2 * most:
+        rows //= 2
+    while rows < height and positions(rows + 1) <= most:
+        rows += 1
+    return -(-height // -(-height // rows))

@@ -34,7 +34,11 @@ class InlineGrid(LocalGrid):
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         for message_id in message_ids:
             message = self._waiting.pop(message_id)
-            yield call(self._app, message, self._context(message.metadata.dst_node_id))
+            node = message.metadata.dst_node_id
+            settings = self._partitions, self._run_config
+            reply, state = call(self._app, message, self._state(node), *settings)
+            self._keep(node, state)
+            yield reply
 
     @override
     def close(self) -> None:

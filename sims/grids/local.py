@@ -1,7 +1,8 @@
-"""What our grids share: node contexts, message ids, and how a client app is called."""
+"""What our grids share: nodes' contexts, message ids, and how a client app is called."""
 
 from __future__ import annotations
 
+import pickle
 import uuid
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
@@ -16,12 +17,16 @@ from sims.grids.identity import assume_identity
 
 _FIRST_NODE = 1
 _RAISED = 2  # Flower's error code for a ClientApp that raised
+_SHARED = 16  # different states that are told apart; what most nodes keep is the same
 
 RunConfig = Mapping[str, bool | float | int | str]
 
 
 class LocalGrid(Grid):
-    """A grid whose nodes are partitions 0 … n−1 on this machine.
+    """A grid whose nodes are partitions 0 … n−1 of one simulation.
+
+    Nothing is made for a node before it gets a message, and what it keeps between messages is
+    stored once if it is what other nodes keep, too: the model, mostly.
 
     Args:
         partitions: number of nodes.
@@ -32,24 +37,23 @@ class LocalGrid(Grid):
         assume_identity()
         self._partitions = partitions
         self._run_config = dict(run_config)
-        self._contexts: dict[int, Context] = {}
+        self._states: dict[int, bytes] = {}
+        self._shared: dict[bytes, bytes] = {}
 
     def node_of(self, partition: int) -> int:
         """The node that holds ``partition``."""
         return _FIRST_NODE + partition
 
-    def _context(self, node: int) -> Context:
-        """A node's context, made when it is first needed: a run may ask few of many nodes."""
-        if node not in self._contexts:
-            partition = node - _FIRST_NODE
-            self._contexts[node] = Context(
-                run_id=1,
-                node_id=node,
-                node_config={"partition-id": partition, "num-partitions": self._partitions},
-                state=RecordDict(),
-                run_config=self._run_config,
-            )
-        return self._contexts[node]
+    def _state(self, node: int) -> bytes:
+        """What a node keeps, see :func:`call`; empty for one that was never asked."""
+        return self._states.get(node, b"")
+
+    def _keep(self, node: int, state: bytes) -> None:
+        if state not in self._shared:
+            while len(self._shared) >= _SHARED:
+                del self._shared[next(iter(self._shared))]
+            self._shared[state] = state
+        self._states[node] = self._shared[state]
 
     @override
     def set_run(self, run: Run) -> None:
@@ -87,14 +91,39 @@ class LocalGrid(Grid):
         """Free whatever runs the clients."""
 
 
+def partition_of(node: int) -> int:
+    """The inverse of :meth:`LocalGrid.node_of`."""
+    return node - _FIRST_NODE
+
+
 def stamp(message: Message) -> str:
     """Give a message the id a SuperLink would."""
     message.metadata.__dict__["_message_id"] = str(uuid.uuid4())
     return message.metadata.message_id
 
 
-def call(app: ClientApp, message: Message, context: Context) -> Message:
-    """Run a client app; whatever it raises comes back as Flower's error reply."""
+def call(
+    app: ClientApp, message: Message, state: bytes, partitions: int, run_config: RunConfig
+) -> tuple[Message, bytes]:
+    """Run a client app on a message; whatever it raises comes back as Flower's error reply.
+
+    Args:
+        app: the client app.
+        message: to a node.
+        state: what the node kept; empty for nothing.
+        partitions, run_config: of the grid.
+
+    Returns:
+        The reply, and what the node keeps now: the same object if that has not changed.
+    """
+    node = message.metadata.dst_node_id
+    context = Context(
+        run_id=1,
+        node_id=node,
+        node_config={"partition-id": partition_of(node), "num-partitions": partitions},
+        state=pickle.loads(state) if state else RecordDict(),
+        run_config=dict(run_config),
+    )
     try:
         reply = app(message=message, context=context)
     except Exception as error:
@@ -102,4 +131,5 @@ def call(app: ClientApp, message: Message, context: Context) -> Message:
             Error(code=_RAISED, reason=f"{type(error).__name__}: {error}"), reply_to=message
         )
     stamp(reply)
-    return reply
+    kept = pickle.dumps(context.state, pickle.HIGHEST_PROTOCOL) if context.state else b""
+    return reply, state if kept == state else kept

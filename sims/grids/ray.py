@@ -2,105 +2,99 @@
 
 from __future__ import annotations
 
-import importlib
-import logging
 import os
-import sys
+import pickle
 import time
-import warnings
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from copy import copy
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import ray
 from flwr.app import Error, Message, RecordDict
-from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import RayError, RayTaskError
 from typing_extensions import override
 
-from fedtiny.errors import FedTinyError
-from sims.grids.identity import assume_identity
-from sims.grids.local import LocalGrid, RunConfig, call, stamp
-from sims.scratch import scratch_folder
+from sims.grids import ray_start
+from sims.grids.local import LocalGrid, RunConfig, partition_of, stamp
+from sims.grids.ray_start import RayStartError
+from sims.grids.ray_worker import Answer, Envelope, Hello, Luggage, Worker
 
 _WAIT_S = 0.1  # one pull at most: short enough for a progress display
-_IN_FLIGHT = 2  # per actor: one runs, one waits, so that no actor idles while we look away
-_OBJECT_STORE_BYTES = 256 << 20
-_ENVIRONMENT = {
-    "FLWR_TELEMETRY_ENABLED": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_worker_niceness": "0",  # Ray's own 15 starves actors on a machine that does more
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else actors, which ask for CPUs only, see no GPU
-}
-
-
-class RayStartError(FedTinyError):
-    """Ray did not start; the message says what it said."""
-
-
-class Worker:
-    """Lives in an actor: runs the client app on one message after another."""
-
-    def __init__(self, app: str) -> None:
-        assume_identity()
-        module, _, attribute = app.partition(":")
-        self._app: ClientApp = getattr(importlib.import_module(module), attribute)
-
-    def run(self, message: Message, content: RecordDict, context: Any) -> tuple[Message, Any]:  # noqa: ANN401 - Ray's handles have no types
-        """The reply to ``message``, whose content travels apart, and the context's new state."""
-        message.content = content
-        reply = call(self._app, message, context)
-        return reply, context.state
+_IN_FLIGHT = 2  # batches per actor: one runs, one waits, so that no actor idles while we look away
+_BATCH_S = 0.05  # of work in a batch: what a batch costs is then small beside it
+_START_S = 120.0
+_FAILED_STARTS = 3  # in a row, of actors: then it is no accident
 
 
 @dataclass
 class _Job:
-    message: Message
+    messages: list[Message]
     result: Any  # ObjectRef of what Worker.run returns
 
 
 @dataclass
 class _Lane:
-    """One actor and what was sent to it, oldest first."""
+    """One actor and what was sent to it, oldest first.
+
+    ``hello`` is the reference to its first word; ``node`` is empty until that is heard.
+    """
 
     actor: Any
+    hello: Any
+    node: str = ""
     jobs: deque[_Job] = field(default_factory=deque)
 
 
 class RayGrid(LocalGrid):
-    """Spreads clients over Ray actors, one CPU each.
+    """Spreads clients over Ray actors, one CPU each, on this machine or on a cluster.
 
-    Actors start in the background while the caller goes on; messages wait for them. A content
-    that many messages share is stored once and read by all actors. A node's ``context.state``
-    comes back with its reply and goes out with its next message, so it persists as in Flower's
-    own engine, for a server that sends a node one message at a time.
+    Actors start in the background while the caller goes on; messages wait for them. Short tasks
+    travel several at once; a content that many messages share is stored once and decoded once by
+    every actor. A node's ``context.state`` comes back with its reply and goes out with its next
+    message, so it persists as in Flower's own engine, for a server that sends a node one message
+    at a time.
 
-    An actor that dies (killed for its memory, say) is replaced; the message it was running and
-    those that waited behind it go to another. A message whose second actor dies is answered with
-    an error.
+    An actor that dies (killed for its memory, say, or with its machine) is replaced; the messages
+    that it was running and those that waited behind them go to others. A message whose second
+    actor dies is answered with an error.
+
+    On a cluster actors find nothing of this machine's files: our code is uploaded when the cluster
+    is joined, the config travels to every actor, and a device's samples to each machine that has
+    to do with the device, once.
 
     Args:
         app: the client app as ``module:attribute``; every actor imports it.
         partitions, run_config: as for :class:`~sims.grids.local.LocalGrid`.
         actors: how many at most; by default one per available core. Never more than partitions.
+        address: of a running cluster; by default that in ``RAY_ADDRESS``, else none.
     """
 
     def __init__(
-        self, app: str, partitions: int, run_config: RunConfig, actors: int | None = None
+        self,
+        app: str,
+        partitions: int,
+        run_config: RunConfig,
+        actors: int | None = None,
+        address: str = "",
     ) -> None:
         super().__init__(partitions, run_config)
         self._app = app
-        self._count = min(actors or len(os.sched_getaffinity(0)), partitions)
+        self._actors = actors
+        self._address = address or os.environ.get(ray_start.ADDRESS, "")
+        self._luggage: Luggage | None = ray_start.pack(run_config) if self._address else None
         self._owns_ray = not ray.is_initialized()
         self._waiting: deque[Message] = deque()
         self._replies: dict[str, Message] = {}
         self._contents: dict[int, Any] = {}
         self._retried: set[str] = set()
+        self._sent: set[tuple[str, int]] = set()  # (Ray's node, partition): samples that are there
+        self._seconds = 0.0  # of a task, lately
+        self._failed_starts = 0
+        self._started = time.monotonic()
         # The kernel ends Ray's processes with the thread that started them: keep it until close.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="ray-start")
         self._lanes: Future[list[_Lane]] = self._starter.submit(self._start)
@@ -118,7 +112,7 @@ class RayGrid(LocalGrid):
         """The replies that are there; returns at once with all, after 0.1 s with some or none."""
         wanted = list(message_ids)
         deadline = time.monotonic() + _WAIT_S
-        while any(one not in self._replies for one in wanted) and time.monotonic() < deadline:
+        while len(self._replies) < len(wanted) and time.monotonic() < deadline:
             self._work(deadline)
         return [self._replies.pop(one) for one in wanted if one in self._replies]
 
@@ -126,34 +120,36 @@ class RayGrid(LocalGrid):
     def close(self) -> None:
         """End the actors, and Ray if this grid started it."""
         wait([self._lanes])
+        if self._lanes.exception() is None:
+            lanes = self._lanes.result()
+            if self._luggage is not None:
+                ray.wait([lane.actor.leave.remote() for lane in lanes if lane.node], timeout=5.0)
+            for lane in lanes:
+                ray.kill(lane.actor)
         if self._owns_ray:
             ray.shutdown()
-        elif self._lanes.exception() is None:
-            for lane in self._lanes.result():
-                ray.kill(lane.actor)
         self._starter.shutdown()
 
     def _start(self) -> list[_Lane]:
-        if self._owns_ray:
-            for name, value in _ENVIRONMENT.items():
-                os.environ.setdefault(name, value)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)
-                _init_ray(
-                    address="local",
-                    _temp_dir=str(scratch_folder() / "ray"),
-                    num_cpus=self._count,
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    object_store_memory=_OBJECT_STORE_BYTES,
-                    runtime_env=_environment(),
-                )
-        return [_Lane(self._actor()) for _ in range(self._count)]
+        if self._owns_ray and self._address:
+            ray_start.join(self._address)
+        count = self._actors
+        if count is None:
+            on_cluster = self._luggage is not None
+            count = ray_start.cluster_cpus() if on_cluster else len(os.sched_getaffinity(0))
+        count = min(count, self._partitions)
+        if self._owns_ray and not self._address:
+            ray_start.start_local(count)
+        return [_Lane(*self._actor()) for _ in range(count)]
 
-    def _actor(self) -> Any:  # noqa: ANN401 - Ray's handles have no types
-        remote = ray.remote(num_cpus=1, max_restarts=0, runtime_env=_environment())(Worker)
-        return remote.remote(self._app)
+    def _actor(self) -> tuple[Any, Any]:
+        """A new actor and its first word, which it says when it has started."""
+        environment = None if self._luggage else ray_start.local_environment()
+        options: dict[str, Any] = {"runtime_env": environment} if environment else {}
+        remote = ray.remote(num_cpus=1, max_restarts=0, **options)(Worker)
+        settings = self._app, self._partitions, self._run_config, self._luggage
+        actor: Any = remote.remote(*settings)
+        return actor, actor.hello.remote()
 
     def _work(self, deadline: float) -> None:
         """Hand out what waits, then take in what is ready; idle at most until ``deadline``."""
@@ -161,85 +157,128 @@ class RayGrid(LocalGrid):
             lanes = self._lanes.result(timeout=max(0.0, deadline - time.monotonic()))
         except TimeoutError:
             return
-        self._dispatch(lanes)
+        self._dispatch([lane for lane in lanes if lane.node])
         running = [job.result for lane in lanes for job in lane.jobs]
+        running += [lane.hello for lane in lanes if not lane.node]
         if not running:
             time.sleep(max(0.0, deadline - time.monotonic()))  # nothing of what is wanted is here
             return
         ray.wait(running, timeout=max(0.0, deadline - time.monotonic()))
-        ready, _ = ray.wait(running, num_returns=len(running), timeout=0)
+        ready = set(ray.wait(running, num_returns=len(running), timeout=0)[0])
         for lane in lanes:
+            if not lane.node and lane.hello in ready:
+                self._welcome(lane)
             while lane.jobs and lane.jobs[0].result in ready:
                 self._take(lane, lane.jobs.popleft())
+        if not any(lane.node for lane in lanes) and time.monotonic() - self._started > _START_S:
+            raise RayStartError(
+                f"no actor started within {_START_S:.0f} s: `ray status` says whether others hold "
+                "the cluster's CPUs"
+            )
         if not self._waiting and not any(lane.jobs for lane in lanes):
             self._contents.clear()
 
-    def _dispatch(self, lanes: list[_Lane]) -> None:
-        while self._waiting:
+    def _welcome(self, lane: _Lane) -> None:
+        try:
+            hello: Hello = ray.get(lane.hello)
+        except RayError as error:
+            self._failed_starts += 1
+            if isinstance(error, RayTaskError) or self._failed_starts >= _FAILED_STARTS:
+                raise RayStartError(f"an actor did not start: {error}") from error
+            self._replace(lane)
+            return
+        if self._luggage is not None:
+            ray_start.check_kind(hello)
+        self._failed_starts, lane.node = 0, hello.node
+
+    def _replace(self, lane: _Lane) -> None:
+        lane.actor, lane.hello = self._actor()
+        lane.node = ""
+
+    def _dispatch(self, lanes: Sequence[_Lane]) -> None:
+        while self._waiting and lanes:
             lane = min(lanes, key=lambda one: len(one.jobs))
             if len(lane.jobs) >= _IN_FLIGHT:
                 return
-            message = self._waiting.popleft()
-            content = self._shared(message.content)
-            context = self._context(message.metadata.dst_node_id)
-            envelope = copy(message)
-            envelope.content = RecordDict()
-            lane.jobs.append(_Job(message, lane.actor.run.remote(envelope, content, context)))
+            count = self._batch(len(lanes))
+            messages = [self._waiting.popleft() for _ in range(count)]
+            lane.jobs.append(_Job(messages, self._send(lane, messages)))
 
-    def _shared(self, content: RecordDict) -> Any:  # noqa: ANN401 - Ray's handles have no types
+    def _batch(self, lanes: int) -> int:
+        """How many messages go to an actor at once: not so many that others would be idle."""
+        if self._waiting[0].metadata.message_id in self._retried or not self._seconds:
+            return 1
+        fair = -(-len(self._waiting) // (_IN_FLIGHT * lanes))
+        return max(1, min(fair, int(_BATCH_S / self._seconds)))
+
+    def _send(self, lane: _Lane, messages: Sequence[Message]) -> Any:  # noqa: ANN401 - Ray's handles have no types
+        contents: dict[int, int] = {}
+        envelopes, files = [], []
+        for message in messages:
+            index = contents.setdefault(id(message.content), len(contents))
+            bare = copy(message)
+            bare.content = RecordDict()
+            node = message.metadata.dst_node_id
+            envelopes.append(Envelope(bare, index, self._state(node)))
+            files += self._files(lane, partition_of(node))
+        held = [self._shared_content(one.content) for one in _distinct(messages, contents)]
+        packed = pickle.dumps(envelopes, pickle.HIGHEST_PROTOCOL)
+        return lane.actor.run.remote(packed, held, files)
+
+    def _files(self, lane: _Lane, partition: int) -> list[tuple[str, bytes]]:
+        """A device's samples, where the actor's machine does not have them."""
+        if self._luggage is None or (lane.node, partition) in self._sent:
+            return []
+        self._sent.add((lane.node, partition))
+        found = ray_start.share_of(self._run_config, partition)
+        return [] if found is None else [found]
+
+    def _shared_content(self, content: RecordDict) -> Any:  # noqa: ANN401 - Ray's handles have no types
         """A reference to ``content``, which stays alive (and keeps its id) while a job needs it."""
         if id(content) not in self._contents:
             self._contents[id(content)] = ray.put(content)
         return self._contents[id(content)]
 
     def _take(self, lane: _Lane, job: _Job) -> None:
-        node = job.message.metadata.dst_node_id
         try:
-            reply, self._contexts[node].state = ray.get(job.result)
+            packed, seconds = ray.get(job.result)
+        except RayTaskError as error:
+            self._fail(job.messages, error)
+            return
         except RayError as error:
-            if isinstance(error, RayActorError):
-                lost = [job.message] if job.message.metadata.message_id not in self._retried else []
-                self._retried.update(one.metadata.message_id for one in lost)
-                lost += [one.message for one in lane.jobs]
-                self._waiting.extendleft(reversed(lost))
-                lane.jobs.clear()
-                lane.actor = self._actor()
-                if job.message in lost:
-                    return
+            self._lost(lane, job, error)
+            return
+        self._seconds = seconds / len(job.messages)
+        answers: list[Answer] = pickle.loads(packed)
+        for message, answer in zip(job.messages, answers, strict=True):
+            if answer.state is not None:
+                self._keep(message.metadata.dst_node_id, answer.state)
+            self._replies[message.metadata.message_id] = answer.reply
+
+    def _lost(self, lane: _Lane, job: _Job, error: RayError) -> None:
+        """An actor died: what it ran is tried once more, what waited behind it as if never sent."""
+        ran = [one for one in job.messages if one.metadata.message_id not in self._retried]
+        self._fail([one for one in job.messages if one not in ran], error)
+        self._retried.update(one.metadata.message_id for one in ran)
+        waited = [message for later in lane.jobs for message in later.messages]
+        for message in (*ran, *waited):
+            self._sent.discard((lane.node, partition_of(message.metadata.dst_node_id)))
+        self._waiting.extendleft(reversed([*ran, *waited]))
+        lane.jobs.clear()
+        ray.kill(lane.actor)
+        self._replace(lane)
+
+    def _fail(self, messages: Iterable[Message], error: RayError) -> None:
+        for message in messages:
+            reason = ray_start.explain(error)
             reply = Message(
-                Error(code=ErrorCode.CLIENT_APP_CRASHED, reason=_explain(error)),
-                reply_to=job.message,
+                Error(code=ErrorCode.CLIENT_APP_CRASHED, reason=reason), reply_to=message
             )
             stamp(reply)
-        self._replies[job.message.metadata.message_id] = reply
+            self._replies[message.metadata.message_id] = reply
 
 
-def _init_ray(**settings: Any) -> None:  # noqa: ANN401 - what ray.init takes
-    """Start Ray; whatever it meets is about this machine, not about the run.
-
-    Raises:
-        RayStartError: it did not start.
-    """
-    try:
-        ray.init(**settings)
-    except Exception as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise RayStartError(
-            f"Ray did not start: {lines[0]}; --backend inline runs the same in one process"
-        ) from error
-
-
-def _environment() -> dict[str, Any]:
-    """Actors import from where this process does; nothing is uploaded."""
-    path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
-    return {"env_vars": {**_ENVIRONMENT, "PYTHONPATH": path}}
-
-
-def _explain(error: RayError) -> str:
-    first = str(error).strip().splitlines()[0]
-    if isinstance(error, RayActorError):
-        return (
-            f"its worker process died and was replaced; most often the machine ran out of memory, "
-            f"so try --backend inline or fewer actors (Ray: {first})"
-        )
-    return f"{type(error).__name__}: {first}"
+def _distinct(messages: Sequence[Message], contents: dict[int, int]) -> list[Message]:
+    """One message for every content, in the order of their numbers."""
+    by_content = {id(message.content): message for message in messages}
+    return [by_content[one] for one in contents]
