@@ -19,6 +19,7 @@ from fedtiny.data.file_identity import FileIdentity, identity_of
 from fedtiny.data.kept import Keeper
 from fedtiny.data.spool import is_recorded
 from fedtiny.devices.budget import check_free, engine_of, memory_plan, unplanned_bytes
+from fedtiny.devices.planner import BudgetError
 from fedtiny.devices.tier_choice import Holding, choose_tier
 from fedtiny.errors import FedTinyError
 from fedtiny.memory.ledger import LedgerEntry, MemoryPrediction
@@ -167,10 +168,17 @@ class Device:
 
     @cached_property
     def step(self) -> StepPlan:
-        """How trainers are made where nothing is trained."""
-        if self.config.tiers.is_on:  # it may look at a model that it could not train
+        """How trainers are made where nothing is trained.
+
+        Where devices train parts of the model, one may be given the whole to look at, which it
+        could not train: it then looks at as few samples at a time as a part would allow.
+        """
+        try:
+            plan = self.plan()
+        except BudgetError:
+            if not self.config.tiers.is_on:
+                raise
             return StepPlan(min(self.config.tiers.min_micro_batch, self.config.training.batch_size))
-        plan = self.plan()
         return plan.step if plan else UNBOUND
 
 

@@ -83,8 +83,8 @@ def tiers_section(found: Mapping[str, Any] | None) -> str:
             markdown_table(headers, rows),
             "Accuracy on all samples of people who took no part; the last row but one is the "
             "global model, and nobody trained the last one. *Peak* is the largest measured in a "
-            "training step, *budget* the smallest of its devices. Own test samples with the own part: "
-            f"{percent(found["mean_device_accuracy"])} in the mean over devices.",
+            "training step, *budget* the smallest of its devices. Every device's own test samples "
+            f"with its own part: {percent(found['mean_device_accuracy'])}, mean over devices.",
             *(["Devices that can train no part:\n\n" + "\n".join(lines)] if lines else []),
         ]
     )
