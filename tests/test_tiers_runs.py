@@ -124,7 +124,7 @@ def test_a_fleet_that_can_train_nothing_is_told_so(tiny_config: Configure, tmp_p
 
 def test_methods_whose_devices_need_the_whole_model_say_so(tiny_config: Configure) -> None:
     with pytest.raises(
-        ConfigError, match="methods with parts: fedtiny, dense, random, magnitude, erk$"
+        ConfigError, match=r"methods with parts: fedtiny, dense, random, magnitude, erk$"
     ):
         tiny_config("tiers.policy=nested", "pruning.method=feddst")
     with pytest.raises(ConfigError, match=r"must begin with 1\.0, the whole model, and descend"):

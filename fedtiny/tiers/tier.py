@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fedtiny.runs.fields import Share
+from fedtiny.settings import Fraction
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -22,8 +22,8 @@ class Tier:
     (False, True, 'width 0.25, density 0.8')
     """
 
-    width: Share
-    density: Share
+    width: Fraction
+    density: Fraction
 
     @property
     def is_whole(self) -> bool:
