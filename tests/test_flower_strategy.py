@@ -126,6 +126,14 @@ def test_over_selection_is_refused(tmp_path: Path) -> None:
         FedTinyStrategy(config, tmp_path)
 
 
+def test_a_simulated_clock_is_refused(tmp_path: Path) -> None:
+    fleet = DEMO.parents[1] / "fleets" / "watch.toml"
+    clock = "clock.mode=synchronous", "clock.deadline_s=60"
+    config = config_of(f"devices.fleet={fleet}", *clock)
+    with pytest.raises(StrategyError, match="has no simulated clock"):
+        FedTinyStrategy(config, tmp_path)
+
+
 @pytest.mark.deploy
 def test_a_users_own_app_under_flwr_run(tmp_path: Path) -> None:
     config = config_of("data.partitioner=iid", "data.partitions=2")

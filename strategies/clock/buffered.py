@@ -109,11 +109,11 @@ class BufferedServer(TimedServer):
         for _ in range(wanted):
             busy = version.busy() | begun.keys()
             free = [k for k in self.federation.asked(self.exchange.offences) if k not in busy]
-            there = [k for k in free if self.devices.next_there(k, version.now_s) <= version.now_s]
-            if not there:
+            order = rng(self.config.seed, "buffered", version.tasks).permutation(len(free))
+            there = (free[i] for i in order if self._is_there(free[i], version.now_s))
+            if (drawn := next(there, None)) is None:
                 break
             number, version.tasks = version.tasks, version.tasks + 1
-            drawn = there[int(rng(self.config.seed, "buffered", number).integers(len(there)))]
             round = version.current.task.round
             begun[drawn] = self.devices.start(drawn, number, round, version.now_s)
         if not begun:
@@ -124,6 +124,9 @@ class BufferedServer(TimedServer):
         for k, one in begun.items():
             soonest_s = self._due(Flight(self._run(one, current, down[k], 0), None)).second
             version.waiting[k] = _Waiting(one, down[k], soonest_s)
+
+    def _is_there(self, partition: int, at_s: float) -> bool:
+        return self.devices.next_there(partition, at_s) <= at_s
 
     def _compute(self, version: _Version, everything: bool = False) -> None:
         """Have devices compute, all at once, as soon as one of them could be the next to end.
