@@ -79,6 +79,7 @@ def draw(found: Sequence[Row], path: Path) -> None:
             axes.plot(x, y, marker="o", label=name.replace("_", " "))
         axes.set(xscale="log", yscale="log", xlabel="work of a task", ylabel="client tasks / s")
         axes.set_xticks([0.5, 5, 50, 500], ["none", "5 ms", "50 ms", "500 ms"])
+        axes.set_yticks([1, 10, 100, 1000], ["1", "10", "100", "1,000"])  # free text has no "$"
         axes.legend()
         figure.tight_layout()
         figure.savefig(path)
