@@ -21,6 +21,7 @@ from fedtiny.option_types import (
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.identity import Part
 from fedtiny.settings import MOST
+from fedtiny.tiers.config import PolicyName
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Key = Annotated[
@@ -87,6 +88,12 @@ def export(
     prefix: Annotated[
         str, typer.Option(help="Of the model's names in C; by default from the config.")
     ] = "",
+    tier: Annotated[
+        str,
+        typer.Option(
+            metavar="BOARD", help="The part of a run's model that this board trained (tiers)."
+        ),
+    ] = "",
     accept: Accept = None,
     as_json: Json = False,
 ) -> None:
@@ -94,7 +101,7 @@ def export(
     from fedtiny.export.command import Order, export_network, export_trained  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.importing.sources import Source  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
-    order = Order(out, check, device, core, report, prefix)
+    order = Order(out, check, device, core, report, prefix, tier)
     source = Source(torch, pt2e, tflite, calibration, prune)
     if run is None:
         found = export_network(source, order, show=not as_json)
@@ -241,13 +248,16 @@ def fleet_show(
     samples: Annotated[int, typer.Option(help="Of each device.", min=1, max=MOST)] = 500,
     epochs: Annotated[int, typer.Option(help="Local passes per round.", min=1, max=MOST)] = 2,
     own: Annotated[str, typer.Option("--catalog", help="A file with boards of your own.")] = "",
+    tiers: Annotated[
+        PolicyName, typer.Option(help="Who trains which part of the model, as tiers.policy.")
+    ] = PolicyName.NONE,
     as_json: Json = False,
 ) -> None:
     """What each kind of device holds of a model, and its simulated seconds and bytes a round."""
     from fedtiny.doctor.fleet import Question, examine_fleet  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.doctor.fleet_tables import print_fleet  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
-    question = Question(model, input_shape, classes, batch, density, samples, epochs, own)
+    question = Question(model, input_shape, classes, batch, density, samples, epochs, own, tiers)
     kinds = examine_fleet(path, question)
     if as_json:
         _print_json([kind.to_json() for kind in kinds])

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from fedtiny.federation.described import Described, Sizes
 from fedtiny.models.graph import Graph
 from fedtiny.runs.events import DeviceDescribed
+from fedtiny.tiers.tier import Tier
 from fedtiny.wire.describe import Description
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
@@ -24,6 +25,8 @@ class Introductions:
 
     Attributes:
         described: by partition, as they said.
+        tiers: by partition, the largest part of the model that a device can train; None: none, or
+            all, where all train all of it.
     """
 
     def __init__(self, graph: Graph, exchange: Exchange, observer: Observer) -> None:
@@ -32,6 +35,7 @@ class Introductions:
         self._observer = observer
         self._asked: set[int] = set()
         self.described: dict[int, Sizes] = {}
+        self.tiers: dict[int, Tier | None] = {}
 
     def restore(self, described: Described) -> None:
         """Go on with what a checkpoint kept."""
@@ -62,7 +66,11 @@ class Introductions:
             lambda partition, reply: Description.read(self._graph, partition, reply),
         )
         for partition, one in descriptions.items():
-            event = DeviceDescribed(round, partition, one.samples, one.ledger, one.measured)
-            self._observer.on_event(event)
+            self._observer.on_event(
+                DeviceDescribed(
+                    round, partition, one.samples, one.ledger, one.measured, one.tier, one.refused
+                )
+            )
+            self.tiers[partition] = one.tier
             self.described[partition] = Sizes(one.samples, one.development, one.test)
         return descriptions

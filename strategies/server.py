@@ -14,6 +14,7 @@ from fedtiny.aggregation.ranges import merge_ranges
 from fedtiny.config import RunConfig
 from fedtiny.data.server import ServerData
 from fedtiny.federation.described import counted
+from fedtiny.federation.parts import grouped
 from fedtiny.federation.round import (
     Federation,
     RoundFacts,
@@ -33,12 +34,16 @@ from fedtiny.runs.events import (
     RunFinished,
     Stopped,
 )
+from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.sparse.tensor import Floats
+from fedtiny.tiers.tier import Tier
+from fedtiny.training.trainer import Ranges
 from fedtiny.wire.calibrate import RangesResult
 from fedtiny.wire.join import JoinTask
 from fedtiny.wire.model_task import ModelTask
 from fedtiny.wire.packet import Packet
+from fedtiny.wire.part import about_part
 from fedtiny.wire.phase import Phase
 from fedtiny.wire.train import TrainResult
 from strategies.evaluation import GlobalEvaluation
@@ -66,6 +71,27 @@ class Round:
     started: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """What a federation leaves.
+
+    Attributes:
+        model: the global model.
+        tiers: each tier's part of it; empty where all devices train the whole model.
+    """
+
+    model: TrainedModel
+    tiers: Mapping[Tier, TrainedModel]
+
+    def save(self, folder: RunFolder) -> None:
+        """Write the models where a run's folder has them."""
+        for tier, part in self.tiers.items():
+            path = folder.tier(tier).model
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.save(path)
+        self.model.save(folder.model)  # last: a folder that has it is done
+
+
 @dataclass(frozen=True)
 class Server:
     """One run of one method.
@@ -85,7 +111,7 @@ class Server:
     store: CheckpointStore
     observer: Observer
 
-    def run(self, resume: bool) -> TrainedModel:
+    def run(self, resume: bool) -> Trained:
         """All phases; with ``resume``, from the newest checkpoint on.
 
         Raises:
@@ -141,7 +167,7 @@ class Server:
     def play(self, state: ServerState, round: int) -> ServerState:
         """One round: local training, averaging, evaluation, and this round's adjustment."""
         current = self.begin(state, round)
-        sent = current.task.packets(self.graph)
+        sent = current.task.packets()
         enough = self.config.federation.enough
         results = self.exchange.ask(Phase.TRAIN, round, sent, self.reader(current), enough)
         return self.conclude(current, results)
@@ -151,7 +177,7 @@ class Server:
         after, facts = self.finish(current, results)
         round = current.task.round
         if self.evaluation.due(round) or self.federation.is_over(after):
-            self.evaluation.ask(round, facts.combined, current.before)
+            self.evaluation.ask(round, facts.combined)
         self.tell(current, after, facts)
         return after
 
@@ -165,9 +191,10 @@ class Server:
         """
         started = time.monotonic()
         if asked is None:
-            asked = self.federation.participants(state.offences, round)
+            asked = self.federation.participants(state, round)
         self.introductions.meet(sorted(asked), round)
-        state = replace(state, described=dict(self.introductions.described))
+        tiers = self.federation.parts(state).joined_by(self.introductions.tiers)
+        state = replace(state, described=dict(self.introductions.described), tiers=tiers)
         return Round(state, begin(self.federation, state, round, asked), started)
 
     def reader(self, current: Round) -> Callable[[int, Packet], TrainResult]:
@@ -216,23 +243,41 @@ class Server:
         per_sample = adjustment_flops(self.graph, nnz, list(quotas))
         return self.config.training.batch_size * per_sample
 
-    def calibrate(self, state: ServerState) -> TrainedModel:
-        """Activation ranges of the final model, merged from the devices, or a draw of them."""
-        task = ModelTask(state.model, state.normalization)
+    def calibrate(self, state: ServerState) -> Trained:
+        """The final model and each tier's part of it, with the ranges their devices saw."""
         after = self.config.federation.rounds + 1
+        last = state.round  # a part that moves from round to round stays where it was
+        parts = self.federation.parts(state)
         asked = self.exchange.asked(Phase.CALIBRATE, after)
+        tiers = grouped((k, parts.given(k)) for k in asked)
+        packets: dict[int, Packet] = {}
+        for tier, partitions in tiers.items():
+            block, model = parts.block(tier, last), self.federation.model(state, tier, last)
+            packet = ModelTask(model, state.normalization).packet(block.graph)
+            packets |= dict.fromkeys(partitions, about_part(packet, block.width))
         results = self.exchange.ask(
             Phase.CALIBRATE,
             after,
-            dict.fromkeys(asked, task.packet(self.graph)),
-            lambda _, packet: RangesResult.read(self.graph, packet),
+            dict(sorted(packets.items())),
+            lambda k, packet: RangesResult.read(parts.block(parts.given(k), last).graph, packet),
         )
-        reported = {k: result.ranges for k, result in results.items()}
+        made = {
+            tier: self._calibrated(state, tier, {k: results[k].ranges for k in who if k in results})
+            for tier, who in tiers.items()
+        }
+        return Trained(made[parts.top], {} if parts.are_all_whole else made)
+
+    def _calibrated(
+        self, state: ServerState, tier: Tier, reported: Mapping[int, Ranges]
+    ) -> TrainedModel:
+        round = self.config.federation.rounds + 1
         odd = implausible_ranges(reported, self.config.trust.update_factor)
-        self.exchange.doubt(Phase.CALIBRATE, after, odd)
+        self.exchange.doubt(Phase.CALIBRATE, round, odd)
         ranges = merge_ranges(one for k, one in reported.items() if k not in odd)
+        graph = self.federation.parts(state).block(tier, state.round).graph
+        model = self.federation.model(state, tier, state.round)
         labels, sensor = self.data.labels, self.data.sensor
-        return TrainedModel(self.graph, state.model, state.normalization, ranges, labels, sensor)
+        return TrainedModel(graph, model, state.normalization, ranges, labels, sensor)
 
     @cached_property
     def evaluation(self) -> GlobalEvaluation:
@@ -256,4 +301,5 @@ class Server:
             self.config.seed,
             self.config.trust,
             self.config.stopping,
+            self.config.tier_policy,
         )

@@ -187,7 +187,7 @@ def test_recomputed_layers_run_forward_twice_and_zeros_are_multiplied_where_they
     config = run_config.parse({"pruning": {"density": 0.05}, "training": {"epochs": 3}})
     question = Question("smartwatch_cnn", (6, 1, 128), 7, 32, 0.05, 100, 1)
     graph = config.graph(question.input_shape, 7)
-    model = _some_model(config, graph)
+    model = _some_model(config, graph, 0.05)
     nnz = {name: weight.nnz for name, weight in model.weights.items()}
     (first, *_) = [cost for cost in layer_costs(graph) if cost.name in nnz]
     plain = round_flops(config, graph, model, 10, StepPlan(8), {})

@@ -17,6 +17,7 @@ from fedtiny.devices.budget import memory_plan
 from fedtiny.devices.catalog import get
 from fedtiny.devices.fleet import with_group
 from fedtiny.devices.profile import DeviceProfile
+from fedtiny.devices.tier_choice import choose_tier
 from fedtiny.doctor.boards import estimate_flash_bytes
 from fedtiny.errors import FedTinyError
 from fedtiny.fleet.file import read_fleet
@@ -29,6 +30,8 @@ from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.pruning.masks import layer_masks
 from fedtiny.seeding import rng
 from fedtiny.sparse.densities import layer_counts
+from fedtiny.tiers.block import block_of
+from fedtiny.tiers.config import PolicyName
 from fedtiny.wire.train import TrainResult, TrainTask
 
 
@@ -116,6 +119,7 @@ class Question:
         samples: that every device trains on.
         epochs: local passes per round.
         catalog: a file with boards of one's own; empty for none.
+        tiers: who trains which part of the model, as ``tiers.policy``.
     """
 
     model: str
@@ -126,6 +130,7 @@ class Question:
     samples: int
     epochs: int
     catalog: str = ""
+    tiers: PolicyName = PolicyName.NONE
 
     def config(self, groups: tuple[Group, ...]) -> RunConfig:
         """Of a run that would ask this; its seed, 0, decides what chance does to links."""
@@ -136,6 +141,7 @@ class Question:
                 "training": {"batch_size": self.batch, "epochs": self.epochs},
                 "pruning": {"density": self.density},
                 "devices": {"groups": groups, "catalog": self.catalog},
+                "tiers": {"policy": self.tiers},
             }
         )
 
@@ -154,12 +160,11 @@ def examine_fleet(path: Path, question: Question) -> list[Kind]:
     config = question.config(read_fleet(path))
     graph = config.graph(question.input_shape, question.classes)
     samples = question.samples
-    model = _some_model(config, graph)
     by_group: dict[str, list[Seat]] = {}
     for seat in seats(config.devices.groups):
         by_group.setdefault(seat.group.name, []).append(seat)
     return [
-        _examine(config, graph, model, samples, group, by_group[group.name])
+        _examine(config, graph, samples, group, by_group[group.name])
         for group in config.devices.groups
     ]
 
@@ -167,16 +172,25 @@ def examine_fleet(path: Path, question: Question) -> list[Kind]:
 def _examine(
     config: RunConfig,
     graph: Graph,
-    model: SparseModel,
     samples: int,
     group: Group,
     members: Sequence[Seat],
 ) -> Kind:
     profile = with_group(get(group.device, config.devices.catalog), group)
+    reasons: list[str] = []
+    width, held = 1.0, config.method.density
+    ledger, traffic, seconds, slowest = None, None, None, None
+    if config.tiers.is_on:
+        try:
+            tier = choose_tier(config, graph, members[0].partition, group.device).tier
+            width, graph = tier.width, block_of(graph, tier.width).graph
+            held = min(held, tier.density) if width == 1 else tier.density
+        except FedTinyError as error:
+            reasons.append(str(error))
+    model = _some_model(config, graph, held)
     density = model.density
     flash = estimate_flash_bytes(graph, density)
-    ledger, traffic, seconds, slowest = None, None, None, None
-    reasons = _flash_reason(profile, flash)
+    reasons += _flash_reason(profile, flash)
     try:
         ledger = memory_plan(config, graph, members[0].partition, group.device, model.masks)
         if ledger is not None:
@@ -191,7 +205,7 @@ def _examine(
         group=group.name,
         device=profile.name,
         count=len(members),
-        width=1.0,
+        width=width,
         density=density,
         budget_bytes=profile.training_budget_bytes,
         ledger=ledger,
@@ -231,7 +245,7 @@ def _flash_reason(profile: DeviceProfile, flash: int) -> list[str]:
     ]
 
 
-def _some_model(config: RunConfig, graph: Graph) -> SparseModel:
+def _some_model(config: RunConfig, graph: Graph, density: float) -> SparseModel:
     """A model with random masks of the asked density: their size on the wire is a real one's."""
     state = initial_state(graph, rng(config.seed, "fleet show"))
     generator = rng(config.seed, "fleet show masks")
@@ -240,7 +254,7 @@ def _some_model(config: RunConfig, graph: Graph) -> SparseModel:
         for layer in graph.prunable_layers
     }
     sizes = {name: score.size for name, score in scores.items()}
-    counts = layer_counts(dict.fromkeys(sizes, config.method.density), sizes)
+    counts = layer_counts(dict.fromkeys(sizes, density), sizes)
     return from_state(graph, state, layer_masks(scores, counts))
 
 

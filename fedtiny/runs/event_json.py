@@ -25,6 +25,7 @@ from fedtiny.runs.events import (
     RunFinished,
     RunStarted,
     Stopped,
+    TierEvaluated,
 )
 from fedtiny.runs.fields import complaint
 
@@ -39,6 +40,7 @@ Kind = (
     | NodeIgnored
     | Metered
     | Evaluated
+    | TierEvaluated
     | Adjusted
     | RoundFinished
     | TaskTimed

@@ -119,7 +119,7 @@ class BufferedServer(TimedServer):
         if not begun:
             return
         current = self._of(version, begun)
-        packets = current.task.packets(self.graph)
+        packets = current.task.packets()
         down = self.exchange.sizes(Phase.TRAIN, current.task.round, packets)
         for k, one in begun.items():
             soonest_s = self._due(Flight(self._run(one, current, down[k], 0), None)).second
@@ -156,7 +156,7 @@ class BufferedServer(TimedServer):
         """What devices do to the version they are given; ``up`` gets the bytes of their replies."""
         if not going:
             return {}
-        round, packets = current.task.round, current.task.packets(self.graph)
+        round, packets = current.task.round, current.task.packets()
         asked = {k: packet for k, packet in packets.items() if k in going}
         results = self.exchange.ask(Phase.TRAIN, round, asked, self.reader(current), heard=up)
         for k, result in results.items():
@@ -173,7 +173,7 @@ class BufferedServer(TimedServer):
 
     def _run(self, begun: Course, current: Round, down_bytes: int, up_bytes: int) -> Course:
         task, samples = current.task.tasks[begun.partition], self.samples(begun.partition)
-        course = self.devices.run(begun, task, samples, down_bytes, up_bytes)
+        course = self.devices.run(begun, self.graph, task, samples, down_bytes, up_bytes)
         if course.outcome is Outcome.COUNTED and course.ended_s > self._limit(begun):
             course = replace(course, outcome=Outcome.LATE)
         return course
