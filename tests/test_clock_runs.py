@@ -30,6 +30,8 @@ from sims.backends import Backend, run_federation
 from strategies.clock.buffered import NobodyComesError
 from strategies.observer import Observer
 
+pytestmark = pytest.mark.deploy  # minutes
+
 Configure = Callable[..., RunConfig]
 
 FLEET = """

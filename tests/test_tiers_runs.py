@@ -32,6 +32,8 @@ UNEQUAL = (
 )
 Configure = Callable[..., RunConfig]
 
+pytestmark = pytest.mark.deploy  # half a minute and more
+
 
 class _StoppedError(Exception):
     pass
