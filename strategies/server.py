@@ -34,7 +34,6 @@ from fedtiny.runs.events import (
     RunFinished,
     Stopped,
 )
-from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.sparse.tensor import Floats
 from fedtiny.tiers.tier import Tier
@@ -52,6 +51,7 @@ from strategies.facts import density_fields
 from strategies.introductions import Introductions
 from strategies.observer import Observer, RunInfo
 from strategies.preparation import Preparation
+from strategies.trained import Trained
 
 Result = TypeVar("Result")
 
@@ -69,27 +69,6 @@ class Round:
     before: ServerState
     task: RoundTask
     started: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Trained:
-    """What a federation leaves.
-
-    Attributes:
-        model: the global model.
-        tiers: each tier's part of it; empty where all devices train the whole model.
-    """
-
-    model: TrainedModel
-    tiers: Mapping[Tier, TrainedModel]
-
-    def save(self, folder: RunFolder) -> None:
-        """Write the models where a run's folder has them."""
-        for tier, part in self.tiers.items():
-            path = folder.tier(tier).model
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.save(path)
-        self.model.save(folder.model)  # last: a folder that has it is done
 
 
 @dataclass(frozen=True)
@@ -248,7 +227,7 @@ class Server:
         after = self.config.federation.rounds + 1
         last = state.round  # a part that moves from round to round stays where it was
         parts = self.federation.parts(state)
-        asked = self.exchange.asked(Phase.CALIBRATE, after)
+        asked = parts.with_every_kind(self.exchange.asked(Phase.CALIBRATE, after))
         tiers = grouped((k, parts.given(k)) for k in asked)
         packets: dict[int, Packet] = {}
         for tier, partitions in tiers.items():
@@ -261,9 +240,13 @@ class Server:
             dict(sorted(packets.items())),
             lambda k, packet: RangesResult.read(parts.block(parts.given(k), last).graph, packet),
         )
+        reported = {
+            tier: {k: results[k].ranges for k in who if k in results} for tier, who in tiers.items()
+        }
         made = {
-            tier: self._calibrated(state, tier, {k: results[k].ranges for k in who if k in results})
-            for tier, who in tiers.items()
+            tier: self._calibrated(state, tier, ranges)
+            for tier, ranges in reported.items()
+            if ranges or tier == parts.top
         }
         return Trained(made[parts.top], {} if parts.are_all_whole else made)
 

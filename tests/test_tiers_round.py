@@ -253,3 +253,18 @@ def test_a_device_that_comes_late_takes_the_largest_part_there_is_for_it() -> No
     parts = Parts(SMALL, federation().policy, {0: WHOLE, 1: HALF, 2: QUARTER})
     late = {3: Tier(0.75, 1.0), 4: Tier(0.125, 1.0), 5: None, 0: QUARTER}
     assert parts.joined_by(late) == {0: WHOLE, 1: HALF, 2: QUARTER, 3: HALF}
+
+
+def test_a_draw_of_devices_for_calibration_leaves_no_part_out() -> None:
+    parts = Parts(SMALL, federation().policy, {0: WHOLE, 1: HALF, 2: HALF, 3: QUARTER})
+    assert parts.with_every_kind([2]) == [0, 2, 3]
+    assert parts.with_every_kind([0, 1, 3]) == [0, 1, 3]
+    assert replace(parts, tiers={}).with_every_kind([2]) == [2]
+
+
+def test_a_density_that_nobody_trained_has_the_statistics_of_the_global_model() -> None:
+    state = state_of({0: HALF, 1: HALF})
+    parts = Parts(SMALL, federation().policy, state.tiers)
+    own = {HALF: {"body.bn.running_mean": np.full(8, 7, np.float32)}}
+    thin = parts.model(state.model, own, state.ranks, Tier(0.5, 0.2), 1)
+    assert thin.dense["body.bn.running_mean"].tolist() == [7, 7, 7, 7]

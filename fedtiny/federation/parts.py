@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -56,6 +56,12 @@ class Parts:
         """A device's; of one that was away when tiers were given out, the smallest."""
         return WHOLE if self.are_all_whole else self.tiers.get(partition, self.kinds[0])
 
+    def with_every_kind(self, partitions: Collection[int]) -> list[int]:
+        """``partitions``, ascending, and one device of every tier that is not among them."""
+        missing = set(self.kinds) - {self.given(k) for k in partitions}
+        first = {tier: min(k for k, one in self.tiers.items() if one == tier) for tier in missing}
+        return sorted({*partitions, *first.values()})
+
     def given(self, partition: int) -> Tier:
         """What a device uses: what it trains; of one that trains nothing, the global model."""
         return self.tier(partition) if self.trains(partition) else self.top
@@ -107,14 +113,17 @@ class Parts:
 
         Args:
             model: whole.
-            statistics: of tiers that were trained before; others have the model's.
+            statistics: of tiers that were trained before; another one of the global model's width
+                has the global model's, all others have the whole model's.
             ranks: of the model's weights, as of the last adjustment; empty: those of now.
             tier: which part.
             round: from 1.
         """
         if self.policy is None or tier.is_whole:
             return model
-        own = SparseModel(model.weights, {**model.dense, **statistics.get(tier, {})})
+        nearest = self.top if tier.width == self.top.width else tier
+        measured = statistics.get(tier, statistics.get(nearest, {}))
+        own = SparseModel(model.weights, {**model.dense, **measured})
         order = ranks if ranks and not self.policy.reranks else ranks_of(model)
         density = tier.density * self.policy.config.share(round)
         return cut(own, self.block(tier, round), density, order, self.policy.across)
