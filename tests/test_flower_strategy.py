@@ -33,7 +33,7 @@ def started(config: RunConfig, folder: Path, **arguments: object) -> FedTinyStra
     run = RunFolder(folder / "strategy")
     strategy = FedTinyStrategy(config, run.path, shares=folder / "ours" / "data")
     run.create(config)
-    with _grid(config, run, folder / "ours" / "data", Backend.INLINE, 1) as grid:
+    with _grid(config, run, folder / "ours" / "data", Backend.INLINE, 1, "") as grid:
         strategy.start(grid, **arguments)  # type: ignore[arg-type]
     return strategy
 
@@ -114,7 +114,7 @@ def test_other_arrays_between_rounds_are_refused(dealt: Path) -> None:
     run.create(config)
     strategy = Meddler(config, run.path, shares=dealt / "ours" / "data")
     with (
-        _grid(config, run, dealt / "ours" / "data", Backend.INLINE, 1) as grid,
+        _grid(config, run, dealt / "ours" / "data", Backend.INLINE, 1, "") as grid,
         pytest.raises(StrategyError, match="keeps its model itself"),
     ):
         strategy.start(grid)
