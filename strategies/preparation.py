@@ -62,8 +62,8 @@ class Preparation:
         if initial is None:
             initial = self.config.model.weights(self.graph, self.config.seed)
         self.observer.on_event(started_event(self.config, self.graph))
-        normalization, tiers = self._describe()
-        parts = Parts(self.graph, self.config.tier_policy, tiers)
+        normalization = self._describe()
+        parts = Parts(self.graph, self.config.tier_policy, self.introductions.tiers)
         public = self.data.public
         self.observer.on_phase(Phase.PRETRAIN, 0)
         started = time.monotonic()
@@ -106,7 +106,7 @@ class Preparation:
             model,
             normalization,
             prepared.story,
-            tiers=tiers,
+            tiers=dict(parts.tiers),
             statistics=self._statistics(parts, prepared),
             ranks={} if parts.are_all_whole else ranks_of(model),
         )
@@ -131,32 +131,25 @@ class Preparation:
             }
         return found
 
-    def _describe(self) -> tuple[Normalization, dict[int, Tier]]:
-        """The normalization of the inputs of those who describe themselves, and who trains what."""
+    def _describe(self) -> Normalization:
+        """The normalization of the inputs of those who describe themselves."""
         descriptions = self.introductions.meet(self.exchange.asked(Phase.DESCRIBE, 0), 0)
+        self._check_tiers(descriptions)
         odd = odd_statistics(descriptions, self.config.trust.samples_factor)
         self.exchange.doubt(Phase.DESCRIBE, 0, odd)
         believed = [one.statistics for k, one in descriptions.items() if k not in odd]
-        return merge(believed).normalization(), self._tiers(descriptions)
+        return merge(believed).normalization()
 
-    def _tiers(self, descriptions: Mapping[int, Description]) -> dict[int, Tier]:
-        """What each device trains, where that is not the whole model for all.
-
-        Raises:
-            FederationError: nobody can train anything.
-        """
+    def _check_tiers(self, descriptions: Mapping[int, Description]) -> None:
+        """Raise FederationError if nobody can train anything."""
         policy = self.config.tier_policy
-        if policy is None:
-            return {}
-        assigned = policy.assign({k: one.tier for k, one in descriptions.items()})
-        if not assigned:
-            reasons = dict.fromkeys(one.refused for one in descriptions.values())
-            raise FederationError(
-                f"tiers.policy = {policy.name!r}: no device can train any part of "
-                f"{self.graph.name} at pruning.density = {self.config.method.density:g}: "
-                + "; ".join(reasons)
-            )
-        return assigned
+        if policy is None or self.introductions.tiers:
+            return
+        reasons = dict.fromkeys(one.refused for one in descriptions.values())
+        raise FederationError(
+            f"tiers.policy = {policy.name!r}: no device can train any part of {self.graph.name} at "
+            f"pruning.density = {self.config.method.density:g}: " + "; ".join(reasons)
+        )
 
     def _ask(
         self,

@@ -40,15 +40,14 @@ from fedtiny.tiers.tier import Tier
 from fedtiny.training.trainer import Ranges
 from fedtiny.wire.calibrate import RangesResult
 from fedtiny.wire.join import JoinTask
-from fedtiny.wire.model_task import ModelTask
 from fedtiny.wire.packet import Packet
-from fedtiny.wire.part import about_part
 from fedtiny.wire.phase import Phase
 from fedtiny.wire.train import TrainResult
 from strategies.evaluation import GlobalEvaluation
 from strategies.exchange import Exchange
 from strategies.facts import density_fields
 from strategies.introductions import Introductions
+from strategies.model_tasks import model_packets
 from strategies.observer import Observer, RunInfo
 from strategies.preparation import Preparation
 from strategies.trained import Trained
@@ -100,7 +99,7 @@ class Server:
         state = self.store.latest() if resume else None
         if state is not None:
             self.exchange.offences.update(state.offences)
-            self.introductions.restore(state.described)
+            self.introductions.restore(state.described, state.tiers)
         with self.observed(1 if state is None else state.round + 1, state is not None):
             self.join()
             state = state or self.prepare()
@@ -129,10 +128,14 @@ class Server:
 
     def save(self, state: ServerState) -> ServerState:
         """``state`` with what is known of devices by now, once it is on disk."""
-        described, offences = self.introductions.described, self.exchange.offences
-        state = replace(state, described=dict(described), offences=dict(offences))
+        state = replace(self.known(state), offences=dict(self.exchange.offences))
         self.store.save(state)
         return state
+
+    def known(self, state: ServerState) -> ServerState:
+        """``state`` with what devices have said of themselves by now."""
+        described, tiers = self.introductions.described, self.introductions.tiers
+        return replace(state, described=dict(described), tiers=dict(tiers))
 
     def prepare(self, initial: Mapping[str, Floats] | None = None) -> ServerState:
         """Descriptions, pre-training, and the method's own preparation; saved.
@@ -172,8 +175,7 @@ class Server:
         if asked is None:
             asked = self.federation.participants(state, round)
         self.introductions.meet(sorted(asked), round)
-        tiers = self.federation.parts(state).joined_by(self.introductions.tiers)
-        state = replace(state, described=dict(self.introductions.described), tiers=tiers)
+        state = self.known(state)
         return Round(state, begin(self.federation, state, round, asked), started)
 
     def reader(self, current: Round) -> Callable[[int, Packet], TrainResult]:
@@ -228,18 +230,13 @@ class Server:
         last = state.round  # a part that moves from round to round stays where it was
         parts = self.federation.parts(state)
         asked = parts.with_every_kind(self.exchange.asked(Phase.CALIBRATE, after))
-        tiers = grouped((k, parts.given(k)) for k in asked)
-        packets: dict[int, Packet] = {}
-        for tier, partitions in tiers.items():
-            block, model = parts.block(tier, last), self.federation.model(state, tier, last)
-            packet = ModelTask(model, state.normalization).packet(block.graph)
-            packets |= dict.fromkeys(partitions, about_part(packet, block.width))
         results = self.exchange.ask(
             Phase.CALIBRATE,
             after,
-            dict(sorted(packets.items())),
+            model_packets(self.federation, state, asked, last),
             lambda k, packet: RangesResult.read(parts.block(parts.given(k), last).graph, packet),
         )
+        tiers = grouped((k, parts.given(k)) for k in asked)
         reported = {
             tier: {k: results[k].ranges for k in who if k in results} for tier, who in tiers.items()
         }
@@ -265,13 +262,14 @@ class Server:
     @cached_property
     def evaluation(self) -> GlobalEvaluation:
         """Of the global model."""
-        run = self.config, self.graph, self.data, self.exchange, self.observer
+        run = self.config, self.federation, self.data, self.exchange, self.observer
         return GlobalEvaluation(*run, self.introductions)
 
     @cached_property
     def introductions(self) -> Introductions:
         """Of the run's devices."""
-        return Introductions(self.graph, self.exchange, self.observer)
+        policy = self.config.tier_policy
+        return Introductions(self.graph, policy, self.exchange, self.observer)
 
     @cached_property
     def federation(self) -> Federation:

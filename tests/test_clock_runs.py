@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from runs import federate, results
 
 from clients import handlers
 from clients.device import Device
@@ -20,13 +20,13 @@ from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.report import headline, write
 from fedtiny.runs.clock_events import ClockAdvanced, GroupMissing, RoundLost, TaskTimed
-from fedtiny.runs.events import Evaluated, Event, Exchanged, RoundFinished, RunFinished
+from fedtiny.runs.events import Evaluated, Event, Exchanged, RoundFinished
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.outcome import Outcome
 from fedtiny.wire.join import JoinTask
 from fedtiny.wire.phase import Phase
 from fedtiny.wire.train import TrainResult, TrainTask
-from sims.backends import Backend, run_federation
+from sims.backends import Backend
 from strategies.clock.buffered import NobodyComesError
 from strategies.observer import Observer
 
@@ -65,24 +65,6 @@ def timed(tiny_config: Configure, tmp_path: Path) -> Configure:
         return tiny_config(*SMALL, f"devices.fleet={path}", *overrides)
 
     return make
-
-
-def federate(
-    config: RunConfig, path: Path, backend: Backend = Backend.INLINE, **settings: object
-) -> RunFolder:
-    folder = RunFolder(path)
-    run_federation(config, folder, backend, **settings)  # type: ignore[arg-type]
-    return folder
-
-
-def results(folder: RunFolder) -> list[Event]:
-    """All events, without what the wall clock says."""
-    return [
-        replace(event, seconds=0.0) if hasattr(event, "seconds") else event
-        for event in folder.recording().events
-        if not isinstance(event, RunFinished)
-        and not (isinstance(event, Exchanged) and event.phase is Phase.JOIN)
-    ]
 
 
 class Interrupt(Observer):

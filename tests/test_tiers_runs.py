@@ -13,7 +13,14 @@ from fedtiny.config import RunConfig
 from fedtiny.errors import FedTinyError
 from fedtiny.export.tiers import tier_folder
 from fedtiny.report import write
-from fedtiny.runs.events import DeviceDescribed, Event, Metered, RoundFinished, TierEvaluated
+from fedtiny.runs.events import (
+    DeviceDescribed,
+    Event,
+    Metered,
+    RoundFinished,
+    TierEvaluated,
+    TierGiven,
+)
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.settings import ConfigError
@@ -73,7 +80,9 @@ def test_every_part_is_evaluated_and_one_that_nobody_trains(unequal: RunFolder) 
     assert [one.devices for one in last] == [4, 2, 2, 0]
     assert [one.nnz for one in last[:3]] == sorted(one.nnz for one in last[:3])
     report = write(unequal)["tiers"]
-    assert report["worst_tier_accuracy"] <= report["global_accuracy"] or len(report["parts"]) == 4
+    assert [part["devices"] for part in report["parts"]] == [4, 2, 2, 0]
+    assert report["worst_tier_accuracy"] == min(one.correct / one.count for one in last[:3])
+    assert report["global_accuracy"] == last[2].correct / last[2].count
     text = (unequal.path / "report.md").read_text(encoding="utf-8")
     assert "## Parts of the model" in text
     assert "4 stm32h743" in text
@@ -131,3 +140,19 @@ def test_methods_whose_devices_need_the_whole_model_say_so(tiny_config: Configur
         tiny_config("tiers.policy=nested", "pruning.method=feddst")
     with pytest.raises(ConfigError, match=r"must begin with 1\.0, the whole model, and descend"):
         tiny_config("tiers.policy=nested", "tiers.widths=[0.5, 1.0]")
+
+
+def test_a_part_that_is_not_the_devices_own_choice_is_found_by_its_board(
+    tiny_config: Configure, tmp_path: Path
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    config = tiny_config(*UNEQUAL, "tiers.policy=weakest", "federation.rounds=1", "pruning.stop=1")
+    run_federation(config, folder, Backend.INLINE)
+    (tier,) = {one.tier for one in folder.events(TierGiven)}
+    could = {one.tier for one in folder.events(DeviceDescribed)}
+    assert len(could) == 3
+    assert min(could) == tier
+    assert tier_folder(folder, "pi_4").path == folder.tier(tier).path
+    assert write(folder)["tiers"]["parts"][0]["boards"] == {
+        "esp32_s3": 2, "pi_4": 2, "stm32h743": 4,
+    }  # fmt: skip

@@ -16,7 +16,7 @@ from fedtiny.devices.fleet import profile_of
 from fedtiny.devices.planner import BudgetError
 from fedtiny.devices.profile import DeviceProfile
 from fedtiny.fleet.availability import Availability
-from fedtiny.fleet.group import seats
+from fedtiny.fleet.group import Seat, seats
 from fedtiny.fleet.link import Link
 from fedtiny.memory.step import StepPlan
 from fedtiny.models.graph import Graph
@@ -49,14 +49,20 @@ def timed_device(config: RunConfig, partition: int) -> TimedDevice:
     """
     seat = seats(config.devices.groups)[partition]
     profile = profile_of(config, partition, seat.group.device)
-    link = seat.link(config.seed)
+    link = link_of(seat, config.seed)
+    compute_seconds(profile, 1.0)  # refused before anything runs, not in the first round
+    return TimedDevice(seat.group.name, profile, link, seat.availability(config.seed))
+
+
+def link_of(seat: Seat, seed: int) -> Link:
+    """A device's link; raises PriceError if its group has none."""
+    link = seat.link(seed)
     if link is None:
         raise PriceError(
             f"group {seat.group.name!r} has no link, so nobody knows how long its messages take; "
             "give it one in the fleet's file"
         )
-    compute_seconds(profile, 1.0)  # refused before anything runs, not in the first round
-    return TimedDevice(seat.group.name, profile, link, seat.availability(config.seed))
+    return link
 
 
 def check_timed(config: RunConfig) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedtiny.errors import FedTinyError
-from fedtiny.runs.events import DeviceDescribed
+from fedtiny.runs.events import DeviceDescribed, TierGiven
 from fedtiny.runs.folder import RunFolder
 
 
@@ -26,10 +26,11 @@ def tier_folder(folder: RunFolder, name: str) -> RunFolder:
         )
     if name in there:
         return RunFolder(folder.tiers / name)
+    given = {one.partition: folder.tier(one.tier).path.name for one in folder.events(TierGiven)}
     boards: dict[str, set[str]] = {}
     for one in folder.events(DeviceDescribed):
-        if one.tier and one.ledger:
-            boards.setdefault(one.ledger.device, set()).add(folder.tier(one.tier).path.name)
+        if one.ledger and one.partition in given:
+            boards.setdefault(one.ledger.device, set()).add(given[one.partition])
     mine = sorted(boards.get(name, set()) & set(there))
     if len(mine) == 1:
         return RunFolder(folder.tiers / mine[0])

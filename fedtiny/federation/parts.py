@@ -70,25 +70,18 @@ class Parts:
         """Whether a device is asked to train at all."""
         return self.policy is None or not self.tiers or partition in self.tiers
 
-    def joined_by(self, own: Mapping[int, Tier | None]) -> Mapping[int, Tier]:
-        """The tiers, with devices that introduced themselves since.
-
-        Each takes the largest part there is already that it can hold; who can hold none trains
-        nothing. What parts there are is settled before round 1: masks are made for them.
+    def joined_by(self, own: Mapping[int, Tier | None]) -> dict[int, Tier]:
+        """What devices train that come to those there are: the largest part that each can hold.
 
         Args:
             own: by partition, the best that a device can hold; None if nothing fits it.
+
+        Returns:
+            By partition; who can hold none of the parts is missing, and trains nothing.
         """
-        late = {k: tier for k, tier in own.items() if tier is not None and k not in self.tiers}
-        if not self.tiers or not late:
-            return self.tiers
-        found = dict(self.tiers)
-        for partition, tier in late.items():
-            fitting = [
-                kind
-                for kind in self.kinds
-                if kind.width <= tier.width and kind.density <= tier.density
-            ]
+        found = {}
+        for partition, tier in own.items():
+            fitting = [kind for kind in self.kinds if tier and _fits(kind, tier)]
             if fitting:
                 found[partition] = fitting[-1]
         return found
@@ -127,6 +120,10 @@ class Parts:
         order = ranks if ranks and not self.policy.reranks else ranks_of(model)
         density = tier.density * self.policy.config.share(round)
         return cut(own, self.block(tier, round), density, order, self.policy.across)
+
+
+def _fits(part: Tier, within: Tier) -> bool:
+    return part.width <= within.width and part.density <= within.density
 
 
 def grouped(parts: Iterable[tuple[int, Key]]) -> dict[Key, list[int]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from fedtiny.memory.ledger import format_bytes
 from fedtiny.report.tables import markdown_table, percent
-from fedtiny.runs.events import DeviceDescribed, Evaluated, Metered, TierEvaluated
+from fedtiny.runs.events import DeviceDescribed, Evaluated, Metered, TierEvaluated, TierGiven
 from fedtiny.runs.metrics import Recording
 
 
@@ -42,7 +42,7 @@ def tiers_summary(log: Recording) -> dict[str, Any] | None:
 
 
 def _part(event: TierEvaluated, log: Recording) -> dict[str, Any]:
-    holders = {one.partition for one in log.of(DeviceDescribed) if one.tier == event.tier}
+    holders = {one.partition for one in log.of(TierGiven) if one.tier == event.tier}
     ledgers = [one.ledger for one in log.of(Metered) if one.partition in holders]
     boards = Counter(one.device for one in ledgers)
     peaks = [one.measured_peak_bytes for one in ledgers if one.measured_peak_bytes is not None]

@@ -26,6 +26,7 @@ from fedtiny.runs.events import (
     RunStarted,
     Stopped,
     TierEvaluated,
+    TierGiven,
 )
 from fedtiny.runs.fields import complaint
 
@@ -41,6 +42,7 @@ Kind = (
     | Metered
     | Evaluated
     | TierEvaluated
+    | TierGiven
     | Adjusted
     | RoundFinished
     | TaskTimed

@@ -61,7 +61,7 @@ class DeviceDescribed(Event):
         samples: to train on.
         ledger: its predicted training memory; None without a budget.
         measured: what it measured of itself; None of a simulated one.
-        tier: the part of the model that it trains; None where all train all of it.
+        tier: the largest part of the model that it can train; None where all train all of it.
         refused: why it trains no part of the model; empty if it does.
     """
 
@@ -228,6 +228,20 @@ class Evaluated(Event):
             raise ValueError("count should be the sum of confusion")
         if self.correct != sum(self.confusion[k][k] for k in range(classes)):
             raise ValueError("correct should be the sum of confusion's diagonal")
+
+
+@dataclass(frozen=True, slots=True)
+class TierGiven(Event):
+    """A device is to train this part of the model from now on.
+
+    Attributes:
+        partition: of the data it holds.
+        tier: which part; not always the largest that it can hold.
+    """
+
+    partition: Count
+    tier: Tier
+    event: Literal["tier_given"] = "tier_given"
 
 
 @dataclass(frozen=True, slots=True)

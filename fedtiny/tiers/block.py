@@ -37,11 +37,14 @@ class Axes:
         """Elements kept."""
         return len(self.rows) * len(self.columns) * self.inner
 
+    @property
+    def _model_columns(self) -> int:
+        return self.shape[1] if len(self.shape) > 1 else 1
+
     @cached_property
     def _places(self) -> tuple[Indices, Indices]:
         """Where rows and columns of the model are in the block; -1 if nowhere."""
-        columns = self.shape[1] if len(self.shape) > 1 else 1
-        return _inverse(self.rows, self.shape[0]), _inverse(self.columns, columns)
+        return _inverse(self.rows, self.shape[0]), _inverse(self.columns, self._model_columns)
 
     def covers(self, positions: Indices) -> npt.NDArray[np.bool_]:
         """Which of the model's flat positions the block has."""
@@ -62,9 +65,8 @@ class Axes:
         """The model's flat positions of the block's: the inverse of :meth:`inside`."""
         rest = positions % self.inner
         row, column = np.divmod(positions // self.inner, len(self.columns))
-        width = self.shape[1] if len(self.shape) > 1 else 1
-        flat = (self.rows[row].astype(np.int64) * width + self.columns[column]) * self.inner + rest
-        return flat.astype(np.int32)
+        place = self.rows[row].astype(np.int64) * self._model_columns + self.columns[column]
+        return (place * self.inner + rest).astype(np.int32)
 
     def cut(self, array: Floats) -> Floats:
         """The kept elements of an array of ``shape``, in the block's shape."""
@@ -84,9 +86,7 @@ class Axes:
         return self.outside(np.arange(self.size, dtype=np.int32))
 
     def _split(self, positions: Indices) -> tuple[Indices, Indices, Indices]:
-        row, column = np.divmod(
-            positions // self.inner, self.shape[1] if len(self.shape) > 1 else 1
-        )
+        row, column = np.divmod(positions // self.inner, self._model_columns)
         return row, column, positions % self.inner
 
 
