@@ -16,7 +16,7 @@ from textwrap import dedent
 import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.common.constant import ErrorCode
-from runs import results
+from repeated_runs import results
 
 from fedtiny.config import RunConfig, load
 from fedtiny.data.shares import client_file

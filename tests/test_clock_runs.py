@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from runs import federate, results
+from repeated_runs import federate, results
 
 from clients import handlers
 from clients.device import Device

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from runs import federate, results
+from repeated_runs import federate, results
 
 from fedtiny.config import RunConfig
 from fedtiny.config.sections import FederationConfig
