@@ -13,6 +13,7 @@ from clients.handlers import HANDLERS, Handler
 from clients.job import check_task, job_of
 from clients.records import task_of, to_packet, to_record
 from fedtiny.node.limits import trim
+from fedtiny.wire.part import part_width
 from fedtiny.wire.phase import Phase
 
 _CLIENT_APP_RAISED = 2  # Flower's error code for it
@@ -28,7 +29,8 @@ def respond(message: Message, context: Context, handler: Handler) -> Message:
         check_task(job_of(context.run_config), task, context.run_config["config"])
         packet = to_packet(message.content)
         receive_model(context, packet)
-        answer = to_record(handler(device_of(context), packet), task)
+        device = device_of(context).at(part_width(packet))
+        answer = to_record(handler(device, packet), task)
         return Message(answer, reply_to=message)
     except Exception as error:
         logging.getLogger("fedtiny").debug("handler failed", exc_info=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from fedtiny.data.file_identity import FileIdentity, identity_of
 from fedtiny.data.kept import Keeper
 from fedtiny.data.spool import is_recorded
 from fedtiny.devices.budget import check_free, engine_of, memory_plan, unplanned_bytes
+from fedtiny.devices.planner import BudgetError
+from fedtiny.devices.tier_choice import Holding, choose_tier
 from fedtiny.errors import FedTinyError
 from fedtiny.memory.ledger import LedgerEntry, MemoryPrediction
 from fedtiny.memory.step import StepPlan
@@ -26,6 +28,7 @@ from fedtiny.models.graph import Graph
 from fedtiny.node.limits import free_memory_bytes
 from fedtiny.node.measuring import hardware, measure, recognised_board
 from fedtiny.sparse.tensor import Mask
+from fedtiny.tiers.block import block_of
 from fedtiny.training.engine import UNBOUND, TrainingEngine
 from fedtiny.wire.join import JoinTask
 from fedtiny.wire.measured import Measured
@@ -47,6 +50,7 @@ class Device:
         model: the layer graph as JSON, as the server sent it; empty before it did.
         keeper: makes the share of what the device recorded itself; None where it was dealt.
         real: a machine of its own, whose memory is what there is; not one of many simulated ones.
+        width: share of the model's channels that it is concerned with, see :meth:`at`.
     """
 
     config: RunConfig
@@ -56,6 +60,21 @@ class Device:
     model: str = ""
     keeper: Keeper | None = None
     real: bool = False
+    width: float = 1.0
+
+    def at(self, width: float) -> Device:
+        """This device with a part of the model for its model; itself for all of it."""
+        if width == self.width:
+            return self
+        if width not in self._parts:
+            part = replace(self, width=width)
+            part.__dict__["data"] = self.data  # read once
+            self._parts[width] = part
+        return self._parts[width]
+
+    @cached_property
+    def _parts(self) -> dict[float, Device]:
+        return {}
 
     def begin(self) -> int:
         """A run begins: what this device recorded until now is what it trains on to the end.
@@ -69,7 +88,8 @@ class Device:
         if self.keeper is None:
             return 0
         aside = self.keeper.make()
-        self.__dict__.pop("data", None)
+        for made in ("data", "_parts"):
+            self.__dict__.pop(made, None)
         return aside
 
     @cached_property
@@ -98,7 +118,7 @@ class Device:
                 f"{where}: samples {train.input_shape} of {len(train.labels)} classes, but "
                 f"{graph.name} takes {graph.input_shape} of {graph.classes}"
             )
-        return graph
+        return block_of(graph, self.width).graph
 
     @cached_property
     def engine(self) -> TrainingEngine:
@@ -142,10 +162,23 @@ class Device:
             )
         return measure(kept_folder(), set_aside)
 
+    def hold(self) -> Holding:
+        """The part of the model that this device trains; raises BudgetError if there is none."""
+        return choose_tier(self.config, self.graph, self.partition, self.board)
+
     @cached_property
     def step(self) -> StepPlan:
-        """How trainers are made where nothing is trained."""
-        plan = self.plan()
+        """How trainers are made where nothing is trained.
+
+        Where devices train parts of the model, one may be given the whole to look at, which it
+        could not train: it then looks at as few samples at a time as a part would allow.
+        """
+        try:
+            plan = self.plan()
+        except BudgetError:
+            if not self.config.tiers.is_on:
+                raise
+            return StepPlan(min(self.config.tiers.min_micro_batch, self.config.training.batch_size))
         return plan.step if plan else UNBOUND
 
 

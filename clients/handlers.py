@@ -13,6 +13,7 @@ from clients.device import Device
 from fedtiny.data.batches import batches
 from fedtiny.data.samples import Samples
 from fedtiny.data.statistics import InputStatistics
+from fedtiny.devices.planner import BudgetError
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.memory.step import StepPlan
 from fedtiny.models.sparse_model import SparseModel
@@ -43,11 +44,21 @@ def join(device: Device, packet: Packet) -> Packet:
 
 
 def describe(device: Device, packet: Packet) -> Packet:
-    """Samples, input statistics and memory plan; refuses if nothing fits the budget."""
+    """Samples, input statistics and memory plan; refuses if nothing fits the budget.
+
+    Where devices train parts of the model: the part that fits it, or the reason why none does.
+    """
     measured = device.measure(device.begin())
     data = device.data
     sizes = len(data.train), len(data.development), len(data.test)
-    return Description(*sizes, InputStatistics.of(data.train), device.plan(), measured).packet()
+    statistics = InputStatistics.of(data.train)
+    if not device.config.tiers.is_on:
+        return Description(*sizes, statistics, device.plan(), measured).packet()
+    try:
+        held = device.hold()
+    except BudgetError as error:
+        return Description(*sizes, statistics, None, measured, refused=str(error)).packet()
+    return Description(*sizes, statistics, held.plan, measured, held.tier).packet()
 
 
 def candidate_statistics(device: Device, packet: Packet) -> Packet:

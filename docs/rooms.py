@@ -1,6 +1,6 @@
 """``python docs/rooms.py``: architecture.svg, the rooms of the house by floors, read from imports.
 
-A room is a package of ``fedtiny/`` or one of the four shells. A floor holds the rooms that need
+A room is a package of ``fedtiny/`` or one of the three shells. A floor holds the rooms that need
 nothing but floors below it. Arrows that follow from others are left out.
 """
 
@@ -15,7 +15,7 @@ from fedtiny.command_line import CommandLine
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "docs" / "architecture.svg"
-SHELLS = ("fedtiny_agent", "clients", "strategies", "sims")
+SHELLS = ("clients", "strategies", "sims")
 LEDGE = {"errors", "seeding", "settings", "text_files"}
 """Modules that every room may import; they are drawn as one room, ``basics``."""
 BASICS = "basics"

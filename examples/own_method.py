@@ -42,7 +42,7 @@ class Set(ErkMask):
             absent = end.model.weights[name].mask.complement().astype(np.int32)
             where = np.sort(draw.choice(absent, min(quota, len(absent)), replace=False))
             growth[name] = (where, np.ones(len(where), np.float32))
-        return Adjusted(exchange_weights(self.schedule, end.round, end.model, growth))
+        return Adjusted(exchange_weights(self.schedule, end, growth))
 
 
 register(Set)

@@ -72,8 +72,8 @@ def run(
     """
     server = server_of(config, grid, folder, observers, shares)
     trained = server.run(resume)
-    trained.save(folder.model)
-    return trained
+    trained.save(folder)
+    return trained.model
 
 
 def server_of(

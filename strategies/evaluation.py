@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from fedtiny.config import RunConfig
+from fedtiny.data.dataset import Dataset
 from fedtiny.data.samples import Samples
 from fedtiny.data.server import ServerData
 from fedtiny.devices.budget import engine_of
 from fedtiny.federation.described import most_samples
+from fedtiny.federation.round import Federation
 from fedtiny.federation.state import ServerState
-from fedtiny.models.graph import Graph
-from fedtiny.models.sparse_model import SparseModel
 from fedtiny.runs.event_parts import Group
-from fedtiny.runs.events import Evaluated
+from fedtiny.runs.events import Evaluated, TierEvaluated
+from fedtiny.tiers.tier import Tier
 from fedtiny.training.trainer import Evaluation
 from fedtiny.wire.evaluate import EvaluationResult
-from fedtiny.wire.model_task import ModelTask
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
 from strategies.exchange import Exchange
 from strategies.introductions import Introductions
+from strategies.model_tasks import model_packets
 from strategies.observer import Observer
 
 
@@ -30,7 +32,7 @@ class GlobalEvaluation:
     """Evaluations of one run, told to its observer person by person.
 
     Attributes:
-        config, graph: of the run.
+        config, federation: of the run.
         data: has the people who take no part.
         exchange: to ask devices with.
         observer: is told.
@@ -38,7 +40,7 @@ class GlobalEvaluation:
     """
 
     config: RunConfig
-    graph: Graph
+    federation: Federation
     data: ServerData
     exchange: Exchange
     observer: Observer
@@ -49,50 +51,60 @@ class GlobalEvaluation:
         federation = self.config.federation
         return round % federation.evaluate_every == 0 or round == federation.rounds
 
-    def ask(self, round: int, model: SparseModel, state: ServerState) -> None:
+    def ask(self, round: int, state: ServerState) -> None:
         """Ask all devices, or ``federation.evaluate_clients`` of them, and tell.
 
         Args:
             round: after which.
-            model: to evaluate.
-            state: at the round's begin, for its normalization.
+            state: with the model to evaluate, and the parts of it that devices hold.
         """
-        results = self.exchange.ask(
-            Phase.EVALUATE,
-            round,
-            self.packets(round, model, state),
-            self.read,
-        )
-        self.tell(round, model, state, results)
+        packets = self.packets(round, state)
+        results = self.exchange.ask(Phase.EVALUATE, round, packets, self.read)
+        self.tell(round, state, results)
 
-    def packets(self, round: int, model: SparseModel, state: ServerState) -> dict[int, Packet]:
-        """What devices are sent after ``round``, by partition."""
+    def packets(self, round: int, state: ServerState) -> dict[int, Packet]:
+        """What devices are sent after ``round``, by partition: each its own part of the model."""
         asked = self.exchange.asked(Phase.EVALUATE, round)
         self.introductions.meet(asked, round)
-        return dict.fromkeys(asked, ModelTask(model, state.normalization).packet(self.graph))
+        state = replace(state, tiers=dict(self.introductions.tiers))
+        return model_packets(self.federation, state, asked, round)
 
     def read(self, partition: int, packet: Packet) -> EvaluationResult:
         """One device's reply, checked; raises FedTinyError if it is none."""
         factor = self.config.trust.samples_factor
         most = most_samples(self.introductions.described, factor, Phase.EVALUATE, partition)
-        return EvaluationResult.read(self.graph, most, packet)
+        return EvaluationResult.read(self.federation.graph, most, packet)
 
-    def tell(
-        self,
-        round: int,
-        model: SparseModel,
-        state: ServerState,
-        results: Mapping[int, EvaluationResult],
-    ) -> None:
+    def tell(self, round: int, state: ServerState, results: Mapping[int, EvaluationResult]) -> None:
         """The devices' results, then those of the unseen people, who are evaluated here."""
         for partition, result in results.items():
             self._told("same_people", round, result.evaluation, partition)
         unseen = self.data.unseen
-        trainer = engine_of(self.config).evaluator(self.graph, model)
+        evaluate = self._evaluator(state, self.federation.parts(state).top, round)
         for owner in sorted(set(unseen.owner.tolist())):
             person = unseen.take((unseen.owner == owner).nonzero()[0])
-            evaluation = trainer.evaluate(Samples(person, state.normalization))
-            self._told("unseen_people", round, evaluation, owner)
+            self._told("unseen_people", round, evaluate(person), owner)
+        if self.config.tiers.is_on and len(unseen):
+            self._tell_tiers(round, state)
+
+    def _tell_tiers(self, round: int, state: ServerState) -> None:
+        """Every part that somebody trains, and one that nobody does: half the weights of all."""
+        parts, holders = self.federation.parts(state), Counter(state.tiers.values())
+        whole = self.federation.model(state, parts.top, round)
+        for tier in [*parts.kinds, replace(parts.top, density=whole.density / 2)]:
+            nnz = self.federation.model(state, tier, round).nnz
+            found = self._evaluator(state, tier, round)(self.data.unseen)
+            self.observer.on_event(
+                TierEvaluated(round, tier, holders[tier], nnz, found.count, found.correct)
+            )
+
+    def _evaluator(
+        self, state: ServerState, tier: Tier, round: int
+    ) -> Callable[[Dataset], Evaluation]:
+        graph = self.federation.parts(state).block(tier, round).graph
+        model = self.federation.model(state, tier, round)
+        trainer = engine_of(self.config).evaluator(graph, model)
+        return lambda data: trainer.evaluate(Samples(data, state.normalization))
 
     def _told(self, group: Group, round: int, evaluation: Evaluation, who: int) -> None:
         self.observer.on_event(

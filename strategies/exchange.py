@@ -101,9 +101,8 @@ class Exchange:
         if self._joins_late:
             return
         ignored = self._take_in(round, set(self._online))
-        if (
-            len(self._members.missing(self._online)) > self._tolerated
-        ):  # perhaps a node that is not needed was faster
+        if len(self._members.missing(self._online)) > self._tolerated:
+            # Perhaps a node that is not needed was faster.
             self._online = self._post.wait_for(len(self._online) + 1, at_most_s=_SETTLE_S)
             ignored |= self._take_in(round, set(self._online))
         if len(missing := self._members.missing(self._online)) > self._tolerated:

@@ -140,9 +140,10 @@ class FedTinyStrategy(Strategy):
             self._state = server.prepare(initial)
             self._arrays = to_arrays(self._state.model)
             result = super().start(grid, self._arrays, rounds, wait_s, evaluate_fn=evaluate_fn)
-            self.trained = server.calibrate(self._state)
+            trained = server.calibrate(self._state)
+        self.trained = trained.model
         result.arrays = to_arrays(self.trained.model)
-        self.trained.save(self._folder.model)
+        trained.save(self._folder)
         return result
 
     @override
@@ -157,7 +158,7 @@ class FedTinyStrategy(Strategy):
             )
         self._server.join(server_round)
         self._round = self._server.begin(self._state, server_round)
-        return self._messages(Phase.TRAIN, self._round.task.packets(self._server.graph))
+        return self._messages(Phase.TRAIN, self._round.task.packets())
 
     @override
     def aggregate_train(
@@ -167,7 +168,7 @@ class FedTinyStrategy(Strategy):
         reader = self._server.reader(self._round)
         results = self._server.exchange.incoming(self._sent, self._by_node(replies), reader)
         self._after, self._facts = self._server.finish(self._round, results)
-        self._arrays = to_arrays(self._facts.combined)
+        self._arrays = to_arrays(self._facts.combined.model)
         density = self._after.model.density
         return self._arrays, MetricRecord({"loss": self._facts.loss, "density": density})
 
@@ -179,7 +180,7 @@ class FedTinyStrategy(Strategy):
         evaluation = self._server.evaluation
         if not evaluation.due(server_round):
             return []
-        packets = evaluation.packets(server_round, self._facts.combined, self._round.before)
+        packets = evaluation.packets(server_round, self._facts.combined)
         return self._messages(Phase.EVALUATE, packets)
 
     @override
@@ -195,9 +196,9 @@ class FedTinyStrategy(Strategy):
         return metrics
 
     def _evaluated(self, round: int, replies: Mapping[int, Message]) -> MetricRecord | None:
-        before, evaluation = self._round.before, self._server.evaluation
+        combined, evaluation = self._facts.combined, self._server.evaluation
         results = self._server.exchange.incoming(self._sent, replies, evaluation.read)
-        evaluation.tell(round, self._facts.combined, before, results)
+        evaluation.tell(round, combined, results)
         return _mean([one.evaluation for one in results.values()])
 
     @override

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from fedtiny.federation.described import Described, Sizes
+from fedtiny.federation.parts import Parts
 from fedtiny.models.graph import Graph
-from fedtiny.runs.events import DeviceDescribed
+from fedtiny.runs.events import DeviceDescribed, TierGiven
+from fedtiny.tiers.policy import Policy
+from fedtiny.tiers.tier import Tier
 from fedtiny.wire.describe import Description
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
@@ -19,23 +22,31 @@ class Introductions:
 
     Args:
         graph: of the run.
+        policy: who trains which part of the model; None: everybody all of it.
         exchange: to ask devices with.
         observer: is told of every description.
 
     Attributes:
         described: by partition, as they said.
+        tiers: by partition, the part of the model that a device is to train; empty where all
+            train all of it.
     """
 
-    def __init__(self, graph: Graph, exchange: Exchange, observer: Observer) -> None:
+    def __init__(
+        self, graph: Graph, policy: Policy | None, exchange: Exchange, observer: Observer
+    ) -> None:
         self._graph = graph
+        self._policy = policy
         self._exchange = exchange
         self._observer = observer
         self._asked: set[int] = set()
         self.described: dict[int, Sizes] = {}
+        self.tiers: dict[int, Tier] = {}
 
-    def restore(self, described: Described) -> None:
+    def restore(self, described: Described, tiers: Mapping[int, Tier]) -> None:
         """Go on with what a checkpoint kept."""
         self.described.update(described)
+        self.tiers.update(tiers)
         self._asked |= {*described, *self._exchange.asked(Phase.DESCRIBE, 0)}
 
     def meet(self, partitions: Iterable[int], round: int) -> dict[int, Description]:
@@ -62,7 +73,27 @@ class Introductions:
             lambda partition, reply: Description.read(self._graph, partition, reply),
         )
         for partition, one in descriptions.items():
-            event = DeviceDescribed(round, partition, one.samples, one.ledger, one.measured)
-            self._observer.on_event(event)
+            self._observer.on_event(
+                DeviceDescribed(
+                    round, partition, one.samples, one.ledger, one.measured, one.tier, one.refused
+                )
+            )
             self.described[partition] = Sizes(one.samples, one.development, one.test)
+        self._give(descriptions, round)
         return descriptions
+
+    def _give(self, descriptions: Mapping[int, Description], round: int) -> None:
+        """Who is to train which part of the model: settled for the first, found for those to come.
+
+        What parts there are is settled with the first, because masks are made for them.
+        """
+        if self._policy is None:
+            return
+        own = {partition: one.tier for partition, one in descriptions.items()}
+        if self.tiers:
+            found = Parts(self._graph, self._policy, self.tiers).joined_by(own)
+        else:
+            found = self._policy.assign(own)
+        for partition in sorted(found):
+            self._observer.on_event(TierGiven(round, partition, found[partition]))
+        self.tiers.update(found)

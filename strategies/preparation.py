@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar, cast
 
 from fedtiny.config import RunConfig
@@ -12,19 +13,27 @@ from fedtiny.data.samples import Samples
 from fedtiny.data.server import ServerData
 from fedtiny.data.statistics import Normalization, merge
 from fedtiny.federation.described import counted, odd_statistics
+from fedtiny.federation.parts import Parts, Statistics, grouped
 from fedtiny.federation.state import ServerState
-from fedtiny.methods.method import Start
+from fedtiny.methods.method import Prepared, Start
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.runs.event_parts import Story
 from fedtiny.runs.events import ModelPrepared, Pretrained
 from fedtiny.sparse.tensor import Floats
+from fedtiny.tiers.block import Block, block_of
+from fedtiny.tiers.cut import ranks_of
+from fedtiny.tiers.sorting import sort_channels
+from fedtiny.tiers.tier import Tier
 from fedtiny.training.choice import dense_engine
 from fedtiny.training.pretraining import pretrain
 from fedtiny.training.trainer import Trainer
+from fedtiny.wire.describe import Description
+from fedtiny.wire.models import with_statistics
 from fedtiny.wire.packet import Packet
+from fedtiny.wire.part import about_part
 from fedtiny.wire.phase import Phase
-from strategies.exchange import Exchange
+from strategies.exchange import Exchange, FederationError
 from strategies.facts import density_fields, started_event
 from strategies.introductions import Introductions
 from strategies.observer import Observer
@@ -54,6 +63,7 @@ class Preparation:
             initial = self.config.model.weights(self.graph, self.config.seed)
         self.observer.on_event(started_event(self.config, self.graph))
         normalization = self._describe()
+        parts = Parts(self.graph, self.config.tier_policy, self.introductions.tiers)
         public = self.data.public
         self.observer.on_phase(Phase.PRETRAIN, 0)
         started = time.monotonic()
@@ -75,35 +85,94 @@ class Preparation:
                 report["accuracy"],
             )
         )
+        if self.config.tier_policy and self.config.tier_policy.sorts and not parts.are_all_whole:
+            state = sort_channels(self.graph, state)
         start = Start(
             graph=self.graph,
             state=state,
             pretrained=self.config.pretraining.epochs > 0 or initial is not None,
             public=public,
             normalization=normalization,
-            ask=self._ask,
+            ask=partial(self._ask, parts),
             dense_trainer=self._dense_trainer,
+            ranked=partial(self._ranked, parts),
         )
         prepared = self.config.method.prepare(start)
         story = cast(Story, prepared.story)
         self.observer.on_event(ModelPrepared(0, *density_fields(self.graph, prepared.model), story))
-        return ServerState(0, prepared.model, normalization, prepared.story)
+        model = prepared.model
+        return ServerState(
+            0,
+            model,
+            normalization,
+            prepared.story,
+            tiers=dict(parts.tiers),
+            statistics=self._statistics(parts, prepared),
+            ranks={} if parts.are_all_whole else ranks_of(model),
+        )
+
+    def _ranked(self, parts: Parts, scores: Mapping[str, Floats]) -> Mapping[str, Floats]:
+        if parts.rings.slope == 0:
+            return scores
+        return parts.rings.ranked(scores, self.config.method.density)
+
+    def _statistics(self, parts: Parts, prepared: Prepared) -> Statistics:
+        """Of the parts that devices measured, by tier, in the model's shapes."""
+        found: dict[Tier, dict[str, Floats]] = {}
+        for tier in parts.kinds:
+            block = parts.block(tier, 0)
+            moments = prepared.statistics.get(block)
+            if tier.is_whole or moments is None:
+                continue
+            inside = with_statistics({}, moments)
+            found[tier] = {
+                name: block.axes[name].spread(array, prepared.model.dense[name])
+                for name, array in inside.items()
+            }
+        return found
 
     def _describe(self) -> Normalization:
         """The normalization of the inputs of those who describe themselves."""
         descriptions = self.introductions.meet(self.exchange.asked(Phase.DESCRIBE, 0), 0)
+        self._check_tiers(descriptions)
         odd = odd_statistics(descriptions, self.config.trust.samples_factor)
         self.exchange.doubt(Phase.DESCRIBE, 0, odd)
         believed = [one.statistics for k, one in descriptions.items() if k not in odd]
         return merge(believed).normalization()
 
+    def _check_tiers(self, descriptions: Mapping[int, Description]) -> None:
+        """Raise FederationError if nobody can train anything."""
+        policy = self.config.tier_policy
+        if policy is None or self.introductions.tiers:
+            return
+        reasons = dict.fromkeys(one.refused for one in descriptions.values())
+        raise FederationError(
+            f"tiers.policy = {policy.name!r}: no device can train any part of {self.graph.name} at "
+            f"pruning.density = {self.config.method.density:g}: " + "; ".join(reasons)
+        )
+
     def _ask(
-        self, phase: Phase, packet: Packet, read: Callable[[int, Packet], Result]
-    ) -> Sequence[Result]:
+        self,
+        parts: Parts,
+        phase: Phase,
+        pack: Callable[[Block], Packet],
+        read: Callable[[Block, Packet], Result],
+    ) -> Sequence[tuple[Block, Result]]:
+        packets: dict[int, Packet] = {}
+        blocks: dict[int, Block] = {}
+        able = (k for k in self.exchange.asked(phase, 0) if parts.trains(k))
+        for width, partitions in grouped((k, parts.tier(k).width) for k in able).items():
+            block = block_of(self.graph, width)
+            packets |= dict.fromkeys(partitions, about_part(pack(block), width))
+            blocks |= dict.fromkeys(partitions, block)
+
+        def read_part(partition: int, packet: Packet) -> Result:
+            return read(blocks[partition], packet)
+
         described, factor = self.introductions.described, self.config.trust.samples_factor
-        believed = counted(described, factor, phase, read)
-        packets = dict.fromkeys(self.exchange.asked(phase, 0), packet)
-        return list(self.exchange.ask(phase, 0, packets, believed).values())
+        believed = counted(described, factor, phase, read_part)
+        replies = self.exchange.ask(phase, 0, dict(sorted(packets.items())), believed)
+        return [(blocks[k], reply) for k, reply in replies.items()]
 
     def _dense_trainer(self, model: SparseModel) -> Trainer:
         return dense_engine().evaluator(self.graph, model)

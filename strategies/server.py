@@ -14,6 +14,7 @@ from fedtiny.aggregation.ranges import merge_ranges
 from fedtiny.config import RunConfig
 from fedtiny.data.server import ServerData
 from fedtiny.federation.described import counted
+from fedtiny.federation.parts import grouped
 from fedtiny.federation.round import (
     Federation,
     RoundFacts,
@@ -35,9 +36,10 @@ from fedtiny.runs.events import (
 )
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.sparse.tensor import Floats
+from fedtiny.tiers.tier import Tier
+from fedtiny.training.trainer import Ranges
 from fedtiny.wire.calibrate import RangesResult
 from fedtiny.wire.join import JoinTask
-from fedtiny.wire.model_task import ModelTask
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
 from fedtiny.wire.train import TrainResult
@@ -45,8 +47,10 @@ from strategies.evaluation import GlobalEvaluation
 from strategies.exchange import Exchange
 from strategies.facts import density_fields
 from strategies.introductions import Introductions
+from strategies.model_tasks import model_packets
 from strategies.observer import Observer, RunInfo
 from strategies.preparation import Preparation
+from strategies.trained import Trained
 
 Result = TypeVar("Result")
 
@@ -85,7 +89,7 @@ class Server:
     store: CheckpointStore
     observer: Observer
 
-    def run(self, resume: bool) -> TrainedModel:
+    def run(self, resume: bool) -> Trained:
         """All phases; with ``resume``, from the newest checkpoint on.
 
         Raises:
@@ -95,7 +99,7 @@ class Server:
         state = self.store.latest() if resume else None
         if state is not None:
             self.exchange.offences.update(state.offences)
-            self.introductions.restore(state.described)
+            self.introductions.restore(state.described, state.tiers)
         with self.observed(1 if state is None else state.round + 1, state is not None):
             self.join()
             state = state or self.prepare()
@@ -124,10 +128,14 @@ class Server:
 
     def save(self, state: ServerState) -> ServerState:
         """``state`` with what is known of devices by now, once it is on disk."""
-        described, offences = self.introductions.described, self.exchange.offences
-        state = replace(state, described=dict(described), offences=dict(offences))
+        state = replace(self.known(state), offences=dict(self.exchange.offences))
         self.store.save(state)
         return state
+
+    def known(self, state: ServerState) -> ServerState:
+        """``state`` with what devices have said of themselves by now."""
+        described, tiers = self.introductions.described, self.introductions.tiers
+        return replace(state, described=dict(described), tiers=dict(tiers))
 
     def prepare(self, initial: Mapping[str, Floats] | None = None) -> ServerState:
         """Descriptions, pre-training, and the method's own preparation; saved.
@@ -141,7 +149,7 @@ class Server:
     def play(self, state: ServerState, round: int) -> ServerState:
         """One round: local training, averaging, evaluation, and this round's adjustment."""
         current = self.begin(state, round)
-        sent = current.task.packets(self.graph)
+        sent = current.task.packets()
         enough = self.config.federation.enough
         results = self.exchange.ask(Phase.TRAIN, round, sent, self.reader(current), enough)
         return self.conclude(current, results)
@@ -151,7 +159,7 @@ class Server:
         after, facts = self.finish(current, results)
         round = current.task.round
         if self.evaluation.due(round) or self.federation.is_over(after):
-            self.evaluation.ask(round, facts.combined, current.before)
+            self.evaluation.ask(round, facts.combined)
         self.tell(current, after, facts)
         return after
 
@@ -165,9 +173,9 @@ class Server:
         """
         started = time.monotonic()
         if asked is None:
-            asked = self.federation.participants(state.offences, round)
+            asked = self.federation.participants(state, round)
         self.introductions.meet(sorted(asked), round)
-        state = replace(state, described=dict(self.introductions.described))
+        state = self.known(state)
         return Round(state, begin(self.federation, state, round, asked), started)
 
     def reader(self, current: Round) -> Callable[[int, Packet], TrainResult]:
@@ -216,34 +224,52 @@ class Server:
         per_sample = adjustment_flops(self.graph, nnz, list(quotas))
         return self.config.training.batch_size * per_sample
 
-    def calibrate(self, state: ServerState) -> TrainedModel:
-        """Activation ranges of the final model, merged from the devices, or a draw of them."""
-        task = ModelTask(state.model, state.normalization)
+    def calibrate(self, state: ServerState) -> Trained:
+        """The final model and each tier's part of it, with the ranges their devices saw."""
         after = self.config.federation.rounds + 1
-        asked = self.exchange.asked(Phase.CALIBRATE, after)
+        last = state.round  # a part that moves from round to round stays where it was
+        parts = self.federation.parts(state)
+        asked = parts.with_every_kind(self.exchange.asked(Phase.CALIBRATE, after))
         results = self.exchange.ask(
             Phase.CALIBRATE,
             after,
-            dict.fromkeys(asked, task.packet(self.graph)),
-            lambda _, packet: RangesResult.read(self.graph, packet),
+            model_packets(self.federation, state, asked, last),
+            lambda k, packet: RangesResult.read(parts.block(parts.given(k), last).graph, packet),
         )
-        reported = {k: result.ranges for k, result in results.items()}
+        tiers = grouped((k, parts.given(k)) for k in asked)
+        reported = {
+            tier: {k: results[k].ranges for k in who if k in results} for tier, who in tiers.items()
+        }
+        made = {
+            tier: self._calibrated(state, tier, ranges)
+            for tier, ranges in reported.items()
+            if ranges or tier == parts.top
+        }
+        return Trained(made[parts.top], {} if parts.are_all_whole else made)
+
+    def _calibrated(
+        self, state: ServerState, tier: Tier, reported: Mapping[int, Ranges]
+    ) -> TrainedModel:
+        round = self.config.federation.rounds + 1
         odd = implausible_ranges(reported, self.config.trust.update_factor)
-        self.exchange.doubt(Phase.CALIBRATE, after, odd)
+        self.exchange.doubt(Phase.CALIBRATE, round, odd)
         ranges = merge_ranges(one for k, one in reported.items() if k not in odd)
+        graph = self.federation.parts(state).block(tier, state.round).graph
+        model = self.federation.model(state, tier, state.round)
         labels, sensor = self.data.labels, self.data.sensor
-        return TrainedModel(self.graph, state.model, state.normalization, ranges, labels, sensor)
+        return TrainedModel(graph, model, state.normalization, ranges, labels, sensor)
 
     @cached_property
     def evaluation(self) -> GlobalEvaluation:
         """Of the global model."""
-        run = self.config, self.graph, self.data, self.exchange, self.observer
+        run = self.config, self.federation, self.data, self.exchange, self.observer
         return GlobalEvaluation(*run, self.introductions)
 
     @cached_property
     def introductions(self) -> Introductions:
         """Of the run's devices."""
-        return Introductions(self.graph, self.exchange, self.observer)
+        policy = self.config.tier_policy
+        return Introductions(self.graph, policy, self.exchange, self.observer)
 
     @cached_property
     def federation(self) -> Federation:
@@ -256,4 +282,5 @@ class Server:
             self.config.seed,
             self.config.trust,
             self.config.stopping,
+            self.config.tier_policy,
         )

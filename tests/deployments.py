@@ -155,6 +155,15 @@ def make(
     return deployment
 
 
+def has_ended(process: int) -> bool:
+    """Whether a process runs no more; its parent may not have asked for its status yet."""
+    try:
+        facts = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return facts.rpartition(")")[2].split()[0] == "Z"
+
+
 def wait_for(condition: Callable[[], Any], what: str, alive: subprocess.Popen[str] | None) -> Any:  # noqa: ANN401 - whatever the condition gives
     """Until ``condition`` gives something true; that. ``alive`` must not end before."""
     deadline = time.monotonic() + PATIENCE_S

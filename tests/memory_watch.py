@@ -7,9 +7,9 @@ from pathlib import Path
 
 from deployments import Deployment, children
 
+from clients.executor import CLIENT
 from fedtiny.errors import FedTinyError
 from fedtiny.runs.events import RoundFinished
-from fedtiny_agent.executor import CLIENT
 
 _KIB_MB = 1024 / 1e6  # what /proc calls kB
 
@@ -79,7 +79,7 @@ class Sizes:
         return round(sum(self.resident.values()), 1)
 
 
-LASTING = ("flower-supernode", "fedtiny_agent.executor")
+LASTING = ("flower-supernode", "clients.executor")
 PROGRAMS = ("fedtiny.node.watching", *LASTING)
 
 

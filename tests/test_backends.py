@@ -10,21 +10,20 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.common.constant import ErrorCode
+from repeated_runs import results
 
 from fedtiny.config import RunConfig, load
 from fedtiny.data.shares import client_file
 from fedtiny.data.simulated import deal_into
 from fedtiny.errors import FedTinyError
-from fedtiny.runs.events import Event, Exchanged, RunFinished
+from fedtiny.runs.events import Event
 from fedtiny.runs.folder import RunFolder
-from fedtiny.wire.phase import Phase
 from sims.backends import Backend, run_federation
 from sims.flower_run import APP, SWITCHES, flower_run
 from sims.grids.ray import RayGrid
@@ -88,16 +87,6 @@ def reference(
         folder = tmp_path_factory.mktemp("reference") / "run"
         _reference["inline"] = federate(folder, PYTHONHASHSEED="1")
     return _reference["inline"]
-
-
-def results(folder: RunFolder) -> list[Event]:
-    """Every event but for what the clock tells, and joining: a resumed run joins again."""
-    return [
-        replace(event, seconds=0.0) if hasattr(event, "seconds") else event
-        for event in folder.recording().events
-        if not isinstance(event, RunFinished)
-        and not (isinstance(event, Exchanged) and event.phase is Phase.JOIN)
-    ]
 
 
 def assert_same_run(one: RunFolder, other: RunFolder) -> None:

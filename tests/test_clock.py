@@ -127,8 +127,8 @@ TRAINING = 2 * 10 * training_flops(GRAPH, NNZ) / 1e6
 
 
 def run_course(config: RunConfig, partition: int, number: int = 3, at_s: float = 50.0) -> Course:
-    devices = TimedDevices(config, GRAPH)
-    return devices.run(devices.start(partition, number, 3, at_s), TASK, 10, 2000, 1000)
+    devices = TimedDevices(config)
+    return devices.run(devices.start(partition, number, 3, at_s), GRAPH, TASK, 10, 2000, 1000)
 
 
 def test_a_course_by_hand():
@@ -156,7 +156,7 @@ def test_the_three_ways_to_drop_out():
 
 
 def test_chance_has_the_shares_it_was_given():
-    devices = TimedDevices(config(availability={"dropout": 0.3, "breakdown": 0.5}), GRAPH)
+    devices = TimedDevices(config(availability={"dropout": 0.3, "breakdown": 0.5}))
     found = [devices.start(2, n, n, 0.0).outcome for n in range(2000)]
     assert found == [devices.start(2, n, n, 0.0).outcome for n in range(2000)]
     assert found.count(Outcome.DROPPED) / 2000 == pytest.approx(0.3, abs=0.04)
@@ -165,7 +165,7 @@ def test_chance_has_the_shares_it_was_given():
 
 def test_a_generated_device_is_there_for_the_share_of_time_it_should_be():
     found = config(availability={"on_s": 300.0, "off_s": 100.0})
-    there = TimedDevices(found, GRAPH).device(2).availability.there
+    there = TimedDevices(found).device(2).availability.there
     share = np.mean([there.at(float(s)) for s in range(0, 100_000, 10)])
     assert share == pytest.approx(0.75, abs=0.08)
     assert there.at(there.next_zero(5.0)) == 0

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from repeated_runs import federate, results
 
 from fedtiny.config import RunConfig
 from fedtiny.config.sections import FederationConfig
 from fedtiny.federation.sampling import asked_in
-from fedtiny.runs.events import DeviceDescribed, Evaluated, Event, Exchanged, RunFinished
+from fedtiny.runs.events import DeviceDescribed, Evaluated, Event, Exchanged
 from fedtiny.runs.folder import RunFolder
 from fedtiny.wire.phase import Phase
-from sims.backends import Backend, run_federation
 from strategies.observer import Observer
 
 Configure = Callable[..., RunConfig]
@@ -36,22 +35,6 @@ FEW = (
     "federation.calibrate_clients=2",
 )
 BEFORE = (Phase.DESCRIBE, Phase.CANDIDATE_STATISTICS, Phase.CANDIDATE_LOSSES)
-
-
-def federate(config: RunConfig, path: Path, **settings: object) -> RunFolder:
-    folder = RunFolder(path)
-    run_federation(config, folder, Backend.INLINE, **settings)  # type: ignore[arg-type]
-    return folder
-
-
-def results(folder: RunFolder) -> list[Event]:
-    """What does not depend on the clock, nor on who had joined when the run broke off."""
-    return [
-        replace(event, seconds=0.0) if hasattr(event, "seconds") else event
-        for event in folder.recording().events
-        if not isinstance(event, RunFinished)
-        and not (isinstance(event, Exchanged) and event.phase is Phase.JOIN)
-    ]
 
 
 _kept: dict[str, RunFolder] = {}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from deployments import Deployment, Gates, children, finish, make, wait_for
+from deployments import Deployment, Gates, children, finish, has_ended, make, wait_for
 from nat import FORGETS_S, Nat, start_behind
 
 from clients import handlers
@@ -134,7 +134,7 @@ def tell(fed: Deployment, gates: Gates, disk: Disk, nat: Nat, ends: ExitStack) -
     fed.call("up")
     started_over = fed.call("run", status=2)
     gates.release(1, SERVER_KILLED)  # it ends its training for the server that is gone
-    wait_for(lambda: not Path(f"/proc/{before}").exists(), "the end of its client", None)
+    wait_for(lambda: has_ended(before), "the end of its client", None)
     gates.forget(1, SERVER_KILLED)
     gates.hold(1, SERVER_KILLED)
     job = fed.begin("run", "--resume")

@@ -246,6 +246,10 @@ REFUSED = {
     "port": (["init", "NEW", "--host", "x", "--port", "70000"], "70000"),
     "no config": (["init", "NEW", "--host", "x", "--config", "NOWHERE"], "cannot read config"),
     "bad set": (["init", "NEW", "--host", "x", "--set", "data.sorce=1"], "did you mean"),
+    "clock": (
+        ["init", "NEW", "--host", "x", "--config", "sims/configs/timed_watch.toml", "--nodes", "8"],
+        "real devices have a time of their own",
+    ),
 }
 
 

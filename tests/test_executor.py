@@ -14,15 +14,17 @@ from types import SimpleNamespace
 from typing import NoReturn
 
 import pytest
+from flwr.clientapp.client_app import LoadClientAppError
+from flwr.supercore.object_ref import load_app
 
-from fedtiny_agent import executor
+from clients import executor
 from sims.bench.client import write_message
 from sims.flower_run import APP, SWITCHES
 
 MODULES = """
 import json, os, sys
 from pathlib import Path
-from fedtiny_agent.executor import prepare
+from clients.executor import prepare
 prepare()
 prepared, threads = set(sys.modules), len(os.listdir("/proc/self/task"))
 from sims.bench.client_process import answer, load  # with all of Flower's command, to hand it over
@@ -51,8 +53,10 @@ def test_clients_find_everything_imported_by_one_thread(tmp_path: Path) -> None:
     )
     threads, prepared, added = json.loads(done.stdout)
     assert threads == 1, "a fork has only the thread that forks: others' locks would stay locked"
-    assert [name for name in added if name.partition(".")[0] not in OF_THE_APP] == []
-    assert not OF_THE_APP & set(prepared), "the app's own would never be looked at"
+    missing = [name for name in added if name.partition(".")[0] not in OF_THE_APP]
+    assert missing == [], "add to PREPARED in clients/executor.py what needs them"
+    ours = {name for name in prepared if name.partition(".")[0] in OF_THE_APP}
+    assert ours == {"clients", "clients.executor"}, "a device has no more of the app"
     assert not HEAVY & set(prepared)
 
 
@@ -84,6 +88,23 @@ def test_a_child_ends_with_its_own_status_and_nothing_of_its_parent_s(
     client(run)
     child = executor.answer("127.0.0.1:1", token)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == status
+
+
+def test_a_child_takes_the_app_that_travels_with_the_run(
+    client: Callable[..., None], tmp_path: Path
+) -> None:
+    package = tmp_path / "clients"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "app.py").write_text('app = "the run\'s"\n', encoding="utf-8")
+
+    def run(token: str) -> None:
+        app = load_app("clients.app:app", LoadClientAppError, token)
+        (tmp_path / "found").write_text(app, encoding="utf-8")
+
+    client(run)
+    os.waitpid(executor.answer("127.0.0.1:1", str(tmp_path)), 0)
+    assert (tmp_path / "found").read_text(encoding="utf-8") == "the run's"
 
 
 class Tasks:

@@ -85,7 +85,7 @@ def test_all_participants_get_one_task_and_it_is_packed_once() -> None:
     whole, state = federation(clients_per_round=3), start()
     task = begin(whole, state, 1)
     assert list(task.tasks) == participants(0, 1, range(5), 3)
-    packets = task.packets(GRAPH)
+    packets = task.packets()
     assert len({id(packet) for packet in packets.values()}) == 1
     assert all(one.quotas == task.quotas and one.meter for one in task.tasks.values())
     later = begin(whole, replace(state, round=1), 2)
@@ -114,9 +114,9 @@ def test_the_average_is_weighted_by_samples_and_masks_are_adjusted_after_it() ->
     task = begin(whole, state, 1)
     after, facts = finish(whole, state, task, replies(whole, dict(task.tasks)))
     mean = sum(k * (k + 1) for k in range(5)) / sum(k + 1 for k in range(5))
-    for name, one in facts.combined.weights.items():
+    for name, one in facts.combined.model.weights.items():
         np.testing.assert_allclose(one.values, state.model.weights[name].values + mean, rtol=1e-5)
-    assert facts.combined.nnz == after.model.nnz == state.model.nnz
+    assert facts.combined.model.nnz == after.model.nnz == state.model.nnz
     assert sum(facts.exchanged.values()) == sum(task.quotas.values()) > 0
 
 
@@ -130,7 +130,7 @@ def test_devices_may_be_asked_for_different_things() -> None:
     }
     own = replace(task.tasks[2], model=SparseModel(sparser, state.model.dense))
     task = replace(task, tasks={**task.tasks, 2: own})
-    packets = task.packets(GRAPH)
+    packets = task.packets()
     assert len({id(packet) for packet in packets.values()}) == 2
     reply = TrainResult(own.model, 3, 0.5, {}, None).packet(GRAPH)
     assert read_reply(whole, task, 2, reply).model.nnz == own.model.nnz

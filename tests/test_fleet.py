@@ -11,7 +11,7 @@ from fedtiny.clock.flops import round_flops
 from fedtiny.devices.budget import memory_plan
 from fedtiny.devices.fleet import profile_of
 from fedtiny.doctor.boards import layer_nnz
-from fedtiny.doctor.fleet import Question, _some_model, examine_fleet
+from fedtiny.doctor.fleet import Held, Question, _some_model, examine_fleet
 from fedtiny.errors import FedTinyError
 from fedtiny.fleet.file import read_fleet
 from fedtiny.fleet.group import Group, seats
@@ -187,7 +187,7 @@ def test_recomputed_layers_run_forward_twice_and_zeros_are_multiplied_where_they
     config = run_config.parse({"pruning": {"density": 0.05}, "training": {"epochs": 3}})
     question = Question("smartwatch_cnn", (6, 1, 128), 7, 32, 0.05, 100, 1)
     graph = config.graph(question.input_shape, 7)
-    model = _some_model(config, graph)
+    model = _some_model(config, Held(graph, 1.0, 0.05))
     nnz = {name: weight.nnz for name, weight in model.weights.items()}
     (first, *_) = [cost for cost in layer_costs(graph) if cost.name in nnz]
     plain = round_flops(config, graph, model, 10, StepPlan(8), {})

@@ -33,7 +33,7 @@ def started(config: RunConfig, folder: Path, **arguments: object) -> FedTinyStra
     run = RunFolder(folder / "strategy")
     strategy = FedTinyStrategy(config, run.path, shares=folder / "ours" / "data")
     run.create(config)
-    with _grid(config, run, folder / "ours" / "data", Backend.INLINE, 1) as grid:
+    with _grid(config, run, folder / "ours" / "data", Backend.INLINE, 1, "") as grid:
         strategy.start(grid, **arguments)  # type: ignore[arg-type]
     return strategy
 
@@ -114,7 +114,7 @@ def test_other_arrays_between_rounds_are_refused(dealt: Path) -> None:
     run.create(config)
     strategy = Meddler(config, run.path, shares=dealt / "ours" / "data")
     with (
-        _grid(config, run, dealt / "ours" / "data", Backend.INLINE, 1) as grid,
+        _grid(config, run, dealt / "ours" / "data", Backend.INLINE, 1, "") as grid,
         pytest.raises(StrategyError, match="keeps its model itself"),
     ):
         strategy.start(grid)
@@ -123,6 +123,14 @@ def test_other_arrays_between_rounds_are_refused(dealt: Path) -> None:
 def test_over_selection_is_refused(tmp_path: Path) -> None:
     config = config_of("federation.clients_per_round=4", "federation.over_selection=0.5")
     with pytest.raises(StrategyError, match="waits for every reply"):
+        FedTinyStrategy(config, tmp_path)
+
+
+def test_a_simulated_clock_is_refused(tmp_path: Path) -> None:
+    fleet = DEMO.parents[1] / "fleets" / "watch.toml"
+    clock = "clock.mode=synchronous", "clock.deadline_s=60"
+    config = config_of(f"devices.fleet={fleet}", *clock)
+    with pytest.raises(StrategyError, match="has no simulated clock"):
         FedTinyStrategy(config, tmp_path)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("fedtiny", "fedtiny_agent", "clients", "strategies", "sims")
+ROOMS = ("fedtiny", "clients", "strategies", "sims")
 MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
 

@@ -18,11 +18,14 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = [ROOT / "fedtiny", ROOT / "fedtiny_agent"]
+PACKAGE = ROOT / "fedtiny"
+BEFORE_THE_APP = [ROOT / "clients/__init__.py", ROOT / "clients/executor.py"]
+"""Of the app, what a device needs to fetch it."""
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 COMPILED = {".so", ".pyc"}
 
 NEEDS_EXTRA = [
+    "clients.executor",
     "fedtiny.bench",
     "fedtiny.boards",
     "fedtiny.doctor.ops",
@@ -40,7 +43,6 @@ NEEDS_EXTRA = [
     "fedtiny.report",
     "fedtiny.training.masked.meter",
     "fedtiny.training.masked.trainer",
-    "fedtiny_agent",
 ]
 """Modules, and packages with modules, that do not import with the base dependencies alone."""
 
@@ -58,7 +60,8 @@ def module_name(path):
 
 
 def modules_of_checkout():
-    return sorted(module_name(path.relative_to(ROOT)) for p in PACKAGES for path in p.rglob("*.py"))
+    paths = [*PACKAGE.rglob("*.py"), *BEFORE_THE_APP]
+    return sorted(module_name(path.relative_to(ROOT)) for path in paths)
 
 
 def requirements(*extras):
@@ -151,14 +154,13 @@ def wheel(tmp_path_factory):
     return built
 
 
-def test_wheel_holds_the_packages_and_nothing_else(wheel):
+def test_wheel_holds_the_package_the_executor_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         licenses = {name for name in archive.namelist() if "/licenses/" in name}
     ours = {
         path.relative_to(ROOT).as_posix()
-        for package in PACKAGES
-        for path in package.rglob("*")
+        for path in [*PACKAGE.rglob("*"), *BEFORE_THE_APP]
         if path.is_file() and path.suffix not in COMPILED
     }
     assert {name for name in names if Path(name).suffix not in COMPILED} == ours
@@ -202,7 +204,7 @@ def clean_python(wheel, tmp_path_factory):
 IMPORT_FROM = """
 import importlib, importlib.util, json, sys
 files = {name: importlib.import_module(name).__file__ for name in json.loads(sys.argv[1])}
-shells = [n for n in ("clients", "sims", "strategies") if importlib.util.find_spec(n)]
+shells = [n for n in ("clients.app", "sims", "strategies") if importlib.util.find_spec(n)]
 print(json.dumps([files, shells]))
 """
 

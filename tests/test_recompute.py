@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from array_samples import ArraySamples
-from builders import batch_of, fresh_state, sparse_model
+from builders import batch_of, fresh_state, random_masks, sparse_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -225,3 +225,12 @@ def test_a_device_that_recomputes_answers_with_the_same_bytes(
     )
     assert first == second
     assert {"values", "growth_indices", "growth_values"} <= set(first)
+
+
+@pytest.mark.parametrize("density", [0.03, 0.4, 0.9])
+def test_a_plan_depends_on_how_many_weights_there_are_not_on_where(density: float) -> None:
+    lines = [
+        plan(WATCH, random_masks(WATCH, density, seed), EngineOptions(8), {"conv3": 40}).lines
+        for seed in (0, 1)
+    ]
+    assert lines[0] == lines[1]

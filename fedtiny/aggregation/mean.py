@@ -1,12 +1,15 @@
 """Sums over clients, in the given order: the same replies always give the same bytes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from fedtiny.errors import FedTinyError
 from fedtiny.sparse.tensor import Floats, Indices
+
+Covers = Callable[[Indices], npt.NDArray[np.bool_]]
+"""Which of some flat positions a device holds or could hold."""
 
 
 class AggregateError(FedTinyError):
@@ -49,13 +52,17 @@ def mean_scores(
 
 
 def merge_growth(
-    reports: Sequence[tuple[Indices, Floats]], weights: Sequence[float]
+    reports: Sequence[tuple[Indices, Floats]],
+    weights: Sequence[float],
+    covers: Sequence[Covers] | None = None,
 ) -> tuple[Indices, Floats]:
     """g̃ = Σ_k (|D_k| / |D|) g̃_k, an entry that a device did not send being 0 (FedTiny, Eq. 8).
 
     Args:
         reports: per device (int32 flat indices strictly ascending, float32 gradients).
         weights: |D_k|, one per report.
+        covers: per report, which positions its device has gradients of at all; |D| is then the sum
+            over those that have them. By default all have all.
 
     Returns:
         (int32 indices, float32 values): the union of the reports, ascending.
@@ -78,7 +85,19 @@ def merge_growth(
     merged = np.zeros(len(union), np.float64)
     for (indices, values), weight in zip(reports, weights, strict=True):
         merged[np.searchsorted(union, indices)] += weight * values.astype(np.float64)
-    return union, (merged / total).astype(np.float32)
+    return union, (merged / _votes(union, weights, covers, total)).astype(np.float32)
+
+
+def _votes(
+    union: Indices, weights: Sequence[float], covers: Sequence[Covers] | None, total: float
+) -> npt.NDArray[np.float64]:
+    """|D| of each position."""
+    if covers is None:
+        return np.full(len(union), total)
+    votes = np.zeros(len(union), np.float64)
+    for weight, cover in zip(weights, covers, strict=True):
+        votes += weight * cover(union)
+    return votes
 
 
 def _checked_total(replies: int, weights: Sequence[float]) -> float:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from fedtiny.aggregation.combiner import Combiner
 from fedtiny.aggregation.mean import merge_growth
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.pruning.bn_selection import BnPooling, pool_statistics
-from fedtiny.sparse.tensor import Floats, SparseTensor
+from fedtiny.sparse.tensor import Floats, Indices, Mask, SparseTensor
+from fedtiny.tiers.block import Block
 from fedtiny.training.trainer import Growth
 from fedtiny.wire.models import running_moments, with_statistics
 from fedtiny.wire.train import TrainResult
@@ -58,13 +61,33 @@ def average_dense(
     return with_statistics(dense, pool_statistics(statistics, pooling))
 
 
-def pooled_growth(results: Sequence[TrainResult]) -> Growth:
-    """The devices' growth reports merged by layer (FedTiny, Eq. 8)."""
-    counts = [result.count for result in results]
-    return {
-        name: merge_growth([result.found[name] for result in results], counts)
-        for name in results[0].found
-    }
+def pooled_growth(
+    results: Sequence[TrainResult], blocks: Sequence[Block], masks: Mapping[str, Mask]
+) -> Growth:
+    """The devices' growth reports merged by layer (FedTiny, Eq. 8), in the model's positions.
+
+    Args:
+        results: in partition order.
+        blocks: what part of the model each device has; only those that have a position vote on it.
+        masks: of the model. A device with a thinner part reports weights that others have.
+    """
+    names = dict.fromkeys(name for result in results for name in result.found)
+    return {name: _merged(name, results, blocks, masks[name]) for name in names}
+
+
+def _merged(
+    name: str, results: Sequence[TrainResult], blocks: Sequence[Block], present: Mask
+) -> tuple[Indices, Floats]:
+    able = [(r, b) for r, b in zip(results, blocks, strict=True) if name in r.found]
+    counts = [result.count for result, _ in able]
+    axes = [block.weight(name) for _, block in able]
+    reports = []
+    for (result, _), one in zip(able, axes, strict=True):
+        positions, values = result.found[name]
+        there = one.outside(positions)
+        absent = ~np.isin(there, present.indices, assume_unique=True)
+        reports.append((there[absent], values[absent]))
+    return merge_growth(reports, counts, [one.covers for one in axes])
 
 
 def mean_loss(results: Sequence[TrainResult]) -> float:

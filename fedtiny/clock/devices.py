@@ -16,7 +16,7 @@ from fedtiny.devices.fleet import profile_of
 from fedtiny.devices.planner import BudgetError
 from fedtiny.devices.profile import DeviceProfile
 from fedtiny.fleet.availability import Availability
-from fedtiny.fleet.group import seats
+from fedtiny.fleet.group import Seat, seats
 from fedtiny.fleet.link import Link
 from fedtiny.memory.step import StepPlan
 from fedtiny.models.graph import Graph
@@ -49,14 +49,20 @@ def timed_device(config: RunConfig, partition: int) -> TimedDevice:
     """
     seat = seats(config.devices.groups)[partition]
     profile = profile_of(config, partition, seat.group.device)
-    link = seat.link(config.seed)
+    link = link_of(seat, config.seed)
+    compute_seconds(profile, 1.0)  # refused before anything runs, not in the first round
+    return TimedDevice(seat.group.name, profile, link, seat.availability(config.seed))
+
+
+def link_of(seat: Seat, seed: int) -> Link:
+    """A device's link; raises PriceError if its group has none."""
+    link = seat.link(seed)
     if link is None:
         raise PriceError(
             f"group {seat.group.name!r} has no link, so nobody knows how long its messages take; "
             "give it one in the fleet's file"
         )
-    compute_seconds(profile, 1.0)  # refused before anything runs, not in the first round
-    return TimedDevice(seat.group.name, profile, link, seat.availability(config.seed))
+    return link
 
 
 def check_timed(config: RunConfig) -> None:
@@ -73,12 +79,11 @@ class TimedDevices:
     """The devices of one run.
 
     Args:
-        config, graph: of the run.
+        config: of the run.
     """
 
-    def __init__(self, config: RunConfig, graph: Graph) -> None:
+    def __init__(self, config: RunConfig) -> None:
         self._config = config
-        self._graph = graph
         self._devices: dict[int, TimedDevice] = {}
         self._steps: dict[tuple[str, int | None], StepPlan] = {}
         self._planned_for: TrainTask | None = None
@@ -106,12 +111,19 @@ class TimedDevices:
         return Course(partition, number, version, at_s, outcome=outcome)
 
     def run(
-        self, begun: Course, task: TrainTask, samples: int, down_bytes: int, up_bytes: int
+        self,
+        begun: Course,
+        graph: Graph,
+        task: TrainTask,
+        samples: int,
+        down_bytes: int,
+        up_bytes: int,
     ) -> Course:
         """A task as far as it goes.
 
         Args:
             begun: of :meth:`start`.
+            graph: the part of the model that the task is about.
             task: what is asked.
             samples: that the device trains on.
             down_bytes, up_bytes: on the wire; what of the reply is not known yet counts as 0, and
@@ -121,7 +133,7 @@ class TimedDevices:
             return begun
         device = self.device(begun.partition)
         flops = round_flops(
-            self._config, self._graph, task.model, samples, self._step(task, begun), task.quotas
+            self._config, graph, task.model, samples, self._step(graph, task, begun), task.quotas
         )
         took = round_seconds(
             device.profile, device.link, flops, down_bytes, up_bytes, begun.started_s, begun.number
@@ -144,7 +156,7 @@ class TimedDevices:
         """The first time ≥ ``at_s`` at which the device is there; ``inf``: never."""
         return self.device(partition).availability.there.next_above_zero(at_s)
 
-    def _step(self, task: TrainTask, begun: Course) -> StepPlan:
+    def _step(self, graph: Graph, task: TrainTask, begun: Course) -> StepPlan:
         """How the device goes through one step; the same for all that are alike."""
         if task is not self._planned_for:
             self._steps.clear()
@@ -153,14 +165,14 @@ class TimedDevices:
         group = self.device(begun.partition).group
         key = group, devices.budget_bytes.get(begun.partition)
         if key not in self._steps:
-            self._steps[key] = self._plan(task, begun.partition)
+            self._steps[key] = self._plan(graph, task, begun.partition)
         return self._steps[key]
 
-    def _plan(self, task: TrainTask, partition: int) -> StepPlan:
+    def _plan(self, graph: Graph, task: TrainTask, partition: int) -> StepPlan:
         board = self._config.devices.board(partition)
         masks, quotas = task.model.masks, task.quotas
         try:
-            plan = memory_plan(self._config, self._graph, partition, board, masks, quotas)
+            plan = memory_plan(self._config, graph, partition, board, masks, quotas)
         except BudgetError:
             plan = None  # the device refuses the task itself, and the exchange counts it
         return plan.step if plan else StepPlan(self._config.training.batch_size)

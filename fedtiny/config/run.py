@@ -38,6 +38,9 @@ from fedtiny.models.graph import Graph
 from fedtiny.models.ops import Shape
 from fedtiny.settings import ConfigError, Section, import_own
 from fedtiny.text_files import TextFileError, read_toml
+from fedtiny.tiers.config import TiersConfig
+from fedtiny.tiers.policies import policy_of
+from fedtiny.tiers.policy import Policy
 from fedtiny.training.config import PretrainingConfig, TrainingConfig
 
 
@@ -83,6 +86,7 @@ class RunConfig(Section):
     pretraining: PretrainingConfig = Field(default_factory=PretrainingConfig)
     pruning: SerializeAsAny[PruningSettings] = Field(default_factory=PruningConfig)
     devices: DevicesConfig = Field(default_factory=DevicesConfig)
+    tiers: TiersConfig = Field(default_factory=TiersConfig)
     clock: ClockConfig = Field(default_factory=ClockConfig)
     trust: TrustConfig = Field(default_factory=TrustConfig)
     export: ExportConfig = Field(default_factory=ExportConfig)
@@ -131,6 +135,12 @@ class RunConfig(Section):
                 "federation.over_selection asks more than federation.clients_per_round clients: "
                 "set that, too"
             )
+        if self.tiers.is_on and not METHODS[self.pruning.method].tiered:
+            able = ", ".join(name for name, method in METHODS.items() if method.tiered)
+            raise ValueError(
+                f"tiers.policy = {self.tiers.policy.value!r}: devices of pruning.method = "
+                f"{self.pruning.method!r} train the whole model; methods with parts: {able}"
+            )
         if self.devices.size not in (None, self.data.partitions):
             raise ValueError(
                 f"devices.fleet has {self.devices.size} devices, but data.partitions = "
@@ -138,6 +148,11 @@ class RunConfig(Section):
                 "counts, or data.partitions"
             )
         self.clock.check(self.devices, self.federation, self.data.partitions, self.method.adjusts)
+        if self.tiers.is_on and self.clock.mode == "buffered":
+            raise ValueError(
+                "clock.mode = 'buffered' adds steps of devices that train the whole model: set "
+                "tiers.policy = 'none', or clock.mode = 'synchronous'"
+            )
         nobody = [k for k in self.devices.budget_bytes if not 0 <= k < self.data.partitions]
         if nobody:
             raise ValueError(
@@ -157,6 +172,11 @@ class RunConfig(Section):
         graph = self.method.architecture(self.model.build(input_shape, classes, self.seed))
         self.method.check(graph)
         return graph
+
+    @property
+    def tier_policy(self) -> Policy | None:
+        """Who trains which part of the model; None if everybody trains all of it."""
+        return policy_of(self.tiers, self.method.density)
 
     @property
     def method(self) -> Method[Any]:

@@ -38,6 +38,8 @@ def memory_plan(
     board: str,
     masks: Mapping[str, Mask] | None = None,
     quotas: Mapping[str, int] | None = None,
+    minimum: int = 1,
+    headroom: float = 0.0,
 ) -> LedgerEntry | None:
     """The step that fits ``board`` with the largest micro-batch, and what it will need.
 
@@ -49,6 +51,8 @@ def memory_plan(
         masks: of the prunable layers; by default uniform ones of the config's density, which is
             what is known before the first task.
         quotas: gradients of absent weights asked for; by default the most the run ever will.
+        minimum: smallest micro-batch allowed, or the batch where that is smaller.
+        headroom: share of the budget that the plan leaves free.
 
     Raises:
         BudgetError: nothing fits, or the board does not train; names the ledger line.
@@ -60,7 +64,10 @@ def memory_plan(
     budget = config.devices.budget_bytes.get(partition, profile.training_budget_bytes)
     batch = config.training.batch_size
     steps = _steps(config, graph, masks, quotas)
-    step, prediction = plan_device(profile, steps, batch, budget_bytes=budget)
+    least = min(minimum, batch)
+    step, prediction = plan_device(
+        profile, steps, batch, budget_bytes=int(budget * (1 - headroom)), minimum=least
+    )
     return LedgerEntry(
         partition=partition,
         device=profile.name,
@@ -139,12 +146,13 @@ def _received_bytes(
     return {LedgerLine.OPTIMIZER: FLOAT_BYTES * kept}
 
 
-def nominal_masks(config: RunConfig, graph: Graph) -> dict[str, Mask]:
-    """Masks of the config's density in every prunable layer, evenly spread.
+def nominal_masks(config: RunConfig, graph: Graph, density: float | None = None) -> dict[str, Mask]:
+    """Masks of ``density``, by default the config's, in every prunable layer, evenly spread.
 
     They are full for a method that has devices hold every weight, if only for one step.
     """
-    density = 1.0 if config.method.dense_step else config.pruning.density
+    density = config.pruning.density if density is None else density
+    density = 1.0 if config.method.dense_step else density
     sizes = {layer.name: prod(layer.weight_shape) for layer in graph.prunable_layers}
     counts = layer_counts(uniform(sizes, density), sizes)
     return {
@@ -157,10 +165,15 @@ def _spread(count: int, size: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]
     return (np.arange(count, dtype=np.int64) * size // count).astype(np.int32)
 
 
-def largest_request(config: RunConfig, graph: Graph) -> dict[str, int]:
-    """The quotas of the adjustment that asks for most gradients; empty if nothing is adjusted."""
+def largest_request(
+    config: RunConfig, graph: Graph, masks: Mapping[str, Mask] | None = None
+) -> dict[str, int]:
+    """The quotas of the adjustment that asks for most gradients; empty if nothing is adjusted.
+
+    Masks are :func:`nominal_masks` if none are given.
+    """
     method = config.method
     if not method.adjusts:
         return {}
-    masks = nominal_masks(config, graph)
+    masks = nominal_masks(config, graph) if masks is None else masks
     return dict(method.device.largest_request(method.schedule, graph, masks))

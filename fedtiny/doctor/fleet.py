@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from fedtiny.clock.devices import link_of
 from fedtiny.clock.flops import round_flops
-from fedtiny.clock.seconds import PriceError, RoundSeconds, round_seconds
+from fedtiny.clock.seconds import RoundSeconds, round_seconds
 from fedtiny.config import RunConfig, parse
 from fedtiny.data.statistics import Normalization
 from fedtiny.devices.budget import memory_plan
 from fedtiny.devices.catalog import get
 from fedtiny.devices.fleet import with_group
 from fedtiny.devices.profile import DeviceProfile
+from fedtiny.devices.tier_choice import choose_tier
 from fedtiny.doctor.boards import estimate_flash_bytes
 from fedtiny.errors import FedTinyError
 from fedtiny.fleet.file import read_fleet
@@ -29,6 +31,8 @@ from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.pruning.masks import layer_masks
 from fedtiny.seeding import rng
 from fedtiny.sparse.densities import layer_counts
+from fedtiny.tiers.block import block_of
+from fedtiny.tiers.config import PolicyName
 from fedtiny.wire.train import TrainResult, TrainTask
 
 
@@ -116,6 +120,7 @@ class Question:
         samples: that every device trains on.
         epochs: local passes per round.
         catalog: a file with boards of one's own; empty for none.
+        tiers: who trains which part of the model, as ``tiers.policy``.
     """
 
     model: str
@@ -126,6 +131,7 @@ class Question:
     samples: int
     epochs: int
     catalog: str = ""
+    tiers: PolicyName = PolicyName.NONE
 
     def config(self, groups: tuple[Group, ...]) -> RunConfig:
         """Of a run that would ask this; its seed, 0, decides what chance does to links."""
@@ -136,6 +142,7 @@ class Question:
                 "training": {"batch_size": self.batch, "epochs": self.epochs},
                 "pruning": {"density": self.density},
                 "devices": {"groups": groups, "catalog": self.catalog},
+                "tiers": {"policy": self.tiers},
             }
         )
 
@@ -154,51 +161,69 @@ def examine_fleet(path: Path, question: Question) -> list[Kind]:
     config = question.config(read_fleet(path))
     graph = config.graph(question.input_shape, question.classes)
     samples = question.samples
-    model = _some_model(config, graph)
     by_group: dict[str, list[Seat]] = {}
     for seat in seats(config.devices.groups):
         by_group.setdefault(seat.group.name, []).append(seat)
     return [
-        _examine(config, graph, model, samples, group, by_group[group.name])
+        _examine(config, graph, samples, group, by_group[group.name])
         for group in config.devices.groups
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a device holds of a model.
+
+    Attributes:
+        graph: all of it, or the part.
+        width: share of the channels.
+        density: of its weights.
+    """
+
+    graph: Graph
+    width: float
+    density: float
+
+
+def _held(config: RunConfig, graph: Graph, seat: Seat) -> Held:
+    """Raises BudgetError if no part fits."""
+    if not config.tiers.is_on:
+        return Held(graph, 1.0, config.method.density)
+    tier = choose_tier(config, graph, seat.partition, seat.group.device).tier
+    density = tier.density if tier.width < 1 else min(tier.density, config.method.density)
+    return Held(block_of(graph, tier.width).graph, tier.width, density)
+
+
 def _examine(
-    config: RunConfig,
-    graph: Graph,
-    model: SparseModel,
-    samples: int,
-    group: Group,
-    members: Sequence[Seat],
+    config: RunConfig, graph: Graph, samples: int, group: Group, members: Sequence[Seat]
 ) -> Kind:
     profile = with_group(get(group.device, config.devices.catalog), group)
-    density = model.density
-    flash = estimate_flash_bytes(graph, density)
-    ledger, traffic, seconds, slowest = None, None, None, None
-    reasons = _flash_reason(profile, flash)
+    held, reasons = Held(graph, 1.0, config.method.density), list[str]()
+    ledger, traffic, took = None, None, list[RoundSeconds]()
     try:
-        ledger = memory_plan(config, graph, members[0].partition, group.device, model.masks)
+        held = _held(config, graph, members[0])
+        model = _some_model(config, held)
+        reasons += _flash_reason(profile, held)
+        ledger = memory_plan(config, held.graph, members[0].partition, group.device, model.masks)
         if ledger is not None:
-            traffic = _traffic(graph, model, ledger)
-            flops = round_flops(config, graph, model, samples, ledger.step, {})
+            traffic = _traffic(held.graph, model, ledger)
+            flops = round_flops(config, held.graph, model, samples, ledger.step, {})
             took = [_price(config, profile, seat, flops, traffic) for seat in members]
             took.sort(key=lambda one: one.total)
-            seconds, slowest = took[(len(took) - 1) // 2], took[-1].total
     except FedTinyError as error:
         reasons.append(str(error))
     return Kind(
         group=group.name,
         device=profile.name,
         count=len(members),
-        width=1.0,
-        density=density,
+        width=held.width,
+        density=held.density,
         budget_bytes=profile.training_budget_bytes,
         ledger=ledger,
-        flash_bytes=flash,
+        flash_bytes=estimate_flash_bytes(held.graph, held.density),
         traffic=traffic,
-        seconds=seconds,
-        slowest_s=slowest,
+        seconds=took[(len(took) - 1) // 2] if took else None,
+        slowest_s=took[-1].total if took else None,
         sustained=_rate(profile),
         refused="; ".join(reasons),
     )
@@ -207,12 +232,7 @@ def _examine(
 def _price(
     config: RunConfig, profile: DeviceProfile, seat: Seat, flops: int, traffic: Bytes
 ) -> RoundSeconds:
-    link = seat.link(config.seed)
-    if link is None:
-        raise PriceError(
-            f"group {seat.group.name!r} has no link, so nobody knows how long its messages take; "
-            "give it one in the fleet's file"
-        )
+    link = link_of(seat, config.seed)
     return round_seconds(profile, link, flops, traffic.down, traffic.up, round=1)
 
 
@@ -222,7 +242,8 @@ def _rate(profile: DeviceProfile) -> str:
     return f"{profile.sustained_flops / 1e6:g} MFLOP/s ({profile.sources['sustained']})"
 
 
-def _flash_reason(profile: DeviceProfile, flash: int) -> list[str]:
+def _flash_reason(profile: DeviceProfile, held: Held) -> list[str]:
+    flash = estimate_flash_bytes(held.graph, held.density)
     if profile.flash_bytes is None or flash <= profile.flash_bytes:
         return []
     return [
@@ -231,8 +252,9 @@ def _flash_reason(profile: DeviceProfile, flash: int) -> list[str]:
     ]
 
 
-def _some_model(config: RunConfig, graph: Graph) -> SparseModel:
+def _some_model(config: RunConfig, held: Held) -> SparseModel:
     """A model with random masks of the asked density: their size on the wire is a real one's."""
+    graph = held.graph
     state = initial_state(graph, rng(config.seed, "fleet show"))
     generator = rng(config.seed, "fleet show masks")
     scores = {
@@ -240,7 +262,7 @@ def _some_model(config: RunConfig, graph: Graph) -> SparseModel:
         for layer in graph.prunable_layers
     }
     sizes = {name: score.size for name, score in scores.items()}
-    counts = layer_counts(dict.fromkeys(sizes, config.method.density), sizes)
+    counts = layer_counts(dict.fromkeys(sizes, held.density), sizes)
     return from_state(graph, state, layer_masks(scores, counts))
 
 

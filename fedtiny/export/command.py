@@ -12,6 +12,7 @@ from fedtiny.errors import FedTinyError
 from fedtiny.export.imported import export_imported
 from fedtiny.export.run import export_run, fit_run, target_for
 from fedtiny.export.tables import fit_dictionary, print_fit, print_found, print_remarks
+from fedtiny.export.tiers import tier_folder
 from fedtiny.firmware.planner import Fit, fit
 from fedtiny.importing.sources import Source
 from fedtiny.runs import identity
@@ -30,6 +31,8 @@ class Order:
         core: in place of a board: any with this core.
         report: only say what it would cost.
         prefix: of the model's names in C; empty: made from its name.
+        tier: the part of a run's model that this board, or folder of its ``tiers``, holds; empty:
+            all of it.
     """
 
     out: Path | None = None
@@ -38,6 +41,7 @@ class Order:
     core: str | None = None
     report: bool = False
     prefix: str = ""
+    tier: str = ""
 
 
 def export_trained(
@@ -59,14 +63,15 @@ def export_trained(
             f"--out is for networks of your own: a run's project is written to {folder.firmware}"
         )
     identity.verify(folder, accept)
-    fitted = fit_run(folder, order.device, order.core)
+    place = tier_folder(folder, order.tier) if order.tier else folder
+    fitted = fit_run(folder, order.device, order.core, order.tier)
     if show:
         print_fit(fitted)
     if order.report:
         return fit_dictionary(fitted)
     with folder.locked("fedtiny export"):
-        found = export_run(folder, order.check, fitted, order.prefix, accept)
-    return _shown(found, folder.firmware, show)
+        found = export_run(folder, order.check, fitted, order.prefix, accept, order.tier)
+    return _shown(found, place.firmware, show)
 
 
 def export_network(source: Source, order: Order, show: bool) -> dict[str, Any]:
@@ -76,6 +81,8 @@ def export_network(source: Source, order: Order, show: bool) -> dict[str, Any]:
         FedTinyError: no network or no folder was named, or see
             :func:`fedtiny.export.imported.export_imported`.
     """
+    if order.tier:
+        raise FedTinyError("--tier is of a run's model: name a run folder, too")
     if not source.named:
         raise FedTinyError("name a run folder, or a network with " + Source.OPTIONS)
     if order.out is None and not order.report:

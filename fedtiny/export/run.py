@@ -24,6 +24,7 @@ from fedtiny.errors import FedTinyError
 from fedtiny.escaping.c_prefix import check_prefix, prefix_of
 from fedtiny.export.bundle import export
 from fedtiny.export.report import FirmwareReport
+from fedtiny.export.tiers import tier_folder
 from fedtiny.firmware import load
 from fedtiny.firmware.interface import SensorInterface
 from fedtiny.firmware.planner import (
@@ -71,11 +72,14 @@ class TestSets:
         return concatenate((self.same_people, self.unseen_people))
 
 
-def fit_run(folder: RunFolder, device: str | None = None, core: str | None = None) -> Fit:
+def fit_run(
+    folder: RunFolder, device: str | None = None, core: str | None = None, tier: str = ""
+) -> Fit:
     """How a finished run's model fits a board, before anything is written.
 
     Args:
         folder: with ``model.safetensors``.
+        tier: one tier's part of the model instead, see :func:`fedtiny.export.tiers.tier_folder`.
         device: a board of the catalogue, whose core the plan is for.
         core: in place of a board: a core without limits; by default a Cortex-M4.
 
@@ -84,7 +88,8 @@ def fit_run(folder: RunFolder, device: str | None = None, core: str | None = Non
             quantized.
     """
     target = target_for(folder.load_config().devices.catalog, device, core)
-    return fit(integer_model(TrainedModel.load(folder.model)), target)
+    place = tier_folder(folder, tier) if tier else folder
+    return fit(integer_model(TrainedModel.load(place.model)), target)
 
 
 def target_for(catalog: str, device: str | None, core: str | None) -> Target:
@@ -113,6 +118,7 @@ def export_run(
     fitted: Fit | None = None,
     prefix: str = "",
     accept: Collection[Part] = (),
+    tier: str = "",
 ) -> dict[str, Any]:
     """Export a finished simulation's model to its ``firmware/`` and record the outcome.
 
@@ -126,6 +132,8 @@ def export_run(
         prefix: of the model's names in C; empty for the config's, or else one made from the run's
             name.
         accept: what may differ from what the run was begun with, or left.
+        tier: one tier's part of the model instead, see :func:`fedtiny.export.tiers.tier_folder`;
+            its project and its outcome go to the tier's folder.
 
     Returns:
         What ``export.json`` holds: accuracies of the float model and of the compiled C (unchecked:
@@ -142,21 +150,22 @@ def export_run(
     prefix = check_prefix(prefix) if prefix else own_prefix(config)
     federation = deal(config.data, config.seed)
     identity.verify(folder, accept, federation.digest)
-    fitted = fitted or fit_run(folder)
+    place = tier_folder(folder, tier) if tier else folder
+    fitted = fitted or fit_run(folder, tier=tier)
     plan = fitted.require()
-    trained, tests = TrainedModel.load(folder.model), test_sets(federation)
+    trained, tests = TrainedModel.load(place.model), test_sets(federation)
     integer, engine = plan.model, engine_of(config)
     vectors, interface = counts(tests.all), sensor_interface(trained.labels, trained.sensor, prefix)
-    firmware = export(plan, folder.firmware, vectors, interface, fitted.target)
-    result = host.check(folder.firmware) if check else None
-    predict = predictor(integer, folder.firmware, check)
+    firmware = export(plan, place.firmware, vectors, interface, fitted.target)
+    result = host.check(place.firmware) if check else None
+    predict = predictor(integer, place.firmware, check)
     found = {
         "float": {name: float_accuracy(trained, engine, data) for name, data in _named(tests)},
         "int8": {name: int8_accuracy(predict, data) for name, data in _named(tests)},
         **outcome(fitted.target, firmware, result),
         "seconds": time.monotonic() - started,
     }
-    atomic.write(folder.path / EXPORT_JSON, json.dumps(found, indent=1) + "\n")
+    atomic.write(place.path / EXPORT_JSON, json.dumps(found, indent=1) + "\n")
     return found
 
 

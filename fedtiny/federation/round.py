@@ -17,14 +17,21 @@ from fedtiny.aggregation.bounds import capped_counts, implausible_updates
 from fedtiny.aggregation.config import TrustConfig
 from fedtiny.aggregation.mean import AggregateError
 from fedtiny.aggregation.models import mean_loss
+from fedtiny.aggregation.parts import PartResult, average_parts, part_statistics
 from fedtiny.config.sections import StoppingConfig
+from fedtiny.federation.parts import Parts, grouped
 from fedtiny.federation.sampling import sample
 from fedtiny.federation.state import ServerState
 from fedtiny.federation.stopping import Progress
 from fedtiny.methods.method import Method, RoundEnd
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
+from fedtiny.tiers.block import Block
+from fedtiny.tiers.cut import ranks_of
+from fedtiny.tiers.policy import Policy
+from fedtiny.tiers.tier import WHOLE, Tier
 from fedtiny.wire.packet import Packet, WireError, check_magnitude
+from fedtiny.wire.part import about_part
 from fedtiny.wire.train import TrainResult, TrainTask
 
 METERED_ROUND = 1
@@ -43,6 +50,7 @@ class Federation:
         seed: of the run.
         trust: what is believed of devices.
         stopping: when the run ends early.
+        policy: who trains which part of the model; None: everybody all of it.
     """
 
     graph: Graph
@@ -52,6 +60,16 @@ class Federation:
     seed: int
     trust: TrustConfig
     stopping: StoppingConfig
+    policy: Policy | None = None
+
+    def parts(self, state: ServerState) -> Parts:
+        """Who trains which part of the model."""
+        return Parts(self.graph, self.policy, state.tiers)
+
+    def model(self, state: ServerState, tier: Tier, round: int) -> SparseModel:
+        """A tier's part of the state's model as it is in ``round``."""
+        parts = self.parts(state)
+        return parts.model(state.model, state.statistics, state.ranks, tier, round)
 
     def is_over(self, state: ServerState) -> bool:
         """Whether the run ends with ``state``: nothing was gained for too long."""
@@ -62,9 +80,11 @@ class Federation:
         most = self.trust.max_offences or inf
         return [k for k in range(self.partitions) if offences.get(k, 0) < most]
 
-    def participants(self, offences: Mapping[int, int], round: int) -> list[int]:
-        """The partitions that train in ``round``, ascending."""
-        return participants(self.seed, round, self.asked(offences), self.clients_per_round)
+    def participants(self, state: ServerState, round: int) -> list[int]:
+        """The partitions that train in ``round``, ascending: of those that can, or may yet say."""
+        unable = state.described.keys() - state.tiers.keys() if state.tiers else set()
+        able = [k for k in self.asked(state.offences) if k not in unable]
+        return participants(self.seed, round, able, self.clients_per_round)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,15 +95,21 @@ class RoundTask:
         round: counted from 1.
         quotas: how many weights may change, by layer; empty: none.
         tasks: by partition, ascending. Devices may get the same object or tasks of their own.
+        blocks: by partition, the part of the model that its task is about.
     """
 
     round: int
     quotas: Mapping[str, int]
     tasks: Mapping[int, TrainTask]
+    blocks: Mapping[int, Block]
 
-    def packets(self, graph: Graph) -> dict[int, Packet]:
+    def packets(self) -> dict[int, Packet]:
         """The tasks as messages; one that several devices get is packed once."""
-        packed = {id(task): task.packet(graph) for task in self.tasks.values()}
+        packed: dict[int, Packet] = {}
+        for partition, task in self.tasks.items():
+            if id(task) not in packed:
+                block = self.blocks[partition]
+                packed[id(task)] = about_part(task.packet(block.graph), block.width)
         return {partition: packed[id(task)] for partition, task in self.tasks.items()}
 
 
@@ -92,14 +118,14 @@ class RoundFacts:
     """What a round came to, besides the next state.
 
     Attributes:
-        combined: the devices' models as one, before its masks were adjusted. It is what is
-            evaluated: weights that grow start at 0 and need a round of training.
+        combined: the state with the devices' models as one, before its masks were adjusted. It is
+            what is evaluated: weights that grow start at 0 and need a round of training.
         loss: mean training loss, nats.
         exchanged: by layer that was adjusted, weights present now that were not before.
         left_out: devices whose replies were too implausible to count, with the reason.
     """
 
-    combined: SparseModel
+    combined: ServerState
     loss: float
     exchanged: Mapping[str, int]
     left_out: Mapping[int, str]
@@ -119,11 +145,20 @@ def begin(
         round: counted from 1.
         asked: partitions; by default those that are drawn for the round.
     """
-    quotas = federation.method.quotas(round, federation.graph, state.model)
-    task = TrainTask(round, state.model, state.normalization, quotas, round == METERED_ROUND)
+    parts = federation.parts(state)
     if asked is None:
-        asked = federation.participants(state.offences, round)
-    return RoundTask(round, quotas, dict.fromkeys(sorted(asked), task))
+        asked = federation.participants(state, round)
+    tasks: dict[int, TrainTask] = {}
+    blocks: dict[int, Block] = {}
+    able = (k for k in asked if parts.trains(k))
+    for tier, partitions in grouped((k, parts.tier(k)) for k in able).items():
+        block, model = parts.block(tier, round), federation.model(state, tier, round)
+        quotas = federation.method.quotas(round, block.graph, model)
+        task = TrainTask(round, model, state.normalization, quotas, round == METERED_ROUND)
+        tasks |= dict.fromkeys(partitions, task)
+        blocks |= dict.fromkeys(partitions, block)
+    quotas = federation.method.quotas(round, federation.graph, state.model)
+    return RoundTask(round, quotas, dict(sorted(tasks.items())), blocks)
 
 
 def read_reply(
@@ -134,10 +169,11 @@ def read_reply(
     Raises:
         FedTinyError: the reply does not hold what it should.
     """
-    graph, masks = federation.graph, task.tasks[partition].model.masks
-    if not task.quotas:
+    graph, asked = task.blocks[partition].graph, task.tasks[partition]
+    masks = asked.model.masks
+    if not asked.quotas:
         return TrainResult.read(graph, partition, masks, packet)
-    read = federation.method.device.read(graph, masks, task.quotas, packet)
+    read = federation.method.device.read(graph, masks, asked.quotas, packet)
     return TrainResult.read(graph, partition, read.masks, packet, read.found)
 
 
@@ -158,15 +194,19 @@ def finish(
     Raises:
         AggregateError: the combined model is not finite, or beyond what a device would take.
     """
-    method, graph, trust = federation.method, federation.graph, federation.trust
-    left_out = implausible_updates(graph, state.model, replies, trust.update_factor)
+    method, trust, parts = federation.method, federation.trust, federation.parts(state)
+    left_out = _implausible(federation, task, replies)
     counted = capped_counts(
         {k: reply for k, reply in replies.items() if k not in left_out}, trust.samples_factor
     )
-    results = [counted[partition] for partition in sorted(counted)]
-    combined = method.combine(graph, results, trust.combiner)
-    _check_sendable(task.round, combined)
-    adjusted = method.adjust(RoundEnd(task.round, graph, combined, results, state.memory))
+    order = sorted(counted)
+    results, blocks = [counted[k] for k in order], [task.blocks[k] for k in order]
+    combined = _combined(federation, state, task, dict(zip(order, results, strict=True)))
+    _check_sendable(task.round, combined.model)
+    end = RoundEnd(
+        task.round, federation.graph, combined.model, results, blocks, parts.rings, state.memory
+    )
+    adjusted = method.adjust(end)
     facts = RoundFacts(
         combined,
         mean_loss(results),
@@ -175,13 +215,55 @@ def finish(
     )
     settled = not method.adjusts or task.round > method.schedule.stop
     after = replace(
-        state,
+        combined,
         round=task.round,
         model=adjusted.model,
         memory=adjusted.memory,
         progress=state.progress.after(facts.loss, federation.stopping) if settled else Progress(),
+        ranks=ranks_of(adjusted.model) if task.quotas and state.ranks else state.ranks,
     )
     return after, facts
+
+
+def _implausible(
+    federation: Federation, task: RoundTask, replies: Mapping[int, TrainResult]
+) -> dict[int, str]:
+    """Devices are measured against those that were asked the same."""
+    reasons: dict[int, str] = {}
+    asked = {id(one): one for one in task.tasks.values()}
+    for one in asked.values():
+        alike = {k: reply for k, reply in replies.items() if task.tasks[k] is one}
+        graph = task.blocks[next(iter(alike))].graph if alike else federation.graph
+        reasons |= implausible_updates(graph, one.model, alike, federation.trust.update_factor)
+    return dict(sorted(reasons.items()))
+
+
+def _combined(
+    federation: Federation,
+    state: ServerState,
+    task: RoundTask,
+    results: Mapping[int, TrainResult],
+) -> ServerState:
+    """The state with one model of the devices' (by partition, ascending)."""
+    method, graph, combiner = federation.method, federation.graph, federation.trust.combiner
+    blocks = [task.blocks[k] for k in results]
+    if all(block.is_whole for block in blocks) and federation.parts(state).are_all_whole:
+        model = method.combine(graph, list(results.values()), combiner)
+        return replace(state, model=model)
+    held = [
+        PartResult(block, result) for block, result in zip(blocks, results.values(), strict=True)
+    ]
+    model = average_parts(graph, state.model, held, combiner)
+    statistics = dict(state.statistics)
+    parts = federation.parts(state)
+    for tier, partitions in grouped((k, parts.tier(k)) for k in results).items():
+        some = [PartResult(task.blocks[k], results[k]) for k in partitions]
+        before = statistics.get(tier, state.model.dense)
+        pooled = part_statistics(graph, before, some, method.settings.bn_pooling, combiner)
+        statistics[tier] = pooled
+    if WHOLE in statistics:
+        model = SparseModel(model.weights, {**model.dense, **statistics.pop(WHOLE)})
+    return replace(state, model=model, statistics=statistics)
 
 
 def _check_sendable(round: int, model: SparseModel) -> None:

@@ -12,7 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 from fedtiny.clock.state import ClockState, read_clock
 from fedtiny.config import RunConfig, digest
 from fedtiny.data.statistics import Normalization
+from fedtiny.federation import checkpointed_tiers as tiers
 from fedtiny.federation.described import Described, Sizes
+from fedtiny.federation.parts import Statistics
 from fedtiny.federation.stopping import Progress
 from fedtiny.methods.method import Memory
 from fedtiny.models.graph import Graph
@@ -21,6 +23,8 @@ from fedtiny.runs import checkpoint
 from fedtiny.runs.fields import Count, complaint
 from fedtiny.runs.tensors import Array, CheckpointError
 from fedtiny.runs.trained_model import model_arrays, read_graph, read_model, read_normalization
+from fedtiny.tiers.cut import Ranks
+from fedtiny.tiers.tier import Tier
 
 _KEEP = 2
 _MEMORY = "memory."
@@ -39,6 +43,9 @@ class ServerState:
         described: samples of every device, as it said before round 1.
         offences: by partition, how often a device's replies were not believed.
         progress: of the training loss.
+        tiers: by partition, the part of the model that a device trains; empty: all of it.
+        statistics: of each tier, batch norm's own.
+        ranks: of the model's weights, as of the last adjustment; empty where nobody needs them.
         clock: simulated; None without one.
     """
 
@@ -50,6 +57,9 @@ class ServerState:
     described: Described = field(default_factory=dict)
     offences: Mapping[int, int] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
+    tiers: Mapping[int, Tier] = field(default_factory=dict)
+    statistics: Statistics = field(default_factory=dict)
+    ranks: Ranks = field(default_factory=dict)
     clock: ClockState | None = None
 
 
@@ -74,6 +84,7 @@ class CheckpointStore:
             "input.mean": state.normalization.mean,
             "input.std": state.normalization.std,
             **{f"{_MEMORY}{name}": array for name, array in state.memory.items()},
+            **tiers.arrays(state.statistics, state.ranks),
         }
         manifest: dict[str, Any] = {
             "round": state.round,
@@ -81,6 +92,7 @@ class CheckpointStore:
             "described": {str(k): asdict(sizes) for k, sizes in state.described.items()},
             "offences": {str(k): count for k, count in state.offences.items()},
             "progress": asdict(state.progress),
+            "tiers": tiers.manifest(state.tiers),
             "config": digest(self.config),
             "graph": self.graph.to_json(),
         }
@@ -133,6 +145,8 @@ def _state(
         described = _DESCRIBED.validate_python(manifest["described"])
         offences = _OFFENCES.validate_python(manifest["offences"])
         progress = _PROGRESS.validate_python(manifest["progress"])
+        given = tiers.read_manifest(manifest["tiers"])
+        statistics, ranks = tiers.read_arrays(path, graph, arrays)
     except ValidationError as error:
         raise CheckpointError(f"{path}: of its devices, {complaint(error):.200}") from error
     except KeyError as error:
@@ -145,5 +159,6 @@ def _state(
     if "clock" in manifest:
         clock = read_clock(path, graph, model, arrays, manifest["clock"])
     return ServerState(
-        round, model, normalization, story, memory, described, offences, progress, clock
-    )
+        round, model, normalization, story, memory, described, offences, progress, given,
+        statistics, ranks, clock,
+    )  # fmt: skip

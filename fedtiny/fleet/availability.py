@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import inf
 from typing import Annotated, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from fedtiny.fleet.link import Seconds
 from fedtiny.fleet.steps import Steps
-from fedtiny.fleet.traces import TraceError, read_states
+from fedtiny.fleet.traced import Seconds, Traced
+from fedtiny.fleet.traces import read_states
 from fedtiny.seeding import rng
-from fedtiny.settings import Section
 
 _CHANGES = 512
 """Of a generated availability, before it repeats."""
@@ -26,15 +24,11 @@ _CHANGES = 512
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class AvailabilitySection(Section):
+class AvailabilitySection(Traced):
     """When devices are there.
 
     Attributes:
-        rows: a trace as CSV (:mod:`fedtiny.fleet.traces`). A fleet's file names a file: ``trace =
-            "day.csv"``, relative to it. Clients of the trace are dealt to the group's devices in
-            turn.
-        period_s: after which the trace repeats; 0: its last state holds on.
-        every_s: distance of a client's rows, so that a missing one is refused; 0: any.
+        rows, period_s, every_s: a trace, see :class:`~fedtiny.fleet.traced.Traced`.
         on_s, off_s: instead of a trace, mean times for which a device is there and away, each
             drawn from an exponential distribution by the run's seed.
         dropout: share of tasks that a device never begins.
@@ -42,9 +36,6 @@ class AvailabilitySection(Section):
             drawn evenly.
     """
 
-    rows: str = ""
-    period_s: Seconds = 0.0
-    every_s: Seconds = 0.0
     on_s: Seconds = 0.0
     off_s: Seconds = 0.0
     dropout: Share = 0.0
@@ -56,8 +47,7 @@ class AvailabilitySection(Section):
             raise ValueError("give both on_s and off_s, or neither")
         if self.on_s and self.rows:
             raise ValueError("give a trace, or on_s and off_s, not both")
-        if not self.rows and (self.period_s or self.every_s):
-            raise ValueError("period_s and every_s are of a trace; here is none")
+        self.check_trace()
         self.states()
         return self
 
@@ -70,12 +60,7 @@ class AvailabilitySection(Section):
         Raises:
             ValueError: the trace cannot be used.
         """
-        if not self.rows:
-            return ()
-        try:
-            return read_states(self.rows, where, self.period_s or inf, self.every_s)
-        except TraceError as error:
-            raise ValueError(str(error)) from None
+        return self.read(read_states, where) if self.rows else ()
 
     @property
     def may_fail(self) -> bool:

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, inf
+from math import exp
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from fedtiny.fleet.steps import Steps
-from fedtiny.fleet.traces import TraceError, read_links
+from fedtiny.fleet.traced import Seconds, Traced
+from fedtiny.fleet.traces import read_links
 from fedtiny.seeding import rng
-from fedtiny.settings import Section
 
 Kbps = Annotated[float, Field(gt=0, le=1e9)]
-Seconds = Annotated[float, Field(ge=0, le=1e9)]
 
 _BITS_PER_KBIT = 1000.0
 _BITS_PER_BYTE = 8
 
 
-class LinkSection(Section):
+class LinkSection(Traced):
     """A link: constant rates or a trace, and what chance does to them.
 
     Attributes:
         down_kbps, up_kbps: constant rates from and to the server, kbit/s.
-        rows: a trace instead of them, as CSV (:mod:`fedtiny.fleet.traces`). A fleet's file names a
-            file: ``trace = "lte.csv"``, relative to it. Clients of the trace are dealt to the
-            group's devices in turn.
-        period_s: after which the trace repeats; 0: its last rate holds on.
-        every_s: distance of a client's rows, so that a missing one is refused; 0: any.
+        rows, period_s, every_s: a trace instead of them, see
+            :class:`~fedtiny.fleet.traced.Traced`.
         latency_s: before the first byte of every message.
         spread: standard deviation of the logarithm of a factor on both rates, drawn once for each
             device from the run's seed; 0: none.
@@ -39,9 +35,6 @@ class LinkSection(Section):
 
     down_kbps: Kbps | None = None
     up_kbps: Kbps | None = None
-    rows: str = ""
-    period_s: Seconds = 0.0
-    every_s: Seconds = 0.0
     latency_s: Seconds = 0.0
     spread: Annotated[float, Field(ge=0, le=3)] = 0.0
     jitter: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -51,8 +44,7 @@ class LinkSection(Section):
         rates = [self.down_kbps, self.up_kbps]
         if (rates.count(None) != 2) == bool(self.rows) or rates.count(None) == 1:
             raise ValueError("give both down_kbps and up_kbps, or a trace and neither")
-        if not self.rows and (self.period_s or self.every_s):
-            raise ValueError("period_s and every_s are of a trace; this link has none")
+        self.check_trace()
         self.rates()
         return self
 
@@ -67,10 +59,7 @@ class LinkSection(Section):
         """
         if self.down_kbps is not None and self.up_kbps is not None:
             return ((_constant(self.down_kbps), _constant(self.up_kbps)),)
-        try:
-            return read_links(self.rows, where, self.period_s or inf, self.every_s)
-        except TraceError as error:
-            raise ValueError(str(error)) from None
+        return self.read(read_links, where)
 
 
 @dataclass(frozen=True, slots=True)

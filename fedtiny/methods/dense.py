@@ -22,6 +22,7 @@ class Dense(Method[PruningSettings]):
     name: ClassVar[str] = "dense"
     dense_model: ClassVar[bool] = True
     dense_step: ClassVar[bool] = True
+    tiered: ClassVar[bool] = True
 
     @override
     def prepare(self, start: Start) -> Prepared:
@@ -44,6 +45,7 @@ class Narrow(Dense):
     """
 
     name: ClassVar[str] = "narrow"
+    tiered: ClassVar[bool] = False
 
     @override
     def architecture(self, graph: Graph) -> Graph:

@@ -72,6 +72,7 @@ class FedDst(ErkMask):
     """The method of the paper, from the ERK magnitude mask."""
 
     name: ClassVar[str] = "feddst"
+    tiered: ClassVar[bool] = False
     adjusts: ClassVar[bool] = True
     device_type: ClassVar[type[DeviceHalf]] = Regrow
     one_shot: ClassVar[bool] = False

@@ -72,6 +72,7 @@ class FedMef(MagnitudeMask):
     """Extrusion and activation pruning, from the uniform magnitude mask."""
 
     name: ClassVar[str] = "fedmef"
+    tiered: ClassVar[bool] = False
     adjusts: ClassVar[bool] = True
     device_type: ClassVar[type[DeviceHalf]] = Extrude
     one_shot: ClassVar[bool] = False
@@ -96,5 +97,5 @@ class FedMef(MagnitudeMask):
     @override
     def adjust(self, end: RoundEnd) -> Adjusted:
         """Grow the largest merged gradients, prune as many of the smallest weights."""
-        growth = pooled_growth(end.results)
-        return Adjusted(exchange_weights(self.schedule, end.round, end.model, growth))
+        growth = pooled_growth(end.results, end.blocks, end.model.masks)
+        return Adjusted(exchange_weights(self.schedule, end, growth))

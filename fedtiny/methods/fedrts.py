@@ -65,6 +65,7 @@ class FedRts(ErkMask):
     """The method of the paper, from the ERK magnitude mask."""
 
     name: ClassVar[str] = "fedrts"
+    tiered: ClassVar[bool] = False
     adjusts: ClassVar[bool] = True
     device_type: ClassVar[type[DeviceHalf]] = Vote
     one_shot: ClassVar[bool] = False

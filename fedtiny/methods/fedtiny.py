@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any, ClassVar, Literal
 
@@ -25,11 +26,13 @@ from fedtiny.pruning.schedule import Granularity, Order, PruningSchedule
 from fedtiny.seeding import rng
 from fedtiny.settings import Count
 from fedtiny.sparse.densities import erdos_renyi_kernel, layer_counts
-from fedtiny.sparse.prune_and_grow import prune_and_grow
 from fedtiny.sparse.tensor import Floats
+from fedtiny.tiers.block import Block
+from fedtiny.tiers.cut import cut_dense, cut_pool
 from fedtiny.training.trainer import Growth
 from fedtiny.wire.candidates import CandidateLosses, CandidatesTask, CandidateStatistics
 from fedtiny.wire.models import with_statistics
+from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
 
 
@@ -65,6 +68,7 @@ class FedTiny(Method[FedTinySettings]):
 
     name: ClassVar[str] = "fedtiny"
     adjusts: ClassVar[bool] = True
+    tiered: ClassVar[bool] = True
 
     @override
     @classmethod
@@ -80,56 +84,65 @@ class FedTiny(Method[FedTinySettings]):
         """
         generator = rng(self.seed, "candidates")
         density = self.settings.density
-        pool = build_candidates(start.weights, density, self._pool_size(), generator)
+        weights = start.weights
+        pool = build_candidates(
+            weights, density, self._pool_size(), generator, start.ranked(weights)
+        )
         dense = {name: start.state[name] for name in dense_names(start.graph)}
         chosen, losses, statistics = self._select(start, pool, dense)
-        model = SparseModel(pool.candidate(chosen), with_statistics(dense, statistics))
-        return Prepared(model, self._story(pool, chosen, losses, start.pretrained))
+        whole = next((one for block, one in statistics.items() if block.is_whole), {})
+        model = SparseModel(pool.candidate(chosen), with_statistics(dense, whole))
+        story = self._story(pool, chosen, losses, start.pretrained)
+        return Prepared(model, story, statistics)
 
     def _pool_size(self) -> int:
         return 1 if self.settings.selection == "none" else self.settings.candidates
 
     def _select(
         self, start: Start, pool: CandidatePool, dense: Mapping[str, Floats]
-    ) -> tuple[int, list[float], Mapping[str, Moments]]:
-        """(c*, mean loss per candidate, the winner's batch-norm statistics)."""
+    ) -> tuple[int, list[float], Mapping[Block, Mapping[str, Moments]]]:
+        """(c*, mean loss per candidate, the winner's batch-norm statistics by part)."""
         if self.settings.selection == "none":
             return 0, [], {}
-        statistics = None
+        statistics: Mapping[Block, list[dict[str, Moments]]] = {}
         if self.settings.selection == "adaptive":
             statistics = self._estimate(start, pool, dense)
-        task = CandidatesTask(pool, dense, start.normalization, statistics)
-        reports = start.ask(
+        replies = start.ask(
             Phase.CANDIDATE_LOSSES,
-            task.packet(start.graph),
+            lambda block: _task(start, pool, dense, block, statistics.get(block)),
             lambda _, packet: CandidateLosses.read(pool.size, packet),
         )
-        loss_sums = np.sum([report.loss_sums for report in reports], axis=0).tolist()
-        count = sum(report.count for report in reports)
+        loss_sums = np.sum([report.loss_sums for _, report in replies], axis=0).tolist()
+        count = sum(report.count for _, report in replies)
         chosen = select(loss_sums, [count] * pool.size)
         losses = [loss_sum / count for loss_sum in loss_sums]
-        return chosen, losses, statistics[chosen] if statistics else {}
+        return chosen, losses, {block: one[chosen] for block, one in statistics.items()}
 
     def _estimate(
         self, start: Start, pool: CandidatePool, dense: Mapping[str, Floats]
-    ) -> list[dict[str, Moments]]:
-        """Pooled batch-norm statistics of every candidate."""
-        task = CandidatesTask(pool, dense, start.normalization, None)
-        reports = start.ask(
+    ) -> dict[Block, list[dict[str, Moments]]]:
+        """Pooled batch-norm statistics of every candidate, by part."""
+        replies = start.ask(
             Phase.CANDIDATE_STATISTICS,
-            task.packet(start.graph),
-            lambda _, packet: CandidateStatistics.read(start.graph, pool.size, packet),
+            lambda block: _task(start, pool, dense, block, None),
+            lambda block, packet: CandidateStatistics.read(block.graph, pool.size, packet),
         )
-        return [
-            pool_statistics([report.statistics[c] for report in reports], self.settings.bn_pooling)
-            for c in range(pool.size)
-        ]
+        reports: dict[Block, list[CandidateStatistics]] = {}
+        for block, report in replies:
+            reports.setdefault(block, []).append(report)
+        return {
+            block: [
+                pool_statistics([report.statistics[c] for report in some], self.settings.bn_pooling)
+                for c in range(pool.size)
+            ]
+            for block, some in reports.items()
+        }
 
     @override
     def adjust(self, end: RoundEnd) -> Adjusted:
         """Grow the largest merged gradients, prune as many of the smallest weights (Eq. 8)."""
-        growth = pooled_growth(end.results)
-        return Adjusted(exchange_weights(self.schedule, end.round, end.model, growth))
+        growth = pooled_growth(end.results, end.blocks, end.model.masks)
+        return Adjusted(exchange_weights(self.schedule, end, growth))
 
     @override
     def planned_counts(self, graph: Graph) -> dict[str, int]:
@@ -163,13 +176,22 @@ class FedTiny(Method[FedTinySettings]):
         }
 
 
-def exchange_weights(
-    schedule: PruningSchedule, round: int, model: SparseModel, growth: Growth
-) -> SparseModel:
-    """``model`` with as many weights grown as pruned in every layer of ``growth``."""
-    weights = dict(model.weights)
+def _task(
+    start: Start,
+    pool: CandidatePool,
+    dense: Mapping[str, Floats],
+    block: Block,
+    statistics: list[dict[str, Moments]] | None,
+) -> Packet:
+    """The candidates as far as a part of the model goes."""
+    part, held = cut_pool(pool, block), cut_dense(dense, block)
+    return CandidatesTask(part, held, start.normalization, statistics).packet(block.graph)
+
+
+def exchange_weights(schedule: PruningSchedule, end: RoundEnd, growth: Growth) -> SparseModel:
+    """The combined model with as many weights grown as pruned in every ring of every layer."""
+    weights = dict(end.model.weights)
     for name, found in growth.items():
-        mask = weights[name].mask
-        quota = schedule.quota(round, mask.nnz, mask.size)
-        weights[name] = prune_and_grow(weights[name], found, quota).weights
-    return SparseModel(weights, model.dense)
+        quota = partial(schedule.quota, end.round)
+        weights[name] = end.rings.exchange(name, weights[name], found, quota)
+    return SparseModel(weights, end.model.dense)

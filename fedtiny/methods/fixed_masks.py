@@ -71,6 +71,7 @@ class RandomMask(FixedMask):
     """Uniform layer densities, positions drawn at random; values are the pre-trained ones."""
 
     name: ClassVar[str] = "random"
+    tiered: ClassVar[bool] = True
 
     @override
     def masks(self, start: Start) -> Masks:
@@ -79,17 +80,18 @@ class RandomMask(FixedMask):
             name: generator.random(weight.shape).astype("float32")
             for name, weight in start.weights.items()
         }
-        return layer_masks(scores, self.uniform_counts(start.graph))
+        return layer_masks(start.ranked(scores), self.uniform_counts(start.graph))
 
 
 class MagnitudeMask(FixedMask):
     """Uniform layer densities, the largest |θ| of each layer (Han et al. 2015)."""
 
     name: ClassVar[str] = "magnitude"
+    tiered: ClassVar[bool] = True
 
     @override
     def masks(self, start: Start) -> Masks:
-        return layer_masks(start.weights, self.uniform_counts(start.graph))
+        return layer_masks(start.ranked(start.weights), self.uniform_counts(start.graph))
 
 
 class ErkMask(FixedMask):
@@ -99,10 +101,11 @@ class ErkMask(FixedMask):
     """
 
     name: ClassVar[str] = "erk"
+    tiered: ClassVar[bool] = True
 
     @override
     def masks(self, start: Start) -> Masks:
-        return layer_masks(start.weights, self.erk_counts(start.graph))
+        return layer_masks(start.ranked(start.weights), self.erk_counts(start.graph))
 
     @override
     def planned_counts(self, graph: Graph) -> dict[str, int]:

@@ -17,9 +17,12 @@ from fedtiny.methods.settings import PruningSettings
 from fedtiny.models.graph import Graph
 from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, sparse_names
+from fedtiny.pruning.bn_selection import Moments
 from fedtiny.pruning.schedule import PruningSchedule
 from fedtiny.sparse.densities import budgeted_counts, layer_counts, uniform, weight_budget
 from fedtiny.sparse.tensor import Floats
+from fedtiny.tiers.block import Block
+from fedtiny.tiers.rings import Rings
 from fedtiny.training.trainer import Trainer
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
@@ -36,14 +39,17 @@ class Ask(Protocol):
     """Asks devices something and waits for their answers."""
 
     def __call__(
-        self, phase: Phase, packet: Packet, read: Callable[[int, Packet], Result]
-    ) -> Sequence[Result]:
-        """Send ``packet`` to all devices; what ``read`` makes of the replies, in partition order.
+        self,
+        phase: Phase,
+        pack: Callable[[Block], Packet],
+        read: Callable[[Block, Packet], Result],
+    ) -> Sequence[tuple[Block, Result]]:
+        """Ask all devices; their parts, and what ``read`` makes of replies, in partition order.
 
         Args:
             phase: what devices are asked to do.
-            packet: the same for all.
-            read: (partition, reply) to a result; raises FedTinyError if the reply is not one.
+            pack: the message to those that hold a part of the model; called once for each part.
+            read: (part, reply) to a result; raises FedTinyError if the reply is not one.
         """
 
 
@@ -59,6 +65,8 @@ class Start:
         normalization: merged from the devices.
         ask: to ask devices with.
         dense_trainer: the server's own trainer of a model without absent weights.
+        ranked: scores by which weights are kept, made to fill the parts of devices as dense as
+            they are to be; where all devices hold the whole model, the scores themselves.
     """
 
     graph: Graph
@@ -68,6 +76,7 @@ class Start:
     normalization: Normalization
     ask: Ask
     dense_trainer: Callable[[SparseModel], Trainer]
+    ranked: Callable[[Mapping[str, Floats]], Mapping[str, Floats]]
 
     @property
     def weights(self) -> dict[str, Floats]:
@@ -85,7 +94,9 @@ class RoundEnd:
         round: counted from 1.
         graph: the model's architecture.
         model: combined of the devices'.
-        results: the devices', at least one, in partition order.
+        results: the devices', at least one, in partition order, each in the positions of its part.
+        blocks: the devices' parts, in the same order.
+        rings: where parts lie in each other: the number of weights of each stays.
         memory: what the method remembered after the round before.
     """
 
@@ -93,6 +104,8 @@ class RoundEnd:
     graph: Graph
     model: SparseModel
     results: Sequence[TrainResult]
+    blocks: Sequence[Block]
+    rings: Rings
     memory: Memory
 
 
@@ -106,10 +119,17 @@ class Adjusted:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """The model that enters round 1, and how it was chosen (JSON-able, for the report)."""
+    """The model that enters round 1, and how it was chosen (JSON-able, for the report).
+
+    Attributes:
+        model: whole.
+        story: JSON-able.
+        statistics: batch norm's of the winner, by part, where devices measured them.
+    """
 
     model: SparseModel
     story: Mapping[str, Any]
+    statistics: Mapping[Block, Mapping[str, Moments]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -139,6 +159,8 @@ class Method(ABC, Generic[Settings]):
     """Devices hold every weight and its gradient at least once."""
     adjusts: ClassVar[bool] = False
     """Masks change during training."""
+    tiered: ClassVar[bool] = False
+    """Devices may train parts of the model (``tiers.policy``)."""
     one_shot: ClassVar[bool] = False
     """Masks are chosen once, before round 1: what FedTiny's paper compares with."""
     device_type: ClassVar[type[DeviceHalf]] = DeviceHalf

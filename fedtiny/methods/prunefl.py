@@ -73,6 +73,7 @@ class PruneFl(MagnitudeMask):
     """The method of the paper at a bounded density, from the uniform magnitude mask."""
 
     name: ClassVar[str] = "prunefl"
+    tiered: ClassVar[bool] = False
     adjusts: ClassVar[bool] = True
     device_type: ClassVar[type[DeviceHalf]] = Squares
     one_shot: ClassVar[bool] = False

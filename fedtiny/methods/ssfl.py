@@ -35,11 +35,12 @@ class Ssfl(FixedMask):
     def masks(self, start: Start) -> Masks:
         full = {name: Mask.full(weight.shape) for name, weight in start.weights.items()}
         task = ModelTask(from_state(start.graph, start.state, full), start.normalization)
-        reports = start.ask(
+        replies = start.ask(
             Phase.SALIENCY,
-            task.packet(start.graph),
+            lambda _: task.packet(start.graph),
             lambda _, packet: SaliencyScores.read(start.graph, packet),
         )
+        reports = [report for _, report in replies]
         scores = mean_scores(
             [report.scores for report in reports],
             [report.count for report in reports],

@@ -111,7 +111,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _executor(port: int) -> list[str]:
     """Its command, of this very Python; nothing in the current folder is taken for ours."""
-    return [sys.executable, "-P", "-m", "fedtiny_agent.executor", f"127.0.0.1:{port}"]
+    return [sys.executable, "-P", "-m", "clients.executor", f"127.0.0.1:{port}"]
 
 
 if __name__ == "__main__":

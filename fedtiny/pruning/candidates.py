@@ -84,6 +84,7 @@ def build_candidates(
     density: float,
     pool_size: int,
     generator: np.random.Generator,
+    scores: Mapping[str, Floats] | None = None,
 ) -> CandidatePool:
     """FedTiny's coarse pruning: the top ⌊d_l · n_l⌋ |θ| per layer for ``pool_size`` noisy d.
 
@@ -96,6 +97,7 @@ def build_candidates(
         density: in (0, 1].
         pool_size: C, at least 1.
         generator: see :func:`fedtiny.seeding.rng`.
+        scores: what weights are ranked by instead of |θ|, in the same shapes.
 
     Raises:
         SparseError: a weight is NaN, the density leaves fewer weights than layers, or the pool is
@@ -117,8 +119,9 @@ def build_candidates(
     counts = np.array(
         [list(budgeted_counts(densities, sizes, budget).values()) for densities in chosen], np.int32
     )
+    ranking = weights if scores is None else scores
     layers = {
-        name: _ranked(weight, int(largest))
+        name: _ranked(weight, ranking[name], int(largest))
         for (name, weight), largest in zip(weights.items(), counts.max(axis=0), strict=True)
     }
     return CandidatePool(layers, counts)
@@ -127,19 +130,31 @@ def build_candidates(
 def pack_pool(pool: CandidatePool) -> dict[str, npt.NDArray[np.generic]]:
     """The pool as three arrays for the wire.
 
-    The order costs no bytes: values travel in ascending flat index, and the receiver sorts them.
+    An order by magnitude costs no bytes: values travel in ascending flat index, and the receiver
+    sorts them.
 
     Returns:
         ``values`` float32 (all layers' one after another), ``indices`` uint8
         (:func:`fedtiny.sparse.packing.pack_masks` of what each layer holds), ``counts`` int32
-        ``(C, L)``.
+        ``(C, L)``; ``places`` int32 (as values), each value's place in its layer's order, if that
+        is another one.
     """
     held = {name: layer.prefix(len(layer.order)) for name, layer in pool.layers.items()}
-    return {
+    packed: dict[str, npt.NDArray[np.generic]] = {
         "values": np.concatenate([tensor.values for tensor in held.values()]),
         "indices": pack_masks({name: tensor.mask for name, tensor in held.items()}),
         "counts": pool.counts,
     }
+    if not all(_by_magnitude(layer) for layer in pool.layers.values()):
+        places = [np.argsort(layer.order, kind="stable") for layer in pool.layers.values()]
+        packed["places"] = np.concatenate(places).astype(np.int32)
+    return packed
+
+
+def _by_magnitude(layer: RankedWeights) -> bool:
+    by_index = np.argsort(layer.order, kind="stable")
+    expected = by_index[magnitude_order(layer.values[by_index])]
+    return bool(np.array_equal(expected, np.arange(len(layer.order))))
 
 
 def unpack_pool(
@@ -148,7 +163,7 @@ def unpack_pool(
     """The inverse of :func:`pack_pool`.
 
     Args:
-        arrays: ``values``, ``indices`` and ``counts``.
+        arrays: ``values``, ``indices`` and ``counts``, perhaps ``places``.
         shapes: weight shapes by layer name, in graph order.
 
     Raises:
@@ -159,15 +174,27 @@ def unpack_pool(
     announced = sum(mask.nnz for mask in masks.values())
     if values.shape != (announced,):
         raise SparseError(f"the pool's masks hold {announced} weights, its values {values.shape}")
+    places = arrays.get("places")
+    if places is not None and (places.dtype != np.int32 or places.shape != (announced,)):
+        raise SparseError(f"the pool's places are {places.dtype}{places.shape}, not one per value")
     layers, start = {}, 0
     for name, mask in masks.items():
         held = values[start : start + mask.nnz]
         order = magnitude_order(held)
+        if places is not None:
+            order = _inverse(np.asarray(places[start : start + mask.nnz], np.int32), name)
         layers[name] = RankedWeights(mask.shape, mask.indices[order], held[order])
         start += mask.nnz
     return CandidatePool(layers, np.asarray(arrays["counts"], np.int32))
 
 
-def _ranked(weight: Floats, count: int) -> RankedWeights:
-    order = top_k(weight, count)
+def _inverse(places: Indices, name: str) -> npt.NDArray[np.int64]:
+    order = np.argsort(places, kind="stable")
+    if not np.array_equal(places[order], np.arange(len(places))):
+        raise SparseError(f"the pool's places of {name} are no order")
+    return order
+
+
+def _ranked(weight: Floats, score: Floats, count: int) -> RankedWeights:
+    order = top_k(score, count)
     return RankedWeights(weight.shape, order.astype(np.int32), weight.reshape(-1)[order])

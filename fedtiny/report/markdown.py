@@ -11,6 +11,7 @@ from fedtiny.methods import METHODS
 from fedtiny.report import sections
 from fedtiny.report.clock import clock_section
 from fedtiny.report.tables import percent, size
+from fedtiny.report.tiers import tiers_section
 
 Report = Mapping[str, Any]
 
@@ -49,6 +50,7 @@ def render(report: Report, captions: Mapping[str, str], location: str) -> str:
         "## What left each device",
         sections.departures(report),
         *_simulated_time(report, figure),
+        *_tiers(report),
         "## Memory of each device",
         sections.ledger(report),
         figure("ledger"),
@@ -83,6 +85,12 @@ def _simulated_time(report: Report, figure: Callable[[str], str]) -> list[str]:
         return []
     text = clock_section(report["clock"])
     return ["## Simulated time", text, figure("accuracy_time"), figure("round_gantt")]
+
+
+def _tiers(report: Report) -> list[str]:
+    if report["tiers"] is None:
+        return []
+    return ["## Parts of the model", tiers_section(report["tiers"])]
 
 
 def _failures(report: Report) -> list[str]:

@@ -14,6 +14,7 @@ from fedtiny.config import RunConfig
 from fedtiny.errors import FedTinyError
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.report.clock import Clock, read_clock
+from fedtiny.report.tiers import tiers_summary
 from fedtiny.report.words import GROUPS
 from fedtiny.runs import checkpoint
 from fedtiny.runs.event_parts import Story
@@ -81,6 +82,7 @@ class Run:
         notes: what of the events was left out, and why.
         stopped_after: the round that a run was stopped early after; None if it was not.
         clock: simulated; None without one.
+        tiers: who trains which part of the model; None where all train all of it.
     """
 
     folder: RunFolder
@@ -104,6 +106,7 @@ class Run:
     notes: Sequence[str] = ()
     stopped_after: int | None = None
     clock: Clock | None = None
+    tiers: Mapping[str, Any] | None = None
 
     @property
     def last_round(self) -> int:
@@ -169,6 +172,7 @@ def read_run(folder: RunFolder) -> Run:
         notes=log.notes,
         stopped_after=next((one.round for one in log.of(Stopped)), None),
         clock=read_clock(log),
+        tiers=tiers_summary(log),
     )
 
 

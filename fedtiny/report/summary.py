@@ -68,6 +68,7 @@ def summarize(run: Run) -> dict[str, Any]:
         "notes": list(run.notes),
         "failures": [asdict(failure) for failure in run.failures],
         "clock": clock_summary(run.clock, run.config),
+        "tiers": run.tiers,
         "timings": timings,
         "seconds": sum(seconds for seconds in timings.values() if seconds is not None),
         "versions": versions(),

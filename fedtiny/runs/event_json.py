@@ -25,6 +25,8 @@ from fedtiny.runs.events import (
     RunFinished,
     RunStarted,
     Stopped,
+    TierEvaluated,
+    TierGiven,
 )
 from fedtiny.runs.fields import complaint
 
@@ -39,6 +41,8 @@ Kind = (
     | NodeIgnored
     | Metered
     | Evaluated
+    | TierEvaluated
+    | TierGiven
     | Adjusted
     | RoundFinished
     | TaskTimed

@@ -13,6 +13,7 @@ from pydantic import ConfigDict
 
 from fedtiny.runs.event_parts import Failure, Group, Story, Traffic
 from fedtiny.runs.fields import Count, Ledger, Share
+from fedtiny.tiers.tier import Tier
 from fedtiny.wire.measured import Measured
 from fedtiny.wire.phase import Phase
 
@@ -60,12 +61,16 @@ class DeviceDescribed(Event):
         samples: to train on.
         ledger: its predicted training memory; None without a budget.
         measured: what it measured of itself; None of a simulated one.
+        tier: the largest part of the model that it can train; None where all train all of it.
+        refused: why it trains no part of the model; empty if it does.
     """
 
     partition: Count
     samples: Count
     ledger: Ledger | None
     measured: Measured | None = None
+    tier: Tier | None = None
+    refused: str = ""
     event: Literal["device"] = "device"
 
 
@@ -223,6 +228,39 @@ class Evaluated(Event):
             raise ValueError("count should be the sum of confusion")
         if self.correct != sum(self.confusion[k][k] for k in range(classes)):
             raise ValueError("correct should be the sum of confusion's diagonal")
+
+
+@dataclass(frozen=True, slots=True)
+class TierGiven(Event):
+    """A device is to train this part of the model from now on.
+
+    Attributes:
+        partition: of the data it holds.
+        tier: which part; not always the largest that it can hold.
+    """
+
+    partition: Count
+    tier: Tier
+    event: Literal["tier_given"] = "tier_given"
+
+
+@dataclass(frozen=True, slots=True)
+class TierEvaluated(Event):
+    """A part of the global model met all samples of the people who took no part.
+
+    Attributes:
+        tier: which part.
+        devices: that train it; 0 for one that nobody trains.
+        nnz: prunable weights that it holds.
+        count, correct: samples, and those classified rightly.
+    """
+
+    tier: Tier
+    devices: Count
+    nnz: Count
+    count: Count
+    correct: Count
+    event: Literal["tier"] = "tier"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from fedtiny.config import RunConfig
 from fedtiny.errors import FedTinyError
 from fedtiny.runs import atomic, lock, metrics
 from fedtiny.runs.metrics import E, Recording
+from fedtiny.tiers.tier import Tier
 
 CONFIG = "config.toml"
 """File name of the resolved config: a folder that has it is a run's."""
@@ -78,6 +79,19 @@ class RunFolder:
     def dense_reference(self) -> RunFolder:
         """The same federation without pruning."""
         return RunFolder(self.path / "dense_reference")
+
+    @property
+    def tiers(self) -> Path:
+        """Folder of the parts of the model that devices hold, each a folder like a run's."""
+        return self.path / "tiers"
+
+    def tier(self, tier: Tier) -> RunFolder:
+        """Of one tier's part of the model: ``model.safetensors``, ``firmware`` …
+
+        >>> RunFolder(Path("runs/demo")).tier(Tier(0.25, 0.8)).path.name
+        'width-0.25-density-0.8'
+        """
+        return RunFolder(self.tiers / f"width-{tier.width:g}-density-{tier.density:.6g}")
 
     def create(self, config: RunConfig) -> None:
         """Make the folder and save the resolved config."""

@@ -11,7 +11,8 @@ import numpy as np
 from fedtiny.data.statistics import InputStatistics
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.models.graph import Graph
-from fedtiny.wire import ledger, measured
+from fedtiny.tiers.tier import Tier
+from fedtiny.wire import ledger, measured, part
 from fedtiny.wire.measured import Measured
 from fedtiny.wire.packet import Packet, WireError
 
@@ -23,6 +24,7 @@ FIELDS: Mapping[str, str] = {
     "statistics": "sum, sum of squares, smallest and largest reading of each input channel",
     **ledger.FIELDS,
     **measured.FIELDS,
+    **part.FIELDS,
 }
 """What each array or number of the reply is, by kind."""
 
@@ -45,6 +47,8 @@ class Description:
         ledger: board, budget, and the memory plan made before any training; ``None`` for a
             device without a profile.
         measured: what a real device measured of itself; ``None`` for a simulated one.
+        tier: the part of the model that it can train; ``None`` where all train all of it.
+        refused: why it can train no part; empty if it can.
     """
 
     samples: int
@@ -53,6 +57,8 @@ class Description:
     statistics: InputStatistics
     ledger: LedgerEntry | None
     measured: Measured | None = None
+    tier: Tier | None = None
+    refused: str = ""
 
     def packet(self) -> Packet:
         """As named arrays."""
@@ -68,6 +74,7 @@ class Description:
                 "readings": one.count,
                 **plan.scalars,
                 **(self.measured.packet().scalars if self.measured else {}),
+                **part.tier_packet(self.tier, self.refused).scalars,
             },
         )
 
@@ -92,6 +99,7 @@ class Description:
             statistics,
             ledger.read_ledger(graph, partition, packet),
             Measured.read(packet),
+            *part.read_tier(packet),
         )
 
 

@@ -8,7 +8,7 @@ so each figure is of fresh processes, the kinds taking turns:
 * ``sparse_describe``, ``sparse_train``: one message answered with the sparse engine;
 * ``torch_describe``, ``torch_train``: the same with masked-dense PyTorch;
 * ``forked_describe``, ``forked_train``: the same with the sparse engine in a fork of a process that
-  has everything imported, which is how our nodes do it (:mod:`fedtiny_agent.executor`).
+  has everything imported, which is how our nodes do it (:mod:`clients.executor`).
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def peak_rss_bytes() -> int:
 
 def forked(path: Path) -> dict[str, float]:
     """Answer the message in ``path`` in a fork of this process; what that took."""
-    import_module("fedtiny_agent.executor").prepare()
+    import_module("clients.executor").prepare()
     reader, writer = os.pipe()
     started = time.perf_counter()
     if not (child := os.fork()):

@@ -38,6 +38,10 @@ def init(
     check_host(host)
     check_name(name)
     job = run_config.load(config, [*(set_ or []), f"data.partitions={nodes}"])
+    if job.clock.is_on:
+        raise DeployError(
+            "clock.mode: real devices have a time of their own; leave [clock] out of a deployment"
+        )
     settings = Settings(name, host, port)
     home = create(path, settings)
     home.job.write_text(run_config.dump(job), encoding="utf-8")

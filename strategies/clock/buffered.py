@@ -109,21 +109,24 @@ class BufferedServer(TimedServer):
         for _ in range(wanted):
             busy = version.busy() | begun.keys()
             free = [k for k in self.federation.asked(self.exchange.offences) if k not in busy]
-            there = [k for k in free if self.devices.next_there(k, version.now_s) <= version.now_s]
-            if not there:
+            order = rng(self.config.seed, "buffered", version.tasks).permutation(len(free))
+            there = (free[i] for i in order if self._is_there(free[i], version.now_s))
+            if (drawn := next(there, None)) is None:
                 break
             number, version.tasks = version.tasks, version.tasks + 1
-            drawn = there[int(rng(self.config.seed, "buffered", number).integers(len(there)))]
             round = version.current.task.round
             begun[drawn] = self.devices.start(drawn, number, round, version.now_s)
         if not begun:
             return
         current = self._of(version, begun)
-        packets = current.task.packets(self.graph)
+        packets = current.task.packets()
         down = self.exchange.sizes(Phase.TRAIN, current.task.round, packets)
         for k, one in begun.items():
             soonest_s = self._due(Flight(self._run(one, current, down[k], 0), None)).second
             version.waiting[k] = _Waiting(one, down[k], soonest_s)
+
+    def _is_there(self, partition: int, at_s: float) -> bool:
+        return self.devices.next_there(partition, at_s) <= at_s
 
     def _compute(self, version: _Version, everything: bool = False) -> None:
         """Have devices compute, all at once, as soon as one of them could be the next to end.
@@ -153,7 +156,7 @@ class BufferedServer(TimedServer):
         """What devices do to the version they are given; ``up`` gets the bytes of their replies."""
         if not going:
             return {}
-        round, packets = current.task.round, current.task.packets(self.graph)
+        round, packets = current.task.round, current.task.packets()
         asked = {k: packet for k, packet in packets.items() if k in going}
         results = self.exchange.ask(Phase.TRAIN, round, asked, self.reader(current), heard=up)
         for k, result in results.items():
@@ -170,7 +173,7 @@ class BufferedServer(TimedServer):
 
     def _run(self, begun: Course, current: Round, down_bytes: int, up_bytes: int) -> Course:
         task, samples = current.task.tasks[begun.partition], self.samples(begun.partition)
-        course = self.devices.run(begun, task, samples, down_bytes, up_bytes)
+        course = self.devices.run(begun, self.graph, task, samples, down_bytes, up_bytes)
         if course.outcome is Outcome.COUNTED and course.ended_s > self._limit(begun):
             course = replace(course, outcome=Outcome.LATE)
         return course

@@ -44,7 +44,7 @@ class SynchronousServer(TimedServer):
         round, tasks = current.task.round, current.task.tasks
         begun = [self.devices.start(k, round, round, started_s) for k in tasks]
         going = {one.partition for one in begun if one.outcome is Outcome.COUNTED}
-        packets = current.task.packets(self.graph)
+        packets = current.task.packets()
         down = self.exchange.sizes(Phase.TRAIN, round, packets)
         up: dict[int, int] = {}
         results: dict[int, TrainResult] = {}
@@ -59,6 +59,7 @@ class SynchronousServer(TimedServer):
         courses = [
             self.devices.run(
                 one,
+                current.task.blocks[one.partition].graph,
                 tasks[one.partition],
                 self.samples(one.partition),
                 down[one.partition],

@@ -24,7 +24,7 @@ class TimedServer(Server):
     @cached_property
     def devices(self) -> TimedDevices:
         """The run's, with their links and rates."""
-        return TimedDevices(self.config, self.graph)
+        return TimedDevices(self.config)
 
     def samples(self, partition: int) -> int:
         """That a device trains on, as it said."""
@@ -47,7 +47,7 @@ class TimedServer(Server):
         """A round that nobody counts in: the model stays, and is evaluated if it is due."""
         self.observer.on_event(RoundLost(round, asked))
         if self.evaluation.due(round):
-            self.evaluation.ask(round, state.model, state)
+            self.evaluation.ask(round, state)
         return replace(state, round=round, clock=clock)
 
     def _timed(self, round: int, one: Course) -> TaskTimed:

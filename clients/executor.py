@@ -1,11 +1,11 @@
 """Run every message's client in a fork of one process that has everything imported already.
 
-``python -P -m fedtiny_agent.executor ADDRESS``, where Flower would have ``flower-superexec``. That
+``python -P -m clients.executor ADDRESS``, where Flower would have ``flower-superexec``. That
 one starts a new Python for every message, which imports for seconds, longer on a small device, and
 holds a second copy of what this process shares with its children (docs/decisions/14).
 
 What a child does is Flower's own: it pulls the message, installs the app and runs it, alone, and is
-gone with all its memory afterwards.
+gone with all its memory afterwards. Of this package a device installs this file alone.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ PREPARED = (
     "fedtiny.data.client",
     "fedtiny.data.kept",
     "fedtiny.devices.budget",
+    "fedtiny.devices.tier_choice",
     "fedtiny.node.measuring",
     "fedtiny.training.learning_rate",
     "fedtiny.training.local",
@@ -54,6 +55,7 @@ PREPARED = (
 )
 """What a client of ours imports, app and configuration aside, which travel with the run."""
 
+_APP = "clients"
 _POLL_S = 1.0  # Flower's own
 _LEAVES_S = 10.0
 _PR_SET_PDEATHSIG = 1  # of sys/prctl.h
@@ -109,6 +111,7 @@ def answer(address: str, token: str) -> int:
         return child
     status = 1
     try:
+        _forget_this_app()
         Path("/proc/self/comm").write_text(CLIENT, encoding="utf-8")
         run_clientapp(address, token, insecure=True, parent_pid=parent)
     except SystemExit as end:  # how Flower's client ends
@@ -119,6 +122,12 @@ def answer(address: str, token: str) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def _forget_this_app() -> None:
+    """The app that travels with the run has a package of this name, and is the one to be found."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == _APP]:
+        del sys.modules[name]
 
 
 def _over(child: int) -> bool:

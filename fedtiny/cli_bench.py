@@ -1,0 +1,96 @@
+"""``fedtiny bench``: measurements on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from fedtiny.command_line import CommandLine
+from fedtiny.option_types import MOST_CLASSES, MOST_PROCESSES, SampleShape, ShapeType
+from fedtiny.options import GREY, Classes, Density, Input, Json, print_json
+from fedtiny.settings import MOST
+
+bench = CommandLine(no_args_is_help=True, help="Measure on this machine, rivals in turn.")
+
+
+@bench.command("firmware")
+def bench_firmware(
+    model: Annotated[str, typer.Option(help="A registered model.")] = "resnet8",
+    density: Density = 0.05,
+    input_shape: Input = GREY,
+    core: Annotated[str, typer.Option(help="m0, m3, m4, m7, m33 or m55, emulated.")] = "m4",
+    classes: Classes = 10,
+    convs_only: Annotated[bool, typer.Option("--convs-only", help="Convolutions only.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Count a sparse model's instructions on an emulated core, against dense kernels."""
+    from fedtiny.bench.firmware import bench_firmware as run  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.bench.firmware_text import print_firmware  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.models import build  # noqa: PLC0415 - only this command pays for it; base installations lack some
+
+    graph = build(model, input_shape, classes)
+    result = run(graph, density, core, convs_only=convs_only)
+    if as_json:
+        return print_json(asdict(result))
+    return print_firmware(result)
+
+
+@bench.command("train")
+def bench_train(
+    model: Annotated[str, typer.Option(help="A registered model.")] = "resnet8",
+    density: Density = 0.05,
+    batch: Annotated[int, typer.Option(help="Samples per optimizer step.", min=1, max=MOST)] = 64,
+    threads: Annotated[int, typer.Option(min=1, max=MOST_PROCESSES)] = 1,
+    input_shape: Annotated[
+        SampleShape | None,
+        typer.Option("--input", click_type=ShapeType(), help="Default: the model's usual."),
+    ] = None,
+    classes: Annotated[
+        int | None, typer.Option(help="Default: the model's usual.", min=1, max=MOST_CLASSES)
+    ] = None,
+    micro_batch: Annotated[
+        int | None, typer.Option(help="Default: the batch.", min=1, max=MOST)
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="Timed steps of each.", min=1, max=MOST)] = 15,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Also with sparse outputs recomputed.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Training steps with PyTorch dense, masked dense and the sparse engine: time and memory."""
+    from fedtiny.bench.text import print_train  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.bench.train import bench_train as run  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.bench.workload import workload  # noqa: PLC0415 - only this command pays for it; base installations lack some
+
+    work = workload(
+        model,
+        density,
+        batch,
+        threads,
+        input_shape=input_shape,
+        classes=classes,
+        micro_batch=micro_batch,
+    )
+    result = run(work, repeats, recompute)
+    if as_json:
+        return print_json(result.json())
+    print_train(result)
+    return None
+
+
+@bench.command("crossover")
+def bench_crossover(
+    repeats: Annotated[int, typer.Option(help="Timed steps of each.", min=1, max=MOST)] = 9,
+    as_json: Json = False,
+) -> None:
+    """Time layers with the sparse engine's dense and sparse kernels, by density."""
+    from fedtiny.bench.crossover import bench_crossover as run  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.bench.crossover import print_crossover  # noqa: PLC0415 - only this command pays for it; base installations lack some
+
+    result = run(repeats=repeats)
+    if as_json:
+        return print_json(result.json())
+    print_crossover(result)
+    return None

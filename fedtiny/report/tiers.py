@@ -1,0 +1,94 @@
+"""Parts of the model in a report: who trains which, and how good each is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from statistics import fmean
+from typing import Any
+
+from fedtiny.memory.ledger import format_bytes
+from fedtiny.report.tables import markdown_table, percent
+from fedtiny.runs.events import DeviceDescribed, Evaluated, Metered, TierEvaluated, TierGiven
+from fedtiny.runs.metrics import Recording
+
+
+def tiers_summary(log: Recording) -> dict[str, Any] | None:
+    """For report.json: None where all devices train the whole model.
+
+    Accuracies are of the last round that was evaluated.
+    """
+    evaluated = log.of(TierEvaluated)
+    devices = log.of(DeviceDescribed)
+    if not evaluated and not any(one.tier or one.refused for one in devices):
+        return None
+    last = max((one.round for one in evaluated), default=0)
+    own = [
+        one.correct / one.count
+        for one in log.of(Evaluated)
+        if one.group == "same_people" and one.round == last and one.count
+    ]
+    parts = [_part(one, log) for one in evaluated if one.round == last]
+    trained = [part for part in parts if part["devices"]]
+    return {
+        "parts": parts,
+        "global_accuracy": trained[-1]["accuracy"] if trained else None,
+        "mean_device_accuracy": fmean(own) if own else None,
+        "worst_tier_accuracy": min((part["accuracy"] for part in trained), default=None),
+        "refused": [
+            {"partition": one.partition, "reason": one.refused} for one in devices if one.refused
+        ],
+    }
+
+
+def _part(event: TierEvaluated, log: Recording) -> dict[str, Any]:
+    holders = {one.partition for one in log.of(TierGiven) if one.tier == event.tier}
+    ledgers = [one.ledger for one in log.of(Metered) if one.partition in holders]
+    boards = Counter(one.device for one in ledgers)
+    peaks = [one.measured_peak_bytes for one in ledgers if one.measured_peak_bytes is not None]
+    return {
+        "width": event.tier.width,
+        "density": event.tier.density,
+        "devices": event.devices,
+        "boards": dict(sorted(boards.items())),
+        "nnz": event.nnz,
+        "accuracy": event.correct / event.count if event.count else None,
+        "peak_bytes": max(peaks, default=None),
+        "budget_bytes": min((one.budget_bytes for one in ledgers), default=None),
+    }
+
+
+def tiers_section(found: Mapping[str, Any] | None) -> str:
+    """For report.md; nothing where all devices train the whole model."""
+    if found is None:
+        return ""
+    rows = [
+        [
+            f"{part['width']:g}",
+            f"{part['density']:.3g}",
+            f"{part['nnz']:,}",
+            ", ".join(f"{count} {board}" for board, count in part["boards"].items())
+            or str(part["devices"] or "nobody"),
+            percent(part["accuracy"]),
+            _bytes(part["peak_bytes"]),
+            _bytes(part["budget_bytes"]),
+        ]
+        for part in found["parts"]
+    ]
+    headers = ["width", "density, at most", "weights", "trained by", "accuracy", "peak", "budget"]
+    refused = found["refused"]
+    lines = [f"- client {one['partition']}: {one['reason']}" for one in refused]
+    return "\n\n".join(
+        [
+            markdown_table(headers, rows),
+            "Accuracy on all samples of people who took no part; the last row but one is the "
+            "global model, and nobody trained the last one. *Peak* is the largest measured in a "
+            "training step, *budget* the smallest of its devices. Every device's own test samples "
+            f"with its own part: {percent(found['mean_device_accuracy'])}, mean over devices.",
+            *(["Devices that can train no part:\n\n" + "\n".join(lines)] if lines else []),
+        ]
+    )
+
+
+def _bytes(size: int | None) -> str:
+    return "" if size is None else format_bytes(size)

@@ -1,0 +1,70 @@
+"""What makes one way to share a model out among unequal devices differ from another."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fedtiny.tiers.config import TiersConfig
+from fedtiny.tiers.tier import WHOLE, Tier
+
+THIN = tuple(n / 8 for n in range(8, 0, -1))
+"""Shares of a part's weights that are tried where link, time or flash bind."""
+
+
+@dataclass(frozen=True)
+class Policy(ABC):
+    """One way. All are pure; one file each, one line in :data:`fedtiny.tiers.policies.POLICIES`.
+
+    Attributes:
+        config: the run's ``[tiers]``.
+        density: of the run's masks, in (0, 1].
+    """
+
+    name: ClassVar[str]
+    """Value of ``tiers.policy``."""
+    reranks: ClassVar[bool] = False
+    """Weights are ranked anew every round, not only when masks change."""
+    across: ClassVar[bool] = False
+    """Which weights a thinner part keeps is decided over all layers together."""
+
+    config: TiersConfig
+    density: float
+
+    @property
+    def slope(self) -> float:
+        """γ of the densities d · w^−γ in the masks, see :class:`fedtiny.tiers.rings.Rings`."""
+        return 0.0
+
+    @property
+    def sorts(self) -> bool:
+        """Whether channels are put in order of importance first."""
+        return False
+
+    @abstractmethod
+    def ladder(self) -> Iterator[Sequence[Tier]]:
+        """What a device may hold, the most wanted width first, and of each the densest first.
+
+        It takes the first that fits.
+        """
+
+    def assign(self, own: Mapping[int, Tier | None]) -> dict[int, Tier]:
+        """What each device trains; who is missing takes no part in training.
+
+        Args:
+            own: by partition, the best that a device can hold; None if nothing fits it.
+        """
+        return {partition: tier for partition, tier in own.items() if tier is not None}
+
+    def shift(self, round: int) -> int:  # noqa: ARG002 - for those that move parts
+        """By how many channels parts are moved in ``round``."""
+        return 0
+
+    def by_width(self, shares: tuple[float, ...] = (1.0,)) -> Iterator[Sequence[Tier]]:
+        """Parts of all widths, each at its density in the masks, then at ``shares`` of it."""
+        for width in self.config.widths:
+            densest = min(1.0, self.density * width**-self.slope)
+            thinner = [Tier(width, share * densest) for share in shares[1:]]
+            yield [WHOLE if width == 1 else Tier(width, densest), *thinner]
