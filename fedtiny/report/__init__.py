@@ -10,8 +10,8 @@ from typing import Any
 
 from fedtiny.errors import FedTinyError
 from fedtiny.escaping.markdown import markdown_text
+from fedtiny.report import rows as csv_rows
 from fedtiny.report.study import StudyRow
-from fedtiny.report.study import read as read_study
 from fedtiny.report.terminal import headline
 from fedtiny.report.tuning import sentence as tuning_sentence
 from fedtiny.runs import atomic, identity
@@ -119,12 +119,12 @@ def study_markdown(csv: Path, tuning: Path | None = None) -> str:
 def _study_notes(rows: Sequence[StudyRow], tuning: Path | None) -> list[str]:
     """Which code made the rows, and how each method was tuned."""
     commits = ", ".join(sorted({row.commit for row in rows}))
-    chosen = tuning_sentence(read_study(tuning)) if tuning else ""
+    chosen = tuning_sentence(csv_rows.read(tuning, StudyRow)) if tuning else ""
     return [f"{len(rows)} runs; code: {commits}.", *([chosen] if chosen else [])]
 
 
 def _study_rows(csv: Path) -> list[StudyRow]:
-    rows = read_study(csv)
+    rows = csv_rows.read(csv, StudyRow)
     if not rows:
         raise FedTinyError(
             f"{csv} has no rows: run python -m sims.study.sweep sims/configs/study.toml"
