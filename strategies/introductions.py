@@ -90,6 +90,13 @@ class Introductions:
         self._give(descriptions, round)
         return descriptions
 
+    def settle(self, tier: Tier, round: int = 0) -> None:
+        """All that were given a part are to train this one instead."""
+        for partition in sorted(self.tiers):
+            if self.tiers[partition] != tier:
+                self._observer.on_event(TierGiven(round, partition, tier))
+                self.tiers[partition] = tier
+
     def _give(self, descriptions: Mapping[int, Description], round: int) -> None:
         """Who is to train which part of the model: settled for the first, found for those to come.
 

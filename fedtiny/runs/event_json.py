@@ -9,6 +9,7 @@ from pydantic import Discriminator, TypeAdapter, ValidationError
 
 from fedtiny.errors import FedTinyError
 from fedtiny.runs.clock_events import ClockAdvanced, GroupMissing, RoundLost, TaskTimed
+from fedtiny.runs.contest_events import ShapeCompared
 from fedtiny.runs.events import (
     Adjusted,
     Banned,
@@ -43,6 +44,7 @@ Kind = (
     | Evaluated
     | TierEvaluated
     | TierGiven
+    | ShapeCompared
     | Adjusted
     | RoundFinished
     | TaskTimed
