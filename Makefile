@@ -56,7 +56,7 @@ deploy-test: $(INSTALLED)  ## real processes over TLS, flwr run, liars, hostile 
 	  tests/test_environment.py tests/test_hostile_configs.py tests/test_local_privacy.py \
 	  tests/test_backends.py tests/test_flower_strategy.py tests/test_tracking.py \
 	  tests/test_study.py tests/test_data_privacy.py tests/test_ray_cluster.py \
-	  tests/test_clock_runs.py tests/test_tiers_runs.py $(ARGS)
+	  tests/test_clock_runs.py tests/test_tiers_runs.py tests/test_tiers_shapes.py $(ARGS)
 
 .PHONY: guide-test
 guide-test: $(INSTALLED)  ## clients/README.md typed word for word, on two fresh Debians; as root
