@@ -109,7 +109,9 @@ def adapt(
     device: Annotated[str, typer.Option(help="Board whose budget holds.")] = "pi_zero_2_w",
     recordings: Annotated[
         int | None,
-        typer.Option(help="Of each class to learn from; default: all but the last.", min=1),
+        typer.Option(
+            help="Of each class to learn from; default: all but the last.", min=1, max=MOST
+        ),
     ] = None,
     steps: Annotated[int, typer.Option(help="Of the optimizer.", min=1, max=MOST)] = 100,
     seed: Annotated[int, typer.Option(help="Of order and new weights.", min=0, max=MOST)] = 0,

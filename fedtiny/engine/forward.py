@@ -61,7 +61,8 @@ class Forward:
         for name in self._pruned:
             self._add_packed(name)
         if prune and layout.is_frozen:
-            frozen.add_gates(self)
+            for node in frozen.gated(layout, self.saved):
+                self._insert_gate(node)
 
     def _add(self, node: Node) -> None:
         BUILDERS[type(node)](self, node)
@@ -154,6 +155,13 @@ class Forward:
         if not any(term.data is data for term in self.saved[node.name] for data in pruned):
             return
         self.steps.append(self.gate(node))
+
+    def _insert_gate(self, node: Node) -> None:
+        """Keep the gates of a clamp as soon as what it is applied to has been computed."""
+        step = self.gate(node)
+        sources = frozen.data(step.terms)
+        made = max(i for i, other in enumerate(self.steps) if id(other.out) in sources)
+        self.steps.insert(made + 1, step)
 
     def gate(self, node: Node) -> Step:
         """The step that keeps a bit for every value that the node's clamp lets through."""

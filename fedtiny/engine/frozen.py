@@ -7,14 +7,11 @@ trained layer reads a tensor anyway, its values are kept and say that, too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
+from fedtiny.engine.layout import Layout
 from fedtiny.engine.program import Terms, before_activation
-from fedtiny.models.ops import Activation, Conv, Layer, Pool
-
-if TYPE_CHECKING:
-    from fedtiny.engine.forward import Forward
-    from fedtiny.engine.layout import Layout
+from fedtiny.models.ops import Activation, Conv, Layer, Node, Pool
 
 
 def is_plain(layout: Layout, node: Layer, gated: bool) -> bool:
@@ -23,36 +20,39 @@ def is_plain(layout: Layout, node: Layer, gated: bool) -> bool:
     return layout.is_frozen and not normed and (gated or node.activation is Activation.NONE)
 
 
-def add_gates(forward: Forward) -> None:
-    """Keep a bit for every clamped value whose gradient is needed and whose value is not kept."""
-    kept = _kept(forward)
-    for node in forward.layout.graph.nodes:
-        if node.name not in forward.layout.needed or not node.activation.clamps:
-            continue
-        if node.activation is Activation.NONE:
-            continue
-        if _data(before_activation(forward.saved[node.name])) <= kept:
-            continue
-        step = forward.gate(node)
-        sources = _data(step.terms)
-        made = [i for i, other in enumerate(forward.steps) if id(other.out) in sources]
-        forward.steps.insert(max(made) + 1, step)
+def gated(layout: Layout, saved: Mapping[str, Terms]) -> tuple[Node, ...]:
+    """Nodes with a clamp whose gradient is needed, and whose values are not kept.
+
+    Args:
+        layout: of the plan.
+        saved: how the backward pass would read each tensor.
+    """
+    kept = _kept(layout, saved)
+    return tuple(
+        node
+        for node in layout.graph.nodes
+        if node.name in layout.needed
+        and node.activation.clamps
+        and node.activation is not Activation.NONE
+        and not data(before_activation(saved[node.name])) <= kept
+    )
 
 
-def _kept(forward: Forward) -> frozenset[int]:
+def _kept(layout: Layout, saved: Mapping[str, Terms]) -> frozenset[int]:
     """Ids of the buffers whose values the backward pass reads."""
-    layout, read = forward.layout, []
+    read: list[Terms] = []
     for node in layout.graph.nodes:
         if node.name not in layout.needed:
             continue
         if isinstance(node, Layer) and layout.trains(node.name):
-            read.append(forward.saved[node.input])
+            read.append(saved[node.input])
         if isinstance(node, Pool) and node.kind == "max" and node.input in layout.needed:
-            read.append(forward.saved[node.input])
+            read.append(saved[node.input])
         if (isinstance(node, Conv) and node.batch_norm) or not node.activation.clamps:
-            read.append(before_activation(forward.saved[node.name]))
-    return frozenset().union(*map(_data, read))
+            read.append(before_activation(saved[node.name]))
+    return frozenset().union(*map(data, read))
 
 
-def _data(terms: Terms) -> frozenset[int]:
+def data(terms: Terms) -> frozenset[int]:
+    """Ids of the buffers that ``terms`` read."""
     return frozenset(id(term.data) for term in terms)
