@@ -84,8 +84,8 @@ class Preparation:
         )
         prepared = self.config.method.prepare(start)
         story = cast(Story, prepared.story)
-        self.observer.on_event(ModelPrepared(0, *density_fields(self.graph, prepared.model), story))
-        model = prepared.model
+        model, trained = prepared.model, parts.block(parts.top, 0).graph
+        self.observer.on_event(ModelPrepared(0, *density_fields(self.graph, model, trained), story))
         return ServerState(
             0,
             model,

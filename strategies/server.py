@@ -201,27 +201,30 @@ class Server:
 
     def tell(self, current: Round, after: ServerState, facts: RoundFacts) -> None:
         """The round is over, its evaluation too."""
-        task = current.task
+        task, parts = current.task, self.federation.parts(after)
+        trained = parts.block(parts.top, task.round).graph
         if task.quotas:
             self.observer.on_event(Adjusted(task.round, facts.exchanged))
         self.observer.on_event(
             RoundFinished(
                 task.round,
-                *density_fields(self.graph, after.model),
+                *density_fields(self.graph, after.model, trained),
                 loss=facts.loss,
                 seconds=time.monotonic() - current.started,
-                adjustment_flops=self._adjustment_flops(current.before.model, task.quotas),
+                adjustment_flops=self._adjustment_flops(trained, current.before.model, task.quotas),
             )
         )
         if self.federation.is_over(after) and task.round < self.config.federation.rounds:
             self.observer.on_event(Stopped(task.round, after.progress.rounds_since))
 
-    def _adjustment_flops(self, model: SparseModel, quotas: Mapping[str, int]) -> int:
+    def _adjustment_flops(
+        self, trained: Graph, model: SparseModel, quotas: Mapping[str, int]
+    ) -> int:
         """Of one device in one round, besides training: a batch for the gradients asked for."""
         if not quotas:
             return 0
         nnz = {name: weight.nnz for name, weight in model.weights.items()}
-        per_sample = adjustment_flops(self.graph, nnz, list(quotas))
+        per_sample = adjustment_flops(trained, nnz, list(quotas))
         return self.config.training.batch_size * per_sample
 
     def calibrate(self, state: ServerState) -> Trained:
