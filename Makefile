@@ -113,6 +113,13 @@ study-fashion: $(INSTALLED)  ## the same on Fashion-MNIST (apt install dataset-f
 	$(BIN)/python -m sims.study.sweep sims/configs/study_fashion_mnist.toml $(ARGS)
 	$(PLOT_STUDY)
 
+.PHONY: study-shapes
+study-shapes: $(INSTALLED)  ## does it pay to let devices choose the network's shape: what docs/results/shapes.csv lacks
+	$(BIN)/python -m sims.study.sweep sims/configs/study_shapes_watch.toml $(ARGS)
+	$(BIN)/python -m sims.study.sweep sims/configs/study_shapes_fashion_mnist.toml $(ARGS)
+	$(BIN)/python -m sims.study.plot --study docs/results/shapes.csv --page docs/results/shapes.md \
+	  --out docs/results/shapes
+
 .PHONY: bench
 bench: $(INSTALLED)  ## training steps against PyTorch's: rewrite docs/results/training.md (8 minutes)
 	$(BIN)/python -m fedtiny.bench.table $(ARGS)
