@@ -42,7 +42,7 @@ coverage: $(INSTALLED)  ## the suite again, with the lines and branches that no 
 
 .PHONY: firmware-test
 firmware-test: install  ## firmware on emulated Cortex-M boards; installs compiler and QEMU
-	.ci/apt gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm cppcheck
+	.ci/apt gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm cppcheck ccache
 	$(BIN)/pytest -m firmware -n $(JOBS) --dist worksteal tests/test_firmware_qemu.py \
 	  tests/test_firmware_grid.py tests/test_firmware_activations.py \
 	  tests/test_firmware_cmsis_nn.py tests/test_firmware_dense_scratch.py \
@@ -51,7 +51,7 @@ firmware-test: install  ## firmware on emulated Cortex-M boards; installs compil
 
 .PHONY: deploy-test
 deploy-test: $(INSTALLED)  ## real processes over TLS, flwr run, liars, hostile environments
-	$(BIN)/pytest -m deploy -n $(JOBS) --dist loadfile tests/test_deploy_faults.py \
+	$(BIN)/pytest -m deploy -n $$(($(JOBS) + 1)) --dist loadfile tests/test_deploy_faults.py \
 	  tests/test_deploy_federation.py tests/test_trust.py \
 	  tests/test_environment.py tests/test_hostile_configs.py tests/test_local_privacy.py \
 	  tests/test_backends.py tests/test_flower_strategy.py tests/test_tracking.py \
