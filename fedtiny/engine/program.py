@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from fedtiny.engine import abi
 from fedtiny.engine.abi import Kind
@@ -85,12 +86,17 @@ class Program:
     Attributes:
         steps: in execution order.
         workspace_bytes: memory they need in all.
-        lines: bytes of the workspace by ledger line, at the step where most is alive.
+        buffers: that are used.
     """
 
     steps: tuple[Step, ...]
     workspace_bytes: int
-    lines: Mapping[LedgerLine, int]
+    buffers: tuple[Buffer, ...]
+
+    @cached_property
+    def lines(self) -> dict[LedgerLine, int]:
+        """Bytes of the workspace by ledger line, at the step where most is alive."""
+        return peak(self.buffers, self.workspace_bytes, abi.ALIGNMENT_BYTES)
 
     @classmethod
     def of(cls, steps: list[Step], results: Sequence[Buffer] = ()) -> Program:
@@ -102,9 +108,8 @@ class Program:
                 buffers[id(buffer)] = buffer
         for buffer in results:
             buffer.first, buffer.last = 0, len(steps) - 1
-        alive = list(buffers.values())
-        size = place(alive, abi.ALIGNMENT_BYTES)
-        return cls(tuple(steps), size, peak(alive, size, abi.ALIGNMENT_BYTES))
+        used = tuple(buffers.values())
+        return cls(tuple(steps), place(used, abi.ALIGNMENT_BYTES), used)
 
     def lower(self, workspace: int, layers: Mapping[str, abi.Layer]) -> ctypes.Array[abi.Op]:
         """The C ops, with the workspace at address ``workspace`` and layers at theirs."""
