@@ -29,13 +29,18 @@ def fleet_show(
     tiers: Annotated[
         PolicyName, typer.Option(help="Who trains which part of the model, as tiers.policy.")
     ] = PolicyName.NONE,
+    deadline: Annotated[
+        float, typer.Option(help="Simulated seconds a round may take, as clock.deadline_s; 0: any.")
+    ] = 0.0,
     as_json: Json = False,
 ) -> None:
     """What each kind of device holds of a model, and its simulated seconds and bytes a round."""
     from fedtiny.doctor.fleet import Question, examine_fleet  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.doctor.fleet_tables import print_fleet  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
-    question = Question(model, input_shape, classes, batch, density, samples, epochs, own, tiers)
+    question = Question(
+        model, input_shape, classes, batch, density, samples, epochs, own, tiers, deadline
+    )
     kinds = examine_fleet(path, question)
     if as_json:
         print_json([kind.to_json() for kind in kinds])

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from fedtiny.federation.described import Described, Sizes
 from fedtiny.federation.parts import Parts
 from fedtiny.models.graph import Graph
+from fedtiny.runs.event_parts import PassedOver
 from fedtiny.runs.events import DeviceDescribed, TierGiven
 from fedtiny.tiers.policy import Policy
 from fedtiny.tiers.tier import Tier
@@ -75,7 +76,14 @@ class Introductions:
         for partition, one in descriptions.items():
             self._observer.on_event(
                 DeviceDescribed(
-                    round, partition, one.samples, one.ledger, one.measured, one.tier, one.refused
+                    round,
+                    partition,
+                    one.samples,
+                    one.ledger,
+                    one.measured,
+                    one.tier,
+                    one.refused,
+                    tuple(PassedOver(*pair) for pair in one.passed_over.items()),
                 )
             )
             self.described[partition] = Sizes(one.samples, one.development, one.test)

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from fedtiny.escaping.markdown import markdown_text
 from fedtiny.memory.ledger import format_bytes
 from fedtiny.report.tables import markdown_table, percent
-from fedtiny.runs.events import DeviceDescribed, Evaluated, Metered, TierEvaluated, TierGiven
+from fedtiny.report.words import in_rounds
+from fedtiny.runs.events import (
+    DeviceDescribed,
+    Evaluated,
+    Metered,
+    TierEvaluated,
+    TierGiven,
+    TierMissing,
+)
 from fedtiny.runs.metrics import Recording
+from fedtiny.tiers.tier import Tier
 
 
 def tiers_summary(log: Recording) -> dict[str, Any] | None:
@@ -35,10 +45,30 @@ def tiers_summary(log: Recording) -> dict[str, Any] | None:
         "global_accuracy": trained[-1]["accuracy"] if trained else None,
         "mean_device_accuracy": fmean(own) if own else None,
         "worst_tier_accuracy": min((part["accuracy"] for part in trained), default=None),
+        "passed_over": _passed_over(devices),
         "refused": [
             {"partition": one.partition, "reason": one.refused} for one in devices if one.refused
         ],
     }
+
+
+def _passed_over(devices: Sequence[DeviceDescribed]) -> list[dict[str, Any]]:
+    """By board and part: how many cannot train it, and why the first of them cannot."""
+    reasons: dict[tuple[str, Tier], list[str]] = {}
+    for one in devices:
+        for passed in one.passed_over:
+            board = one.ledger.device if one.ledger else ""
+            reasons.setdefault((board, passed.tier), []).append(passed.reason)
+    return [
+        {
+            "board": board,
+            "width": tier.width,
+            "density": tier.density,
+            "devices": len(found),
+            "reason": found[0],
+        }
+        for (board, tier), found in sorted(reasons.items())
+    ]
 
 
 def _part(event: TierEvaluated, log: Recording) -> dict[str, Any]:
@@ -55,6 +85,7 @@ def _part(event: TierEvaluated, log: Recording) -> dict[str, Any]:
         "accuracy": event.correct / event.count if event.count else None,
         "peak_bytes": max(peaks, default=None),
         "budget_bytes": min((one.budget_bytes for one in ledgers), default=None),
+        "missing_rounds": [one.round for one in log.of(TierMissing) if one.tier == event.tier],
     }
 
 
@@ -72,12 +103,31 @@ def tiers_section(found: Mapping[str, Any] | None) -> str:
             percent(part["accuracy"]),
             _bytes(part["peak_bytes"]),
             _bytes(part["budget_bytes"]),
+            in_rounds(part["missing_rounds"]),
         ]
         for part in found["parts"]
     ]
-    headers = ["width", "density, at most", "weights", "trained by", "accuracy", "peak", "budget"]
+    headers = [
+        "width",
+        "density, at most",
+        "weights",
+        "trained by",
+        "accuracy",
+        "peak",
+        "budget",
+        "nobody counted in",
+    ]
     refused = found["refused"]
-    lines = [f"- client {one['partition']}: {one['reason']}" for one in refused]
+    lines = [f"- client {one['partition']}: {markdown_text(one['reason'])}" for one in refused]
+    passed = [
+        f"- width {one['width']:g}, density {one['density']:.3g} ({one['devices']} "
+        f"{markdown_text(one['board'])}): {markdown_text(one['reason'])}"
+        for one in found["passed_over"]
+    ]
+    lists = {
+        "Better parts that devices cannot train": passed,
+        "Devices that can train no part": lines,
+    }
     return "\n\n".join(
         [
             markdown_table(headers, rows),
@@ -85,7 +135,7 @@ def tiers_section(found: Mapping[str, Any] | None) -> str:
             "global model, and nobody trained the last one. *Peak* is the largest measured in a "
             "training step, *budget* the smallest of its devices. Every device's own test samples "
             f"with its own part: {percent(found['mean_device_accuracy'])}, mean over devices.",
-            *(["Devices that can train no part:\n\n" + "\n".join(lines)] if lines else []),
+            *(f"{title}:\n\n" + "\n".join(those) for title, those in lists.items() if those),
         ]
     )
 

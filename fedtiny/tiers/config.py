@@ -38,8 +38,9 @@ class TiersConfig(Section):
         sort: whether ``nested`` puts the channels in order of importance before it cuts.
         min_micro_batch: parts that fit with fewer samples at a time only are passed over: batch
             norm's statistics get noisy.
-        headroom: share of a device's budget that its part leaves free: masks will not be as even
-            over the layers as a plan before the first round has to assume.
+        headroom: share of a device's budget, and of ``clock.deadline_s``, that its part leaves
+            free: masks will not be as even over the layers as a plan before the first round has to
+            assume.
         restore: share of a part's weights by the round from which on it is trained; ``{}``: all of
             them, always. FedGMR (arXiv 2512.05372) begins with few and ends with all.
     """

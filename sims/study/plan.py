@@ -17,6 +17,7 @@ from fedtiny.report.study import StudyRow
 from fedtiny.report.tuning import best_variants, trial_name
 from fedtiny.settings import ConfigError, Fraction
 from fedtiny.text_files import TextFileError, read_toml
+from sims.study.kinds import KindName
 
 DENSE = 1.0
 """Density in the rows of the dense model, which runs once per seed."""
@@ -63,6 +64,7 @@ class SweepConfig(BaseModel):
         dataset: its name in the rows.
         base: config of every run, beside the sweep file.
         csv: where rows go, from the checkout's root.
+        rows: what they hold.
         accuracy: whose test samples count.
         seeds, densities: of the grid.
         settings: ``section.key=value`` for every run.
@@ -75,6 +77,7 @@ class SweepConfig(BaseModel):
     dataset: Name
     base: Path
     csv: Path
+    rows: KindName = KindName.STUDY
     accuracy: Group
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
     densities: Annotated[tuple[Fraction, ...], Field(min_length=1)]
@@ -87,6 +90,8 @@ class SweepConfig(BaseModel):
         tuning = self.tuning
         if tuning and (tuning.accuracy == self.accuracy or {*tuning.seeds} & {*self.seeds}):
             raise ValueError("tuning needs another accuracy and other seeds than the study")
+        if tuning and self.rows is not KindName.STUDY:
+            raise ValueError(f"tuning works with rows = {KindName.STUDY.value!r} only")
         return self
 
 
@@ -96,6 +101,7 @@ class Job:
 
     Attributes:
         dataset, method, density, seed: of its row.
+        rows: what its row holds.
         accuracy: whose test samples count.
         config: all of its settings.
     """
@@ -104,12 +110,13 @@ class Job:
     method: str
     density: float
     seed: int
+    rows: KindName
     accuracy: str
     config: RunConfig
 
     @property
     def key(self) -> tuple[str, str, float, int]:
-        """As :attr:`fedtiny.report.study.StudyRow.key`."""
+        """As that of its row."""
         return self.dataset, self.method, self.density, self.seed
 
     @property
@@ -192,4 +199,4 @@ def _job(
             density, found = DENSE, config(DENSE)
     except ConfigError as error:
         raise ConfigError(f"method {method}: {error}") from error
-    return Job(sweep.dataset, method, density, seed, sweep.accuracy, found)
+    return Job(sweep.dataset, method, density, seed, sweep.rows, sweep.accuracy, found)
