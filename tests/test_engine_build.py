@@ -69,7 +69,7 @@ def test_kernels_are_clean_under_sanitizers(tmp_path):
         "-O0",
         "-fsanitize=address,undefined",
         "-fno-sanitize-recover=all",
-        "-DFT_ACCUMULATORS=4",
+        "-DFT_ACCUMULATORS=8",
     )
     builder.build(path, extra=flags)
     program = shutil.which(compiler() or "")
