@@ -52,7 +52,7 @@ firmware-test: install  ## firmware on emulated Cortex-M boards; installs compil
 
 .PHONY: deploy-test
 deploy-test: $(INSTALLED)  ## real processes over TLS, flwr run, liars, hostile environments
-	$(BIN)/pytest -m deploy -n $$(($(JOBS) + 1)) --dist loadfile tests/test_deploy_faults.py \
+	$(BIN)/pytest -m deploy -n $(JOBS) --dist loadfile tests/test_deploy_faults.py \
 	  tests/test_deploy_federation.py tests/test_trust.py \
 	  tests/test_environment.py tests/test_hostile_configs.py tests/test_local_privacy.py \
 	  tests/test_backends.py tests/test_flower_strategy.py tests/test_tracking.py \
