@@ -73,11 +73,11 @@ def compilers(pytestconfig: pytest.Config) -> Iterator[None]:
     It is asked by wrappers in front of the PATH, because the compilers of :mod:`fedtiny.toolchain`
     see nothing else of the environment.
     """
-    ccache = shutil.which("ccache")
-    if ccache is None:
+    ccache, cache = shutil.which("ccache"), getattr(pytestconfig, "cache", None)
+    if ccache is None or cache is None:  # or none is wanted: -p no:cacheprovider
         yield
         return
-    kept = pytestconfig.cache.mkdir("compiled")
+    kept = cache.mkdir("compiled")
     wrappers = kept / "bin"
     wrappers.mkdir(exist_ok=True)
     settings = f"CCACHE_DIR='{kept}' CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE={CCACHE_MEGABYTES}M"
@@ -101,7 +101,7 @@ def lib64(pytestconfig: pytest.Config, compilers: None) -> library.Library:
     """
     folder = pytestconfig.cache.mkdir("engine")
     path = folder / f"engine64_{source_hash()}_O0.so"
-    with (folder / "lock").open("w") as lock:
+    with (folder / "lock").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the other worker may be at it
         if not path.exists():
             compile_engine(path, real="double", extra=("-O0",))
