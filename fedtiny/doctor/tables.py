@@ -8,6 +8,7 @@ from rich.table import Column, Table
 
 from fedtiny.doctor.boards import BoardReport
 from fedtiny.doctor.environment import Check
+from fedtiny.doctor.modes import sentences
 from fedtiny.escaping.terminal import Screen, terminal_text
 from fedtiny.memory.ledger import format_bytes
 
@@ -33,6 +34,7 @@ def print_boards(reports: Sequence[BoardReport]) -> None:
         "micro-batch",
         "peak",
         "budget",
+        "adapts",
         "runs",
         "flash",
         "arena",
@@ -45,6 +47,7 @@ def print_boards(reports: Sequence[BoardReport]) -> None:
             str(training.micro_batch or ""),
             format_bytes(training.prediction.peak_bytes) if training.prediction else "",
             format_bytes(training.budget_bytes) if training.budget_bytes else "",
+            row.modes[1].how or "no",
             "yes" if run.possible else "no",
             format_bytes(run.flash_bytes),
             format_bytes(run.arena_bytes),
@@ -55,5 +58,5 @@ def print_boards(reports: Sequence[BoardReport]) -> None:
     for row in reports:
         if again := row.training.recompute:
             console.say(f"- {row.profile.name} recomputes {', '.join(again)} to fit its budget")
-        for reason in filter(None, (row.training.reason, row.run.reason)):
-            console.say(f"- {reason}")
+        for sentence in sentences(row.profile.name, row.modes):
+            console.say(f"- {sentence}")
