@@ -74,7 +74,7 @@ def adapting(profile: DeviceProfile, graph: Graph, batch: int, density: float) -
 
     >>> from fedtiny.devices.catalog import get
     >>> from fedtiny.models import smartwatch_cnn
-    >>> found = adapting(get("nrf52840"), smartwatch_cnn((6, 1, 128), 7), 4, 0.05)
+    >>> found = adapting(get("nrf5340"), smartwatch_cnn((6, 1, 128), 7), 4, 0.05)
     >>> found.fits, found.how
     (True, 'head, micro-batch 4')
     """

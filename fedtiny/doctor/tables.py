@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.table import Column, Table
 
 from fedtiny.doctor.boards import BoardReport
 from fedtiny.doctor.environment import Check
-from fedtiny.doctor.modes import sentences
+from fedtiny.doctor.modes import Verdict, sentences
 from fedtiny.escaping.terminal import Screen, terminal_text
 from fedtiny.memory.ledger import format_bytes
 
@@ -58,5 +58,11 @@ def print_boards(reports: Sequence[BoardReport]) -> None:
     for row in reports:
         if again := row.training.recompute:
             console.say(f"- {row.profile.name} recomputes {', '.join(again)} to fit its budget")
-        for sentence in sentences(row.profile.name, row.modes):
-            console.say(f"- {sentence}")
+    print_modes({row.profile.name: row.modes for row in reports})
+
+
+def print_modes(modes: Mapping[str, Sequence[Verdict]]) -> None:
+    """What every board, or group of them, may do, and why not the rest."""
+    for name, verdicts in modes.items():
+        for sentence in sentences(name, verdicts):
+            Screen().say(f"- {sentence}")

@@ -40,7 +40,7 @@ from sims.study.adapt_page import BEGIN, END, draw, tables
 PAGE = Path("docs/results/adapt.md")
 TAKE, STRIDE, LATE = 256, 64, 0.4
 """Readings of a take, between the starts of windows; share of a recording that is tested on."""
-TAKES = (1, 2, 5)
+TAKES, TUNED_TAKES = (1, 2, 5), 2
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 STEPS, BATCH, MICRO_BATCH = 100, 16, 4
 """Of learning; without batch norm four windows at a time give the gradients of all sixteen."""
@@ -154,9 +154,7 @@ def tuned(run: Path, commit: str) -> dict[MethodName, float]:
     for method in MethodName:
         means = {
             rate: fmean(
-                adapted(one, method, of_each, rate, commit).accuracy_after
-                for one in people
-                for of_each in TAKES
+                adapted(one, method, TUNED_TAKES, rate, commit).accuracy_after for one in people
             )
             for rate in RATES
         }
