@@ -28,6 +28,7 @@ from fedtiny.runs.events import (
     Stopped,
     TierEvaluated,
     TierGiven,
+    TierMissing,
 )
 from fedtiny.runs.fields import complaint
 
@@ -45,6 +46,7 @@ Kind = (
     | TierEvaluated
     | TierGiven
     | ShapeCompared
+    | TierMissing
     | Adjusted
     | RoundFinished
     | TaskTimed
