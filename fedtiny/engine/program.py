@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from fedtiny.engine import abi
 from fedtiny.engine.abi import Kind
-from fedtiny.memory.arena import Buffer, peak, place
+from fedtiny.memory.arena import Buffer, aligned, peak, place
 from fedtiny.memory.ledger import LedgerLine
 from fedtiny.models.ops import Activation, Shape
 
@@ -86,11 +86,14 @@ class Program:
         steps: in execution order.
         workspace_bytes: memory they need in all.
         lines: bytes of the workspace by ledger line, at the step where most is alive.
+        saved_bytes: of the buffers that outlive the loss: what the forward pass leaves for the
+            backward pass.
     """
 
     steps: tuple[Step, ...]
     workspace_bytes: int
     lines: Mapping[LedgerLine, int]
+    saved_bytes: int = 0
 
     @classmethod
     def of(cls, steps: list[Step], results: Sequence[Buffer] = ()) -> Program:
@@ -102,9 +105,13 @@ class Program:
                 buffers[id(buffer)] = buffer
         for buffer in results:
             buffer.first, buffer.last = 0, len(steps) - 1
-        alive = list(buffers.values())
-        size = place(alive, abi.ALIGNMENT_BYTES)
-        return cls(tuple(steps), size, peak(alive, size, abi.ALIGNMENT_BYTES))
+        held = list(buffers.values())
+        saved = _saved(steps, held)
+        size = place(held, abi.ALIGNMENT_BYTES)
+        lines = peak(held, size, abi.ALIGNMENT_BYTES)
+        return cls(
+            tuple(steps), size, lines, sum(aligned(b.nbytes, abi.ALIGNMENT_BYTES) for b in saved)
+        )
 
     def lower(self, workspace: int, layers: Mapping[str, abi.Layer]) -> ctypes.Array[abi.Op]:
         """The C ops, with the workspace at address ``workspace`` and layers at theirs."""
@@ -112,6 +119,15 @@ class Program:
         for op, step in zip(ops, self.steps, strict=True):
             _lower(op, step, workspace, layers)
         return ops
+
+
+def _saved(steps: Sequence[Step], held: Sequence[Buffer]) -> list[Buffer]:
+    """The buffers that the backward pass still reads; outputs that it does not are temporaries."""
+    loss = next((i for i, step in enumerate(steps) if step.kind is Kind.LOSS), len(steps))
+    for buffer in held:
+        if buffer.line is LedgerLine.SAVED_ACTIVATIONS and buffer.last <= loss:
+            buffer.line = LedgerLine.TEMPORARIES
+    return [buffer for buffer in held if buffer.first < loss < buffer.last]
 
 
 def _lower(op: abi.Op, step: Step, workspace: int, layers: Mapping[str, abi.Layer]) -> None:
