@@ -113,6 +113,12 @@ study-fashion: $(INSTALLED)  ## the same on Fashion-MNIST (apt install dataset-f
 	$(BIN)/python -m sims.study.sweep sims/configs/study_fashion_mnist.toml $(ARGS)
 	$(PLOT_STUDY)
 
+.PHONY: study-fleet
+study-fleet: $(INSTALLED)  ## who trains which part of the model on unequal devices: what docs/results/fleet.csv lacks
+	$(BIN)/python -m sims.study.sweep sims/configs/study_fleet_fashion_mnist.toml $(ARGS)
+	$(BIN)/python -m sims.study.sweep sims/configs/study_fleet_watch.toml $(ARGS)
+	$(BIN)/python -m sims.study.fleet
+
 .PHONY: bench
 bench: $(INSTALLED)  ## training steps against PyTorch's: rewrite docs/results/training.md (8 minutes)
 	$(BIN)/python -m fedtiny.bench.table $(ARGS)
