@@ -33,6 +33,7 @@ from fedtiny.runs.events import (
     RoundFinished,
     RunFinished,
     Stopped,
+    TierMissing,
 )
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.sparse.tensor import Floats
@@ -197,7 +198,13 @@ class Server:
                 self.observer.on_event(Metered(round, partition, result.ledger))
         after, facts = finish(self.federation, current.before, current.task, results)
         self.exchange.doubt(Phase.TRAIN, round, facts.left_out)
+        parts, counted = self.federation.parts(current.before), results.keys() - facts.left_out
+        self._tell_missing(round, parts.missing(current.task.tasks, counted))
         return after, facts
+
+    def _tell_missing(self, round: int, tiers: Mapping[Tier, int]) -> None:
+        for tier, asked in tiers.items():
+            self.observer.on_event(TierMissing(round, tier, asked))
 
     def tell(self, current: Round, after: ServerState, facts: RoundFacts) -> None:
         """The round is over, its evaluation too."""
@@ -236,6 +243,7 @@ class Server:
             model_packets(self.federation, state, asked, last),
             lambda k, packet: RangesResult.read(parts.block(parts.given(k), last).graph, packet),
         )
+        self._tell_missing(after, parts.missing(asked, results))
         tiers = grouped((k, parts.given(k)) for k in asked)
         reported = {
             tier: {k: results[k].ranges for k in who if k in results} for tier, who in tiers.items()

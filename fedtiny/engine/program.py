@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from fedtiny.engine import abi
 from fedtiny.engine.abi import Kind
@@ -85,15 +86,20 @@ class Program:
     Attributes:
         steps: in execution order.
         workspace_bytes: memory they need in all.
-        lines: bytes of the workspace by ledger line, at the step where most is alive.
+        buffers: that are used.
         saved_bytes: of the buffers that outlive the loss: what the forward pass leaves for the
             backward pass.
     """
 
     steps: tuple[Step, ...]
     workspace_bytes: int
-    lines: Mapping[LedgerLine, int]
+    buffers: tuple[Buffer, ...]
     saved_bytes: int = 0
+
+    @cached_property
+    def lines(self) -> dict[LedgerLine, int]:
+        """Bytes of the workspace by ledger line, at the step where most is alive."""
+        return peak(self.buffers, self.workspace_bytes, abi.ALIGNMENT_BYTES)
 
     @classmethod
     def of(cls, steps: list[Step], results: Sequence[Buffer] = ()) -> Program:
@@ -105,13 +111,9 @@ class Program:
                 buffers[id(buffer)] = buffer
         for buffer in results:
             buffer.first, buffer.last = 0, len(steps) - 1
-        held = list(buffers.values())
-        saved = _saved(steps, held)
-        size = place(held, abi.ALIGNMENT_BYTES)
-        lines = peak(held, size, abi.ALIGNMENT_BYTES)
-        return cls(
-            tuple(steps), size, lines, sum(aligned(b.nbytes, abi.ALIGNMENT_BYTES) for b in saved)
-        )
+        used = tuple(buffers.values())
+        saved = sum(aligned(one.nbytes, abi.ALIGNMENT_BYTES) for one in _saved(steps, used))
+        return cls(tuple(steps), place(used, abi.ALIGNMENT_BYTES), used, saved)
 
     def lower(self, workspace: int, layers: Mapping[str, abi.Layer]) -> ctypes.Array[abi.Op]:
         """The C ops, with the workspace at address ``workspace`` and layers at theirs."""

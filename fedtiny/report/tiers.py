@@ -10,7 +10,15 @@ from typing import Any
 from fedtiny.escaping.markdown import markdown_text
 from fedtiny.memory.ledger import format_bytes
 from fedtiny.report.tables import markdown_table, percent
-from fedtiny.runs.events import DeviceDescribed, Evaluated, Metered, TierEvaluated, TierGiven
+from fedtiny.report.words import in_rounds
+from fedtiny.runs.events import (
+    DeviceDescribed,
+    Evaluated,
+    Metered,
+    TierEvaluated,
+    TierGiven,
+    TierMissing,
+)
 from fedtiny.runs.metrics import Recording
 from fedtiny.tiers.tier import Tier
 
@@ -77,6 +85,7 @@ def _part(event: TierEvaluated, log: Recording) -> dict[str, Any]:
         "accuracy": event.correct / event.count if event.count else None,
         "peak_bytes": max(peaks, default=None),
         "budget_bytes": min((one.budget_bytes for one in ledgers), default=None),
+        "missing_rounds": [one.round for one in log.of(TierMissing) if one.tier == event.tier],
     }
 
 
@@ -94,10 +103,20 @@ def tiers_section(found: Mapping[str, Any] | None) -> str:
             percent(part["accuracy"]),
             _bytes(part["peak_bytes"]),
             _bytes(part["budget_bytes"]),
+            in_rounds(part["missing_rounds"]),
         ]
         for part in found["parts"]
     ]
-    headers = ["width", "density, at most", "weights", "trained by", "accuracy", "peak", "budget"]
+    headers = [
+        "width",
+        "density, at most",
+        "weights",
+        "trained by",
+        "accuracy",
+        "peak",
+        "budget",
+        "nobody counted in",
+    ]
     refused = found["refused"]
     lines = [f"- client {one['partition']}: {markdown_text(one['reason'])}" for one in refused]
     passed = [

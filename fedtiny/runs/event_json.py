@@ -27,6 +27,7 @@ from fedtiny.runs.events import (
     Stopped,
     TierEvaluated,
     TierGiven,
+    TierMissing,
 )
 from fedtiny.runs.fields import complaint
 
@@ -43,6 +44,7 @@ Kind = (
     | Evaluated
     | TierEvaluated
     | TierGiven
+    | TierMissing
     | Adjusted
     | RoundFinished
     | TaskTimed

@@ -247,6 +247,22 @@ class TierGiven(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TierMissing(Event):
+    """Devices that train this part were asked, and none of them counted in this round.
+
+    What no other device holds of the model stays as it was.
+
+    Attributes:
+        tier: which part.
+        asked: its devices.
+    """
+
+    tier: Tier
+    asked: Count
+    event: Literal["tier_missing"] = "tier_missing"
+
+
+@dataclass(frozen=True, slots=True)
 class TierEvaluated(Event):
     """A part of the global model met all samples of the people who took no part.
 
