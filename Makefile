@@ -42,7 +42,7 @@ coverage: $(INSTALLED)  ## the suite again, with the lines and branches that no 
 
 .PHONY: firmware-test
 firmware-test: install  ## firmware on emulated Cortex-M boards; installs compiler and QEMU
-	.ci/apt gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm cppcheck
+	.ci/apt gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm cppcheck ccache
 	$(BIN)/pytest -m firmware -n $(JOBS) --dist worksteal tests/test_firmware_qemu.py \
 	  tests/test_firmware_grid.py tests/test_firmware_activations.py \
 	  tests/test_firmware_cmsis_nn.py tests/test_firmware_dense_scratch.py \

@@ -31,7 +31,7 @@ class Lesson:
 
     steps: int = 100
     batch: int = 16
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
 
 
 def learn(

@@ -28,7 +28,8 @@ from fedtiny.seeding import rng
 
 INSTALL = "pip install --no-deps bakenn==1.0.0"
 NAME = "peer"
-CALIBRATION_SAMPLES = 4
+CALIBRATION_SAMPLES = 1
+"""Ranges change no count, and the peer takes half a minute of loops for each."""
 
 
 def _rectifies(node: Node) -> bool:

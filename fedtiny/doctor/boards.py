@@ -11,6 +11,7 @@ import numpy as np
 from fedtiny.devices.flash import estimate_flash_bytes, flash_reason, layer_nnz
 from fedtiny.devices.planner import BudgetError, plan_device
 from fedtiny.devices.profile import DeviceProfile
+from fedtiny.doctor.modes import Mode, Verdict, adapting
 from fedtiny.engine import EngineOptions
 from fedtiny.memory.ledger import MemoryPrediction, format_bytes
 from fedtiny.memory.step import StepPlan
@@ -62,11 +63,19 @@ class RunVerdict:
 
 @dataclass(frozen=True, slots=True)
 class BoardReport:
-    """One board's row."""
+    """One board's row.
+
+    Attributes:
+        profile: of the board.
+        training: as a client of a federation.
+        run: of the int8 model.
+        modes: what it may do, in order of preference: train, adapt, infer.
+    """
 
     profile: DeviceProfile
     training: TrainingVerdict
     run: RunVerdict
+    modes: tuple[Verdict, ...]
 
 
 def examine(
@@ -92,7 +101,22 @@ def examine(
     (16, True)
     """
     training = _examine_training(profile, graph, batch, density, budget_bytes)
-    return BoardReport(profile, training, _examine_run(profile, graph, density))
+    run = _examine_run(profile, graph, density)
+    train = Verdict(
+        Mode.TRAIN,
+        training.possible,
+        {k.value: v for k, v in training.prediction.lines.items() if v}
+        if training.prediction
+        else {},
+        training.budget_bytes,
+        f"micro-batch {training.micro_batch}" if training.possible else "",
+        training.reason,
+    )
+    sizes = {"flash": run.flash_bytes, "arena": run.arena_bytes}
+    how = "int8" if run.possible else ""
+    infer = Verdict(Mode.INFER, run.possible, sizes, profile.ram_bytes, how, run.reason)
+    modes = (train, adapting(profile, graph, batch, density), infer)
+    return BoardReport(profile, training, run, modes)
 
 
 def examine_all(
