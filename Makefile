@@ -113,6 +113,12 @@ study-fashion: $(INSTALLED)  ## the same on Fashion-MNIST (apt install dataset-f
 	$(BIN)/python -m sims.study.sweep sims/configs/study_fashion_mnist.toml $(ARGS)
 	$(PLOT_STUDY)
 
+.PHONY: study-fleet
+study-fleet: $(INSTALLED)  ## who trains which part of the model on unequal devices: what docs/results/fleet.csv lacks
+	$(BIN)/python -m sims.study.sweep sims/configs/study_fleet_fashion_mnist.toml $(ARGS)
+	$(BIN)/python -m sims.study.sweep sims/configs/study_fleet_watch.toml $(ARGS)
+	$(BIN)/python -m sims.study.fleet
+
 .PHONY: study-shapes
 study-shapes: $(INSTALLED)  ## does it pay to let devices choose the network's shape: what docs/results/shapes.csv lacks
 	$(BIN)/python -m sims.study.sweep sims/configs/study_shapes_watch.toml $(ARGS)

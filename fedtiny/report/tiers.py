@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from fedtiny.escaping.markdown import markdown_text
-from fedtiny.memory.ledger import format_bytes
+from fedtiny.memory.ledger import LedgerEntry, format_bytes
 from fedtiny.report.tables import markdown_table, percent
 from fedtiny.report.words import in_rounds
 from fedtiny.runs.events import (
@@ -72,10 +72,12 @@ def _passed_over(devices: Sequence[DeviceDescribed]) -> list[dict[str, Any]]:
 
 
 def _part(event: TierEvaluated, log: Recording) -> dict[str, Any]:
-    holders = {one.partition for one in log.of(TierGiven) if one.tier == event.tier}
-    ledgers = [one.ledger for one in log.of(Metered) if one.partition in holders]
-    boards = Counter(one.device for one in ledgers)
-    peaks = [one.measured_peak_bytes for one in ledgers if one.measured_peak_bytes is not None]
+    given = {one.partition: one.tier for one in log.of(TierGiven)}
+    described = {one.partition: one.ledger for one in log.of(DeviceDescribed)}
+    holders = [k for k, tier in given.items() if tier == event.tier]
+    boards = Counter(ledger.device for ledger in map(described.get, holders) if ledger)
+    metered = [one.ledger for one in log.of(Metered) if given.get(one.partition) == event.tier]
+    peak, budget = max(map(_peak, metered), key=lambda pair: pair[0] / pair[1], default=(None,) * 2)
     return {
         "width": event.tier.width,
         "density": event.tier.density,
@@ -83,10 +85,15 @@ def _part(event: TierEvaluated, log: Recording) -> dict[str, Any]:
         "boards": dict(sorted(boards.items())),
         "nnz": event.nnz,
         "accuracy": event.correct / event.count if event.count else None,
-        "peak_bytes": max(peaks, default=None),
-        "budget_bytes": min((one.budget_bytes for one in ledgers), default=None),
+        "peak_bytes": peak,
+        "budget_bytes": budget,
         "missing_rounds": [one.round for one in log.of(TierMissing) if one.tier == event.tier],
     }
+
+
+def _peak(ledger: LedgerEntry) -> tuple[int, int]:
+    """Of a device's training step, measured, and its budget."""
+    return ledger.measured_peak_bytes or 0, ledger.budget_bytes
 
 
 def tiers_section(found: Mapping[str, Any] | None) -> str:
@@ -132,8 +139,8 @@ def tiers_section(found: Mapping[str, Any] | None) -> str:
         [
             markdown_table(headers, rows),
             "Accuracy on all samples of people who took no part; the last row but one is the "
-            "global model, and nobody trained the last one. *Peak* is the largest measured in a "
-            "training step, *budget* the smallest of its devices. Every device's own test samples "
+            "global model, and nobody trained the last one. *Peak* was measured in a training step "
+            "of the device that came nearest to its *budget*. Every device's own test samples "
             f"with its own part: {percent(found['mean_device_accuracy'])}, mean over devices.",
             *(f"{title}:\n\n" + "\n".join(those) for title, those in lists.items() if those),
         ]

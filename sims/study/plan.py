@@ -90,8 +90,6 @@ class SweepConfig(BaseModel):
         tuning = self.tuning
         if tuning and (tuning.accuracy == self.accuracy or {*tuning.seeds} & {*self.seeds}):
             raise ValueError("tuning needs another accuracy and other seeds than the study")
-        if tuning and self.rows is not KindName.STUDY:
-            raise ValueError(f"tuning works with rows = {KindName.STUDY.value!r} only")
         return self
 
 
@@ -171,6 +169,7 @@ def trials(sweep: SweepConfig, folder: Path) -> list[Job]:
         replace(
             _job(sweep, folder, method, settings, tuning.density, seed),
             method=trial_name(method, variant),
+            rows=KindName.STUDY,
             accuracy=tuning.accuracy,
         )
         for seed in tuning.seeds
