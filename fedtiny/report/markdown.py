@@ -50,7 +50,7 @@ def render(report: Report, captions: Mapping[str, str], location: str) -> str:
         "## What left each device",
         sections.departures(report),
         *_simulated_time(report, figure),
-        *_tiers(report),
+        *_tiers(report, figure),
         "## Memory of each device",
         sections.ledger(report),
         figure("ledger"),
@@ -87,10 +87,11 @@ def _simulated_time(report: Report, figure: Callable[[str], str]) -> list[str]:
     return ["## Simulated time", text, figure("accuracy_time"), figure("round_gantt")]
 
 
-def _tiers(report: Report) -> list[str]:
+def _tiers(report: Report, figure: Callable[[str], str]) -> list[str]:
     if report["tiers"] is None:
         return []
-    return ["## Parts of the model", tiers_section(report["tiers"])]
+    text = tiers_section(report["tiers"])
+    return ["## Parts of the model", text, figure("accuracy_tiers")]
 
 
 def _failures(report: Report) -> list[str]:
