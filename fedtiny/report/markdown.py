@@ -52,7 +52,7 @@ def render(report: Report, captions: Mapping[str, str], location: str) -> str:
         sections.departures(report),
         *_simulated_time(report, figure),
         *_shapes(report),
-        *_tiers(report),
+        *_tiers(report, figure),
         "## Memory of each device",
         sections.ledger(report),
         figure("ledger"),
@@ -95,10 +95,11 @@ def _shapes(report: Report) -> list[str]:
     return ["## Shapes of the model", shapes_section(report["shapes"])]
 
 
-def _tiers(report: Report) -> list[str]:
+def _tiers(report: Report, figure: Callable[[str], str]) -> list[str]:
     if report["tiers"] is None:
         return []
-    return ["## Parts of the model", tiers_section(report["tiers"])]
+    text = tiers_section(report["tiers"])
+    return ["## Parts of the model", text, figure("accuracy_tiers")]
 
 
 def _failures(report: Report) -> list[str]:

@@ -42,6 +42,18 @@ def tiers_summary(log: Recording) -> dict[str, Any] | None:
     trained = [part for part in parts if part["devices"]]
     return {
         "parts": parts,
+        "history": [
+            {
+                "round": one.round,
+                "width": one.tier.width,
+                "density": one.tier.density,
+                "devices": one.devices,
+                "nnz": one.nnz,
+                "accuracy": one.correct / one.count,
+            }
+            for one in evaluated
+            if one.count
+        ],
         "global_accuracy": trained[-1]["accuracy"] if trained else None,
         "mean_device_accuracy": fmean(own) if own else None,
         "worst_tier_accuracy": min((part["accuracy"] for part in trained), default=None),
