@@ -9,7 +9,7 @@ from fedtiny.report.study import short_digest
 from fedtiny.report.tiers import tiers_summary
 from fedtiny.runs import identity
 from fedtiny.runs.clock_events import ClockAdvanced
-from fedtiny.runs.events import Exchanged, Metered
+from fedtiny.runs.events import Exchanged, Metered, TierGiven
 from fedtiny.runs.fields import Count, Seconds, Share
 from fedtiny.runs.folder import RunFolder
 
@@ -97,6 +97,6 @@ def measure(folder: RunFolder, dataset: str, method: str, density: float, commit
         commit=commit,
         density=density,
         largest_share=max(peak / budget for budget, peak in ledgers),
-        training_devices=sum(part["devices"] for part in found["parts"]),
+        training_devices=len({one.partition for one in recording.of(TierGiven)}),
         data=short_digest(recorded.data if recorded else ""),
     )

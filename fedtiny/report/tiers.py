@@ -40,6 +40,7 @@ def tiers_summary(log: Recording) -> dict[str, Any] | None:
     ]
     parts = [_part(one, log) for one in evaluated if one.round == last]
     trained = [part for part in parts if part["devices"]]
+    largest = max(trained, key=lambda part: (part["width"], part["density"]), default=None)
     return {
         "parts": parts,
         "history": [
@@ -54,7 +55,7 @@ def tiers_summary(log: Recording) -> dict[str, Any] | None:
             for one in evaluated
             if one.count
         ],
-        "global_accuracy": trained[-1]["accuracy"] if trained else None,
+        "global_accuracy": largest["accuracy"] if largest else None,
         "mean_device_accuracy": fmean(own) if own else None,
         "worst_tier_accuracy": min((part["accuracy"] for part in trained), default=None),
         "passed_over": _passed_over(devices),
