@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from fedtiny.command_line import CommandLine
+from fedtiny.option_types import SecondsType
 from fedtiny.options import WATCH, Classes, Density, Input, Json, print_json
 from fedtiny.settings import MOST
 from fedtiny.tiers.config import PolicyName
@@ -31,7 +32,11 @@ def fleet_show(
         PolicyName, typer.Option(help="Who trains which part of the model, as tiers.policy.")
     ] = PolicyName.NONE,
     deadline: Annotated[
-        float, typer.Option(help="Simulated seconds a round may take, as clock.deadline_s; 0: any.")
+        float,
+        typer.Option(
+            click_type=SecondsType(),
+            help="Simulated seconds a round may take, as clock.deadline_s; 0: any.",
+        ),
     ] = 0.0,
     as_json: Json = False,
 ) -> None:
