@@ -42,12 +42,13 @@ coverage: $(INSTALLED)  ## the suite again, with the lines and branches that no 
 
 .PHONY: firmware-test
 firmware-test: install  ## firmware on emulated Cortex-M boards; installs compiler and QEMU
-	.ci/apt gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm cppcheck
+	.ci/apt gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm cppcheck ccache
 	$(BIN)/pytest -m firmware -n $(JOBS) --dist worksteal tests/test_firmware_qemu.py \
 	  tests/test_firmware_grid.py tests/test_firmware_activations.py \
 	  tests/test_firmware_cmsis_nn.py tests/test_firmware_dense_scratch.py \
 	  tests/test_engine_build.py tests/test_engine_aarch64.py tests/test_tflite_wheel.py \
-	  tests/test_runtime_qemu.py tests/test_export_torch.py tests/test_from_torch.py tests/test_firmware_robust.py $(ARGS)
+	  tests/test_runtime_qemu.py tests/test_export_torch.py tests/test_from_torch.py tests/test_firmware_robust.py \
+	  tests/test_adapt_personal.py $(ARGS)
 
 .PHONY: deploy-test
 deploy-test: $(INSTALLED)  ## real processes over TLS, flwr run, liars, hostile environments
@@ -56,7 +57,7 @@ deploy-test: $(INSTALLED)  ## real processes over TLS, flwr run, liars, hostile 
 	  tests/test_environment.py tests/test_hostile_configs.py tests/test_local_privacy.py \
 	  tests/test_backends.py tests/test_flower_strategy.py tests/test_tracking.py \
 	  tests/test_study.py tests/test_data_privacy.py tests/test_ray_cluster.py \
-	  tests/test_clock_runs.py tests/test_tiers_runs.py $(ARGS)
+	  tests/test_clock_runs.py tests/test_tiers_runs.py tests/test_tiers_shapes.py $(ARGS)
 
 .PHONY: guide-test
 guide-test: $(INSTALLED)  ## clients/README.md typed word for word, on two fresh Debians; as root
@@ -111,6 +112,19 @@ study: $(INSTALLED)  ## every method at every density (smart-watch): what result
 study-fashion: $(INSTALLED)  ## the same on Fashion-MNIST (apt install dataset-fashion-mnist)
 	$(BIN)/python -m sims.study.sweep sims/configs/study_fashion_mnist.toml $(ARGS)
 	$(PLOT_STUDY)
+
+.PHONY: study-fleet
+study-fleet: $(INSTALLED)  ## who trains which part of the model on unequal devices: what docs/results/fleet.csv lacks
+	$(BIN)/python -m sims.study.sweep sims/configs/study_fleet_fashion_mnist.toml $(ARGS)
+	$(BIN)/python -m sims.study.sweep sims/configs/study_fleet_watch.toml $(ARGS)
+	$(BIN)/python -m sims.study.fleet
+
+.PHONY: study-shapes
+study-shapes: $(INSTALLED)  ## does it pay to let devices choose the network's shape: what docs/results/shapes.csv lacks
+	$(BIN)/python -m sims.study.sweep sims/configs/study_shapes_watch.toml $(ARGS)
+	$(BIN)/python -m sims.study.sweep sims/configs/study_shapes_fashion_mnist.toml $(ARGS)
+	$(BIN)/python -m sims.study.plot --study docs/results/shapes.csv --page docs/results/shapes.md \
+	  --out docs/results/shapes
 
 .PHONY: bench
 bench: $(INSTALLED)  ## training steps against PyTorch's: rewrite docs/results/training.md (8 minutes)

@@ -163,8 +163,9 @@ class Device:
         return measure(kept_folder(), set_aside)
 
     def hold(self) -> Holding:
-        """The part of the model that this device trains; raises BudgetError if there is none."""
-        return choose_tier(self.config, self.graph, self.partition, self.board)
+        """The part of the model that this device trains; raises RefusedError if there is none."""
+        samples = len(self.data.train)
+        return choose_tier(self.config, self.graph, self.partition, self.board, samples)
 
     @cached_property
     def step(self) -> StepPlan:

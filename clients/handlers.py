@@ -13,7 +13,7 @@ from clients.device import Device
 from fedtiny.data.batches import batches
 from fedtiny.data.samples import Samples
 from fedtiny.data.statistics import InputStatistics
-from fedtiny.devices.planner import BudgetError
+from fedtiny.devices.planner import RefusedError
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.memory.step import StepPlan
 from fedtiny.models.sparse_model import SparseModel
@@ -56,9 +56,11 @@ def describe(device: Device, packet: Packet) -> Packet:
         return Description(*sizes, statistics, device.plan(), measured).packet()
     try:
         held = device.hold()
-    except BudgetError as error:
+    except RefusedError as error:
         return Description(*sizes, statistics, None, measured, refused=str(error)).packet()
-    return Description(*sizes, statistics, held.plan, measured, held.tier).packet()
+    return Description(
+        *sizes, statistics, held.plan, measured, held.tier, passed_over=held.passed_over
+    ).packet()
 
 
 def candidate_statistics(device: Device, packet: Packet) -> Packet:

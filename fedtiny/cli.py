@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fedtiny.adapt.names import MethodName
 from fedtiny.cli_bench import bench
 from fedtiny.cli_fleet import fleet
 from fedtiny.command_line import CommandLine
@@ -94,6 +95,42 @@ def export(
     else:
         source.refuse_beside(run)
         found = export_trained(RunFolder(run), order, accept or (), show=not as_json)
+    if as_json:
+        print_json(found)
+
+
+@app.command()
+def adapt(
+    run: Run,
+    data: Annotated[Path, typer.Option(help="The wearer's recordings: counts, length, label.")],
+    method: Annotated[
+        MethodName, typer.Option(help="What is trained.")
+    ] = MethodName.REPNET_ONE_WAY,
+    device: Annotated[str, typer.Option(help="Board whose budget holds.")] = "pi_zero_2_w",
+    recordings: Annotated[
+        int | None,
+        typer.Option(
+            help="Of each class to learn from; default: all but the last.", min=1, max=MOST
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Of the optimizer.", min=1, max=MOST)] = 100,
+    seed: Annotated[int, typer.Option(help="Of order and new weights.", min=0, max=MOST)] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder; default: RUN/adapted/METHOD.")] = None,
+    export: Annotated[
+        bool, typer.Option("--export", help="Write and check its C project, too.")
+    ] = False,
+    target: Annotated[
+        str | None, typer.Option(help="Board that the C project is planned for.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Let a run's model learn one wearer from labelled recordings, within a board's memory."""
+    from fedtiny.adapt.command import Wish, adapt_run  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.adapt.learning import Lesson  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.adapt.personal import Order as Adaptation  # noqa: PLC0415 - only this command pays for it; base installations lack some
+
+    order = Adaptation(data, method, recordings, None, Lesson(steps), seed)
+    found = adapt_run(run, order, Wish(device, out, export, target), show=not as_json)
     if as_json:
         print_json(found)
 

@@ -13,6 +13,9 @@ MOST_CLASSES = MOST_SIDE = 65_535
 MOST_PROCESSES = 1024
 """Threads and worker processes."""
 
+MOST_SECONDS = 1e9
+"""As of ``clock.deadline_s``: 30 years."""
+
 
 class FractionType(click.ParamType):  # type: ignore[type-arg]  # generic in new Clicks only
     """A share, in (0, 1].
@@ -47,6 +50,29 @@ class SampleShape(NamedTuple):
     @override
     def __str__(self) -> str:
         return "x".join(map(str, self))
+
+
+class SecondsType(click.ParamType):  # type: ignore[type-arg]  # generic in new Clicks only
+    """A time, from 0 to :data:`MOST_SECONDS`.
+
+    >>> SecondsType().convert("0.5", None, None)
+    0.5
+    """
+
+    name = "seconds"
+
+    @override
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number; fails on anything else, infinities and NaN included."""
+        try:
+            seconds = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a number of seconds, e.g. 0.5", param, ctx)
+        if not 0 <= seconds <= MOST_SECONDS:
+            self.fail(f"{value} is not in the range 0 to {MOST_SECONDS:g}", param, ctx)
+        return seconds
 
 
 class ShapeType(click.ParamType):  # type: ignore[type-arg]  # generic in new Clicks only

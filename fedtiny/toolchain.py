@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fedtiny.engine.build import tool_environment
@@ -66,3 +68,32 @@ def run_tool(
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-30:])
         raise ToolchainError(f"`{line}` failed in {cwd} (exit {done.returncode}):\n{tail}")
     return done
+
+
+def compile_objects(
+    command: Sequence[str], sources: Sequence[Path], directory: Path, timeout_s: float
+) -> list[Path]:
+    """Compile each source by itself, as many at a time as there are cores.
+
+    Args:
+        command: the compiler and its flags.
+        sources: C and assembly files whose names differ.
+        directory: where the objects go, each named by its source.
+        timeout_s: for each.
+
+    Returns:
+        The objects, in the sources' order.
+
+    Raises:
+        ToolchainError: the compiler is missing or rejects a source.
+    """
+    objects = [directory / f"{source.stem}.o" for source in sources]
+    if len(set(objects)) != len(sources):
+        raise ToolchainError(f"two sources for {directory} have one name")
+
+    def compile_one(source: Path, target: Path) -> None:
+        run_tool([*command, "-c", str(source), "-o", str(target)], directory, timeout_s)
+
+    with ThreadPoolExecutor(os.cpu_count()) as workers:
+        list(workers.map(compile_one, sources, objects))
+    return objects

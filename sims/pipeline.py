@@ -12,8 +12,9 @@ from fedtiny import toolchain
 from fedtiny.clock.devices import check_timed
 from fedtiny.config import RunConfig
 from fedtiny.config.clock import ClockConfig
-from fedtiny.data.simulated import summarize
-from fedtiny.devices.budget import engine_of, memory_plan
+from fedtiny.data.simulated import Summary, summarize
+from fedtiny.devices.budget import engine_of
+from fedtiny.devices.tier_choice import NoPartError, choose_tier
 from fedtiny.errors import FedTinyError
 from fedtiny.escaping.terminal import Screen, terminal_text
 from fedtiny.memory.ledger import LedgerEntry
@@ -21,6 +22,7 @@ from fedtiny.models.graph import Graph
 from fedtiny.runs import identity
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.identity import Part
+from fedtiny.tiers.config import TiersConfig
 from fedtiny.training.choice import notice
 from sims.backends import Backend, run_federation
 from sims.progress import ProgressObserver
@@ -124,13 +126,14 @@ def _kept(folder: RunFolder) -> str:
 
 
 def dense_config(config: RunConfig) -> RunConfig:
-    """The same federation without pruning, budgets, clock, or export."""
+    """The same federation without pruning, budgets, parts, clock, or export."""
     update = {
         "dense_reference": False,
         "pruning": config.pruning.model_copy(update={"method": "dense"}),
         "devices": config.devices.model_copy(
             update={"fleet": (), "groups": (), "budget_bytes": {}}
         ),
+        "tiers": TiersConfig(),
         "clock": ClockConfig(),
         "export": config.export.model_copy(update={"enabled": False}),
     }
@@ -172,18 +175,30 @@ def preflight(
     if config.export.enabled:
         toolchain.require("make")
         toolchain.require("gcc")
-    plans: list[LedgerEntry] = []
-    refused: dict[str, list[int]] = {}
-    for partition in range(config.data.partitions):
-        try:
-            plan = memory_plan(config, graph, partition, config.devices.board(partition))
-            plans += [plan] if plan else []
-        except FedTinyError as error:
-            refused.setdefault(str(error), []).append(partition)
-    if sum(map(len, refused.values())) > config.federation.tolerated(config.data.partitions):
-        raise FedTinyError("\n".join(_of(who, reason) for reason, who in refused.items()))
+    plans = _plans(config, graph, samples)
     if out is not None:
         check_room(out, config, graph, samples)
     if rehearsed:
         rehearse(config, graph, samples, plans)
     return graph, plans
+
+
+def _plans(config: RunConfig, graph: Graph, samples: Summary) -> list[LedgerEntry]:
+    """Of each device that trains and has a budget: the step of its part of the model."""
+    plans: list[LedgerEntry] = []
+    refused: dict[str, list[int]] = {}
+    unable: dict[str, list[int]] = {}
+    for partition, count in enumerate(samples.train):
+        board = config.devices.board(partition)
+        try:
+            plan = choose_tier(config, graph, partition, board, count).plan
+            plans += [plan] if plan else []
+        except NoPartError as error:  # with parts, who can train none of them takes no part
+            unable.setdefault(str(error), []).append(partition)
+        except FedTinyError as error:
+            refused.setdefault(str(error), []).append(partition)
+    nobody = sum(map(len, unable.values())) == len(samples.train)
+    if nobody or sum(map(len, refused.values())) > config.federation.tolerated(len(samples.train)):
+        reasons = {**unable, **refused} if nobody else refused
+        raise FedTinyError("\n".join(_of(who, reason) for reason, who in reasons.items()))
+    return plans

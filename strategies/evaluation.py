@@ -26,6 +26,9 @@ from strategies.introductions import Introductions
 from strategies.model_tasks import model_packets
 from strategies.observer import Observer
 
+_THINNER = tuple(2**-k for k in range(1, 64))
+"""Shares of the global model's weights, of which the first is taken that nobody trains."""
+
 
 @dataclass(frozen=True)
 class GlobalEvaluation:
@@ -88,10 +91,12 @@ class GlobalEvaluation:
             self._tell_tiers(round, state)
 
     def _tell_tiers(self, round: int, state: ServerState) -> None:
-        """Every part that somebody trains, and one that nobody does: half the weights of all."""
+        """Every part that somebody trains, and one that nobody does: the global model, thinner."""
         parts, holders = self.federation.parts(state), Counter(state.tiers.values())
         whole = self.federation.model(state, parts.top, round)
-        for tier in [*parts.kinds, replace(parts.top, density=whole.density / 2)]:
+        thinner = (replace(parts.top, density=whole.density * share) for share in _THINNER)
+        untrained = next(tier for tier in thinner if tier not in parts.kinds)
+        for tier in [*parts.kinds, untrained]:
             nnz = self.federation.model(state, tier, round).nnz
             found = self._evaluator(state, tier, round)(self.data.unseen)
             self.observer.on_event(

@@ -22,12 +22,19 @@ def started_event(config: RunConfig, graph: Graph) -> RunStarted:
     )
 
 
-def density_fields(graph: Graph, model: SparseModel) -> tuple[float, float, int, dict[str, float]]:
-    """What :class:`fedtiny.runs.events.ModelState` says of a model, in its order."""
+def density_fields(
+    graph: Graph, model: SparseModel, trained: Graph
+) -> tuple[float, float, int, dict[str, float]]:
+    """What :class:`fedtiny.runs.events.ModelState` says of a model, in its order.
+
+    Args:
+        graph, model: the whole model.
+        trained: the largest part of it that anybody trains, whose FLOPs are told.
+    """
     nnz = {name: weight.nnz for name, weight in model.weights.items()}
     return (
         model.density,
         model.density_all(graph),
-        training_flops(graph, nnz),
+        training_flops(trained, nnz),
         {name: weight.mask.density for name, weight in model.weights.items()},
     )

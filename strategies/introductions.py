@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from fedtiny.federation.described import Described, Sizes
 from fedtiny.federation.parts import Parts
 from fedtiny.models.graph import Graph
+from fedtiny.runs.event_parts import PassedOver
 from fedtiny.runs.events import DeviceDescribed, TierGiven
 from fedtiny.tiers.policy import Policy
 from fedtiny.tiers.tier import Tier
@@ -75,12 +76,26 @@ class Introductions:
         for partition, one in descriptions.items():
             self._observer.on_event(
                 DeviceDescribed(
-                    round, partition, one.samples, one.ledger, one.measured, one.tier, one.refused
+                    round,
+                    partition,
+                    one.samples,
+                    one.ledger,
+                    one.measured,
+                    one.tier,
+                    one.refused,
+                    tuple(PassedOver(*pair) for pair in one.passed_over.items()),
                 )
             )
             self.described[partition] = Sizes(one.samples, one.development, one.test)
         self._give(descriptions, round)
         return descriptions
+
+    def settle(self, tier: Tier, round: int = 0) -> None:
+        """All that were given a part are to train this one instead."""
+        for partition in sorted(self.tiers):
+            if self.tiers[partition] != tier:
+                self._observer.on_event(TierGiven(round, partition, tier))
+                self.tiers[partition] = tier
 
     def _give(self, descriptions: Mapping[int, Description], round: int) -> None:
         """Who is to train which part of the model: settled for the first, found for those to come.

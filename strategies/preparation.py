@@ -17,9 +17,11 @@ from fedtiny.federation.parts import Parts, Statistics, grouped
 from fedtiny.federation.state import ServerState
 from fedtiny.methods.method import Prepared, Start
 from fedtiny.models.graph import Graph
+from fedtiny.models.initial import initial_state
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.runs.event_parts import Story
 from fedtiny.runs.events import ModelPrepared, Pretrained
+from fedtiny.seeding import rng
 from fedtiny.sparse.tensor import Floats
 from fedtiny.tiers.block import Block, block_of
 from fedtiny.tiers.cut import ranks_of
@@ -28,11 +30,13 @@ from fedtiny.tiers.tier import Tier
 from fedtiny.training.choice import dense_engine
 from fedtiny.training.pretraining import pretrain
 from fedtiny.training.trainer import Trainer
+from fedtiny.wire.candidates import CandidateLosses
 from fedtiny.wire.describe import Description
 from fedtiny.wire.models import with_statistics
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.part import about_part
 from fedtiny.wire.phase import Phase
+from strategies.contest import Contest
 from strategies.exchange import Exchange, FederationError
 from strategies.facts import density_fields, started_event
 from strategies.introductions import Introductions
@@ -63,28 +67,9 @@ class Preparation:
             initial = self.config.model.weights(self.graph, self.config.seed)
         self.observer.on_event(started_event(self.config, self.graph))
         normalization = self._describe()
-        parts = Parts(self.graph, self.config.tier_policy, self.introductions.tiers)
         public = self.data.public
-        self.observer.on_phase(Phase.PRETRAIN, 0)
-        started = time.monotonic()
-        state, report = pretrain(
-            self.config.pretraining,
-            self.graph,
-            Samples(public, normalization),
-            momentum=self.config.training.momentum,
-            weight_decay=self.config.training.weight_decay,
-            seed=self.config.seed,
-            initial=initial,
-        )
-        self.observer.on_event(
-            Pretrained(
-                0,
-                time.monotonic() - started,
-                int(report["samples"]),
-                int(report["epochs"]),
-                report["accuracy"],
-            )
-        )
+        state = self._pretrained(Samples(public, normalization), initial)
+        parts = Parts(self.graph, self.config.tier_policy, self.introductions.tiers)
         if self.config.tier_policy and self.config.tier_policy.sorts and not parts.are_all_whole:
             state = sort_channels(self.graph, state)
         start = Start(
@@ -99,8 +84,8 @@ class Preparation:
         )
         prepared = self.config.method.prepare(start)
         story = cast(Story, prepared.story)
-        self.observer.on_event(ModelPrepared(0, *density_fields(self.graph, prepared.model), story))
-        model = prepared.model
+        model, trained = prepared.model, parts.block(parts.top, 0).graph
+        self.observer.on_event(ModelPrepared(0, *density_fields(self.graph, model, trained), story))
         return ServerState(
             0,
             model,
@@ -110,6 +95,54 @@ class Preparation:
             statistics=self._statistics(parts, prepared),
             ranks={} if parts.are_all_whole else ranks_of(model),
         )
+
+    def _pretrained(
+        self, public: Samples, initial: Mapping[str, Floats] | None
+    ) -> Mapping[str, Floats]:
+        """Dense parameters and statistics; where devices choose a shape, those of its channels."""
+        self.observer.on_phase(Phase.PRETRAIN, 0)
+        started = time.monotonic()
+        policy, tiers = self.config.tier_policy, self.introductions.tiers
+        shapes = policy.contenders(min(tiers.values())) if policy and tiers else []
+        if shapes and initial is None:
+            state, accuracy = self._contest(shapes, public)
+        else:
+            state, accuracy = pretrain(
+                self.config.pretraining,
+                self.graph,
+                public,
+                momentum=self.config.training.momentum,
+                weight_decay=self.config.training.weight_decay,
+                seed=self.config.seed,
+                initial=initial,
+            )
+        seconds, epochs = time.monotonic() - started, self.config.pretraining.epochs
+        self.observer.on_event(Pretrained(0, seconds, len(public), epochs, accuracy))
+        return state
+
+    def _contest(self, shapes: list[Tier], public: Samples) -> tuple[Mapping[str, Floats], float]:
+        """The winner's parameters within a model that is random outside, and their accuracy."""
+        contest = Contest(self.config, self.graph, self.observer, self._losses)
+        winner = contest.winner(shapes, public)
+        self.introductions.settle(winner.tier)
+        state = initial_state(self.graph, rng(self.config.seed, "initialization"))
+        axes = winner.block.axes
+        inside = {name: axes[name].spread(one, state[name]) for name, one in winner.state.items()}
+        return {**state, **inside}, winner.accuracy
+
+    def _losses(self, tier: Tier, packet: Packet) -> dict[int, CandidateLosses]:
+        """Of a pool of one candidate of one shape, by partition."""
+        phase = Phase.CANDIDATE_LOSSES
+        asked = [k for k in self.exchange.asked(phase, 0) if k in self.introductions.tiers]
+        read = self._believed(phase, lambda _, reply: CandidateLosses.read(1, reply))
+        task = about_part(packet, tier.width)
+        return self.exchange.ask(phase, 0, dict.fromkeys(asked, task), read)
+
+    def _believed(
+        self, phase: Phase, read: Callable[[int, Packet], Result]
+    ) -> Callable[[int, Packet], Result]:
+        factor = self.config.trust.samples_factor
+        return counted(self.introductions.described, factor, phase, read)
 
     def _ranked(self, parts: Parts, scores: Mapping[str, Floats]) -> Mapping[str, Floats]:
         if parts.rings.slope == 0:
@@ -169,8 +202,7 @@ class Preparation:
         def read_part(partition: int, packet: Packet) -> Result:
             return read(blocks[partition], packet)
 
-        described, factor = self.introductions.described, self.config.trust.samples_factor
-        believed = counted(described, factor, phase, read_part)
+        believed = self._believed(phase, read_part)
         replies = self.exchange.ask(phase, 0, dict(sorted(packets.items())), believed)
         return [(blocks[k], reply) for k, reply in replies.items()]
 

@@ -33,6 +33,7 @@ from fedtiny.runs.events import (
     RoundFinished,
     RunFinished,
     Stopped,
+    TierMissing,
 )
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.sparse.tensor import Floats
@@ -197,31 +198,40 @@ class Server:
                 self.observer.on_event(Metered(round, partition, result.ledger))
         after, facts = finish(self.federation, current.before, current.task, results)
         self.exchange.doubt(Phase.TRAIN, round, facts.left_out)
+        parts, counted = self.federation.parts(current.before), results.keys() - facts.left_out
+        self._tell_missing(round, parts.missing(current.task.tasks, counted))
         return after, facts
+
+    def _tell_missing(self, round: int, tiers: Mapping[Tier, int]) -> None:
+        for tier, asked in tiers.items():
+            self.observer.on_event(TierMissing(round, tier, asked))
 
     def tell(self, current: Round, after: ServerState, facts: RoundFacts) -> None:
         """The round is over, its evaluation too."""
-        task = current.task
+        task, parts = current.task, self.federation.parts(after)
+        trained = parts.block(parts.top, task.round).graph
         if task.quotas:
             self.observer.on_event(Adjusted(task.round, facts.exchanged))
         self.observer.on_event(
             RoundFinished(
                 task.round,
-                *density_fields(self.graph, after.model),
+                *density_fields(self.graph, after.model, trained),
                 loss=facts.loss,
                 seconds=time.monotonic() - current.started,
-                adjustment_flops=self._adjustment_flops(current.before.model, task.quotas),
+                adjustment_flops=self._adjustment_flops(trained, current.before.model, task.quotas),
             )
         )
         if self.federation.is_over(after) and task.round < self.config.federation.rounds:
             self.observer.on_event(Stopped(task.round, after.progress.rounds_since))
 
-    def _adjustment_flops(self, model: SparseModel, quotas: Mapping[str, int]) -> int:
+    def _adjustment_flops(
+        self, trained: Graph, model: SparseModel, quotas: Mapping[str, int]
+    ) -> int:
         """Of one device in one round, besides training: a batch for the gradients asked for."""
         if not quotas:
             return 0
         nnz = {name: weight.nnz for name, weight in model.weights.items()}
-        per_sample = adjustment_flops(self.graph, nnz, list(quotas))
+        per_sample = adjustment_flops(trained, nnz, list(quotas))
         return self.config.training.batch_size * per_sample
 
     def calibrate(self, state: ServerState) -> Trained:
@@ -236,6 +246,7 @@ class Server:
             model_packets(self.federation, state, asked, last),
             lambda k, packet: RangesResult.read(parts.block(parts.given(k), last).graph, packet),
         )
+        self._tell_missing(after, parts.missing(asked, results))
         tiers = grouped((k, parts.given(k)) for k in asked)
         reported = {
             tier: {k: results[k].ranges for k in who if k in results} for tier, who in tiers.items()

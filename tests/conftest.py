@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import os
 import pickle
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ for name in ("COLUMNS", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):
 settings.register_profile("repeatable", derandomize=True)  # a gate that draws is none
 settings.register_profile("new examples")
 settings.load_profile(os.environ.get("FEDTINY_HYPOTHESIS", "repeatable"))
+
+COMPILERS = ("cc", "gcc", "c++", "g++", "arm-none-eabi-gcc", "aarch64-linux-gnu-g++")
 
 DEMO = Path(__file__).parents[1] / "sims/configs/demo.toml"
 
@@ -59,12 +62,49 @@ def flower_app(tmp_path: Path) -> Path:
     return app
 
 
+CCACHE_MEGABYTES = 500
+"""More than one run of everything needs."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compilers(pytestconfig: pytest.Config) -> Iterator[None]:
+    """Each compiler by way of ccache, where that is installed: the same source is compiled once.
+
+    It is asked by wrappers in front of the PATH, because the compilers of :mod:`fedtiny.toolchain`
+    see nothing else of the environment.
+    """
+    ccache, cache = shutil.which("ccache"), getattr(pytestconfig, "cache", None)
+    if ccache is None or cache is None:  # or none is wanted: -p no:cacheprovider
+        yield
+        return
+    kept = cache.mkdir("compiled")
+    wrappers = kept / "bin"
+    wrappers.mkdir(exist_ok=True)
+    settings = f"CCACHE_DIR='{kept}' CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE={CCACHE_MEGABYTES}M"
+    for name in COMPILERS:
+        if real := shutil.which(name):
+            text = f"#!/bin/sh\n{settings} exec '{ccache}' '{real}' \"$@\"\n"
+            beside = wrappers / f".{name}.{os.getpid()}"
+            beside.write_text(text, encoding="utf-8")
+            beside.chmod(0o755)
+            beside.replace(wrappers / name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{wrappers}{os.pathsep}{os.environ['PATH']}")
+        yield
+
+
 @pytest.fixture(scope="session")
-def lib64(pytestconfig: pytest.Config) -> library.Library:
-    """The float64 build of the same kernel sources, kept until they change."""
-    path = pytestconfig.cache.mkdir("engine") / f"engine64_{source_hash()}.so"
-    if not path.exists():
-        compile_engine(path, real="double", extra=("-O1",))
+def lib64(pytestconfig: pytest.Config, compilers: None) -> library.Library:
+    """The float64 build of the same kernel sources, kept until they change.
+
+    Not optimised: it is compiled in a third of the time, and computes the same.
+    """
+    folder = pytestconfig.cache.mkdir("engine")
+    path = folder / f"engine64_{source_hash()}_O0.so"
+    with (folder / "lock").open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the other worker may be at it
+        if not path.exists():
+            compile_engine(path, real="double", extra=("-O0",))
     return library.load(path)
 
 

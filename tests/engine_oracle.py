@@ -19,7 +19,7 @@ from fedtiny.engine import EngineOptions, Executor
 from fedtiny.engine.activations import pruned_layers
 from fedtiny.engine.layout import Layout, lanes_for
 from fedtiny.models.graph import Graph
-from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool
+from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool, Upsample
 from fedtiny.models.ops.conv import BATCH_NORM_EPSILON
 from fedtiny.models.sparse_model import SparseModel
 
@@ -75,6 +75,8 @@ class Oracle:
                 x = x + values[node.right]
             case Pool():
                 return pooled(node, x)
+            case Upsample():
+                return F.interpolate(x, size=node.size, mode="nearest")
         if not node.activation.clamps:
             values[f"{node.name}.linear"] = x
         return TORCH[node.activation](x)

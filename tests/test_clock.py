@@ -15,11 +15,11 @@ from fedtiny.clock.buffered import Step, rebased, staleness_weight, step_of
 from fedtiny.clock.course import Course
 from fedtiny.clock.devices import TimedDevices, check_timed
 from fedtiny.clock.heap import Due, EventHeap
-from fedtiny.clock.seconds import PriceError
 from fedtiny.clock.state import ClockState, Flight
 from fedtiny.clock.synchronous import settle
 from fedtiny.config import RunConfig, parse
 from fedtiny.data.statistics import Normalization
+from fedtiny.devices.seconds import PriceError
 from fedtiny.errors import FedTinyError
 from fedtiny.federation.round import Federation, begin, finish
 from fedtiny.federation.state import CheckpointStore, ServerState

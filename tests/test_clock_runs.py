@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,22 +16,28 @@ from repeated_runs import federate, results
 
 from clients import handlers
 from clients.device import Device
-from fedtiny.config import RunConfig
+from fedtiny.config import RunConfig, dump
 from fedtiny.data.shares import client_file
 from fedtiny.federation.state import CheckpointStore, ServerState
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.report import headline, write
 from fedtiny.runs.clock_events import ClockAdvanced, GroupMissing, RoundLost, TaskTimed
-from fedtiny.runs.events import Evaluated, Event, Exchanged, RoundFinished
+from fedtiny.runs.events import (
+    Evaluated,
+    Exchanged,
+    RoundFinished,
+    TierGiven,
+    TierMissing,
+)
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.outcome import Outcome
 from fedtiny.wire.join import JoinTask
 from fedtiny.wire.phase import Phase
 from fedtiny.wire.train import TrainResult, TrainTask
 from sims.backends import Backend
+from sims.flower_run import APP
 from strategies.clock.buffered import NobodyComesError
-from strategies.observer import Observer
 
 pytestmark = pytest.mark.deploy  # minutes
 
@@ -51,6 +60,7 @@ availability = { on_s = 60, off_s = 10 }
 SMALL = ("model.name=smartwatch_cnn@8", "data.limit=200", "pretraining.epochs=0")
 SMALL = (*SMALL, "federation.rounds=5", "pruning.method=magnitude", "clock.deadline_s=30")
 WAITS = ("clock.mode=synchronous", "federation.clients_per_round=3", "federation.over_selection=1")
+PARTS = ("tiers.policy=nested", "devices.budget_bytes={3 = 190000, 4 = 170000, 7 = 190000}")
 BUFFERED = ("clock.mode=buffered", "clock.buffer=3", "clock.concurrency=5")
 IMPATIENT = (*BUFFERED, "clock.deadline_s=2.5")
 
@@ -67,31 +77,49 @@ def timed(tiny_config: Configure, tmp_path: Path) -> Configure:
     return make
 
 
-class Interrupt(Observer):
-    """Stops a run in its fourth round, when everybody has answered."""
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from fedtiny.config import load
+from fedtiny.runs.clock_events import ClockAdvanced
+from fedtiny.runs.folder import RunFolder
+from sims.backends import Backend, run_federation
+from strategies.observer import Observer
 
-    def on_event(self, event: Event) -> None:
+class Kill(Observer):
+    def on_event(self, event):
         if isinstance(event, ClockAdvanced) and event.round == 4:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGKILL)
+
+config, folder = map(Path, sys.argv[1:])
+run_federation(load(config), RunFolder(folder), Backend.INLINE, observers=[Kill()])
+"""
+"""Kills its process in the fourth round, when everybody has answered."""
 
 
 @pytest.mark.parametrize(
     ("mode", "backend", "kinds"),
-    [(WAITS, Backend.INLINE, 4), (IMPATIENT, Backend.RAY, 2)],
-    ids=["synchronous", "buffered"],
+    [((*WAITS, *PARTS), Backend.RAY, 4), (IMPATIENT, Backend.RAY, 2)],
+    ids=["synchronous with parts", "buffered"],
 )
-def test_the_same_bytes_on_every_backend_and_after_a_resume(
+def test_the_same_bytes_on_every_backend_and_after_kill_9(
     timed: Configure, tmp_path: Path, mode: tuple[str, ...], backend: Backend, kinds: int
 ) -> None:
     config = timed(*mode)
     first = federate(config, tmp_path / "first")
-    with pytest.raises(KeyboardInterrupt):
-        federate(config, tmp_path / "second", observers=[Interrupt()])
+    saved = tmp_path / "saved.toml"
+    saved.write_text(dump(config), encoding="utf-8")
+    killed = [sys.executable, "-c", KILLED, str(saved), str(tmp_path / "second")]
+    assert subprocess.run(killed, cwd=APP).returncode == -signal.SIGKILL
     second = federate(config, tmp_path / "second", backend, resume=True)
     assert second.model.read_bytes() == first.model.read_bytes()
     assert results(second) == results(first)
     tasks = first.events(TaskTimed)
     assert len({one.outcome for one in tasks}) >= kinds, "else little was tried"
+    parts = [path.relative_to(first.path) for path in first.tiers.glob("*/model.safetensors")]
+    assert len(parts) == (3 if "tiers.policy=nested" in mode else 0)
+    for part in parts:
+        assert (second.path / part).read_bytes() == (first.path / part).read_bytes()
     on_their_way = [one for one in tasks if one.version < 4 <= one.round]
     assert bool(on_their_way) == (mode is IMPATIENT), "when the run was interrupted"
 
@@ -139,17 +167,25 @@ def test_groups_and_rounds_that_are_lost_are_named_and_counted(
     timed: Configure, tmp_path: Path
 ) -> None:
     mode = ("clock.mode=synchronous",)
-    some = federate(timed(*mode, fleet=AWAY % "0.0"), tmp_path / "some")
+    parts = "devices.budget_bytes={7 = 190000}", "tiers.policy=nested"
+    some = federate(timed(*mode, *parts, fleet=AWAY % "0.0"), tmp_path / "some")
     assert [(e.round, e.group, e.asked) for e in some.events(GroupMissing)] == [
         (round, "gone", 1) for round in range(1, 6)
     ]
     assert not some.events(RoundLost)
+    small = {one.partition: one.tier for one in some.events(TierGiven)}[7]
+    missing = [(e.round, e.tier, e.asked) for e in some.events(TierMissing)]
+    assert missing == [(round, small, 1) for round in range(1, 6)]
     nobody = federate(timed(*mode, fleet=AWAY % "1.0"), tmp_path / "nobody")
     assert [(e.round, e.asked) for e in nobody.events(RoundLost)] == [(r, 8) for r in range(1, 6)]
     assert [e.ended_s for e in nobody.events(ClockAdvanced)] == [30.0, 60.0, 90.0, 120.0, 150.0]
     assert not nobody.events(RoundFinished)
     assert {e.round for e in nobody.events(Evaluated)} >= {5}, "the report needs the last round"
     assert {e.phase for e in nobody.events(Exchanged) if e.round in range(1, 6)} == {Phase.EVALUATE}
+    shown = [one for one in write(some)["tiers"]["parts"] if one["missing_rounds"]]
+    assert [(one["width"], one["missing_rounds"]) for one in shown] == [
+        (small.width, [1, 2, 3, 4, 5])
+    ]
     (gone,) = [one for one in report_of(some)["groups"] if one["group"] == "gone"]
     assert gone["missing_rounds"] == [1, 2, 3, 4, 5]
     assert (gone["outcomes"], gone["mean_up_s"]) == ({"dropped": 5}, None)

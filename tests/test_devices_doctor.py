@@ -5,13 +5,8 @@ from pathlib import Path
 import pytest
 
 from fedtiny.devices.catalog import catalog, get
-from fedtiny.doctor.boards import (
-    estimate_arena_bytes,
-    estimate_flash_bytes,
-    examine,
-    examine_all,
-    layer_nnz,
-)
+from fedtiny.devices.flash import estimate_flash_bytes, layer_nnz
+from fedtiny.doctor.boards import estimate_arena_bytes, examine, examine_all
 from fedtiny.doctor.environment import check_environment
 from fedtiny.models import build
 from fedtiny.models.graph import Graph
@@ -48,7 +43,7 @@ def test_a_model_too_large_for_flash_is_named():
     vgg = build("vgg11", (3, 32, 32), 10)
     run = examine(get("nano_33_ble_sense"), vgg, batch=16, density=1.0).run
     assert not run.possible
-    assert "of flash, it has 1.00 MiB" in run.reason
+    assert "for code, it has 1.00 MiB" in run.reason
 
 
 def test_activations_too_large_for_ram_are_named():

@@ -156,17 +156,6 @@ def test_other_machines_get_one_portable_set():
     assert list(instruction_sets("x86_64")) == ["baseline", "avx2", "avx512"]
 
 
-CROSS = shutil.which("aarch64-linux-gnu-g++")
-
-
-@pytest.mark.firmware
-@pytest.mark.skipif(CROSS is None, reason="no AArch64 cross compiler")
-def test_sources_compile_for_aarch64(monkeypatch, tmp_path):
-    monkeypatch.setenv("CXX", "aarch64-linux-gnu-g++")
-    path = builder.build(tmp_path / "engine.so", machine="aarch64", extra=("-O1",))
-    assert path.read_bytes()[18:20] == b"\xb7\x00"  # EM_AARCH64
-
-
 def test_a_library_of_these_sources_is_not_compiled_again(monkeypatch, tmp_path):
     compiled = tmp_path / "compiled.so"
     monkeypatch.setattr(builder, "build", lambda: compiled)

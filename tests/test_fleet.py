@@ -7,11 +7,11 @@ import pytest
 
 from fedtiny import config as run_config
 from fedtiny.cli import app
-from fedtiny.clock.flops import round_flops
 from fedtiny.devices.budget import memory_plan
+from fedtiny.devices.flash import layer_nnz
 from fedtiny.devices.fleet import profile_of
-from fedtiny.doctor.boards import layer_nnz
-from fedtiny.doctor.fleet import Held, Question, _some_model, examine_fleet
+from fedtiny.devices.flops import round_flops
+from fedtiny.doctor.fleet import Question, examine_fleet
 from fedtiny.errors import FedTinyError
 from fedtiny.fleet.file import read_fleet
 from fedtiny.fleet.group import Group, seats
@@ -164,11 +164,32 @@ def test_the_command_speaks_json_and_says_when_nobody_can(tmp_path, capsys):
     assert "is a run target and does not train" in row["refused"]
 
 
+def test_the_command_says_which_parts_are_too_slow(tmp_path, capsys):
+    write(tmp_path, PI.replace("pi_5", "esp32_s3") + "count = 2")
+    asked = ["fleet", "show", str(tmp_path / "fleet.toml"), "--tiers", "nested"]
+    with pytest.raises(SystemExit):
+        app([*asked, "--deadline", "20", "--json"])
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["passed_over"]
+    assert row["seconds_per_round"] <= 20
+    for passed in row["passed_over"]:
+        assert (passed["width"], passed["density"]) > (row["width"], row["density"])
+        assert "of clock.deadline_s = 20" in passed["reason"]
+    with pytest.raises(SystemExit):
+        app([*asked, "--deadline", "20"])
+    first = row["passed_over"][0]
+    words = f"pi does not train width {first['width']:g}, density {first['density']:.3g}: "
+    assert words in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         (lambda text: text.replace(f"link = {LINK}\n", ""), "group 'pi' has no link"),
-        (lambda text: text + "\nflash_bytes = 100", "of flash, it has 100 B"),
+        (
+            lambda text: text + "\nflash_bytes = 100",
+            "of flash beside 32.0 KiB for code, it has 100 B",
+        ),
         (
             lambda text: text.replace("pi_5", "rp2350") + "\nbudget_bytes = 20_000_000",
             "rp2350: its catalogue states no sustained_mflops",
@@ -187,16 +208,15 @@ def test_recomputed_layers_run_forward_twice_and_zeros_are_multiplied_where_they
     config = run_config.parse({"pruning": {"density": 0.05}, "training": {"epochs": 3}})
     question = Question("smartwatch_cnn", (6, 1, 128), 7, 32, 0.05, 100, 1)
     graph = config.graph(question.input_shape, 7)
-    model = _some_model(config, Held(graph, 1.0, 0.05))
-    nnz = {name: weight.nnz for name, weight in model.weights.items()}
+    nnz = layer_nnz(graph, 0.05)
     (first, *_) = [cost for cost in layer_costs(graph) if cost.name in nnz]
-    plain = round_flops(config, graph, model, 10, StepPlan(8), {})
-    again = round_flops(config, graph, model, 10, StepPlan(8, (first.name,)), {})
+    plain = round_flops(config, graph, nnz, 10, StepPlan(8), {})
+    again = round_flops(config, graph, nnz, 10, StepPlan(8, (first.name,)), {})
     assert plain == 30 * training_flops(graph, nnz)
     assert again - plain == 30 * 2 * first.macs // first.weights * nnz[first.name]
     quotas = {first.name: 4}
-    more = round_flops(config, graph, model, 10, StepPlan(8), quotas) - plain
+    more = round_flops(config, graph, nnz, 10, StepPlan(8), quotas) - plain
     absent = 2 * first.macs // first.weights * (first.weights - nnz[first.name])
     assert more == 10 * (training_flops(graph, nnz) + absent)  # of a batch: 10 of at most 64
     masked = run_config.parse({"training": {"epochs": 3, "engine": "torch"}})
-    assert round_flops(masked, graph, model, 10, StepPlan(8), {}) == 30 * training_flops(graph)
+    assert round_flops(masked, graph, nnz, 10, StepPlan(8), {}) == 30 * training_flops(graph)

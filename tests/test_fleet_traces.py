@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedtiny.clock.seconds import PriceError, compute_seconds, round_seconds
 from fedtiny.devices.catalog import get
+from fedtiny.devices.seconds import PriceError, compute_seconds, round_seconds
 from fedtiny.fleet.link import Link, LinkSection
 from fedtiny.fleet.steps import Steps
 from fedtiny.fleet.traces import TraceError, read_links, read_states

@@ -9,7 +9,8 @@ from test_free_text_in_plots import names
 
 from fedtiny.escaping.markdown import Markdown, markdown_block, markdown_code, markdown_text
 from fedtiny.report import aggregate, sections, study_markdown, study_tables
-from fedtiny.report.study import StudyRow, write
+from fedtiny.report import rows as csv_rows
+from fedtiny.report.study import StudyRow
 from fedtiny.report.tables import markdown_table
 
 READER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
@@ -94,7 +95,7 @@ def test_tables_of_a_study_give_back_names_of_data_sets_and_methods(
 
 def test_notes_of_a_study_are_text_too(tmp_path) -> None:
     row = StudyRow("d", "m", 0.01, 0, 0.5, 1, 1, None, 1, "*abc*", "")
-    write(tmp_path / "s.csv", [row])
+    csv_rows.write(tmp_path / "s.csv", StudyRow, [row])
     assert "1 runs; code: *abc*." in paragraphs(study_markdown(tmp_path / "s.csv"))
 
 

@@ -43,7 +43,7 @@ from fedtiny.federation import state
 from fedtiny.federation.state import CheckpointStore
 from fedtiny.importing.tflite_source import read_tflite
 from fedtiny.models.graph import INPUT, Conv, Graph, Linear, Pool
-from fedtiny.report import study
+from fedtiny.report import rows as csv_rows
 from fedtiny.report.study import StudyRow
 from fedtiny.runs import metrics
 from fedtiny.runs.trained_model import TrainedModel, model_arrays
@@ -293,10 +293,14 @@ ROWS = [
 
 def test_study_tables(tmp_path: Path) -> None:
     path = tmp_path / "study.csv"
-    study.write(path, ROWS)
+    csv_rows.write(path, StudyRow, ROWS)
     raw = path.read_bytes()
-    assert study.read(path) == ROWS
-    assert fuzz(reader(path, study.read), mutations(raw, 120, CSV_TOKENS), "study.csv")
+    assert csv_rows.read(path, StudyRow) == ROWS
+    assert fuzz(
+        reader(path, lambda path: csv_rows.read(path, StudyRow)),
+        mutations(raw, 120, CSV_TOKENS),
+        "study.csv",
+    )
 
 
 EVENTS = b"""{"event": "start", "round": 0, "engine": "sparse", "model": "m", "parameters": 9, \
@@ -445,5 +449,7 @@ def test_a_zip_that_promises_more_than_it_can_hold(tmp_path: Path) -> None:
 
 def test_csv_rows_are_what_the_writer_wrote() -> None:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([study.COLUMNS, [*asdict(ROWS[0]).values()]])
-    assert study.parse(Path("a.csv"), text.getvalue().replace("4096", "")) != ROWS
+    csv.writer(text, lineterminator="\n").writerows(
+        [csv_rows.columns(StudyRow), [*asdict(ROWS[0]).values()]]
+    )
+    assert csv_rows.parse(Path("a.csv"), text.getvalue().replace("4096", ""), StudyRow) != ROWS

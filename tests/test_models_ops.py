@@ -23,6 +23,7 @@ from fedtiny.models.ops import (
     Linear,
     Node,
     Pool,
+    Upsample,
     codec,
 )
 from fedtiny.models.ops.activation import NUMPY
@@ -40,6 +41,7 @@ EXAMPLES: dict[type, Node] = {
     Add: Add("add", INPUT, INPUT),
     Concat: Concat("concat", (INPUT, INPUT), 6),
     Pool: Pool("pool", INPUT, "max", (2, 2), (1, 2), (0, 1, 1, 0)),
+    Upsample: Upsample("upsample", INPUT, (7, 8)),
 }
 """One of each op that reads a (3, 5, 4) input."""
 

@@ -68,9 +68,12 @@ def test_numbers_out_of_range_are_refused_before_any_work(
     case: tuple[str, tuple[str, ...], click.Option], tmp_path: Path
 ) -> None:
     program, path, option = case
-    required = {"verify": [str(tmp_path)], "show": [str(tmp_path)], "sweep": ["x"]}.get(
-        (path or (program,))[-1], []
-    )
+    required = {
+        "verify": [str(tmp_path)],
+        "show": [str(tmp_path)],
+        "sweep": ["x"],
+        "adapt": [str(tmp_path), "--data", "x"],
+    }.get((path or (program,))[-1], [])
     zero = () if getattr(option.type, "min", 1) == 0 else ("0",)
     for value in (*WRONG, *zero):
         result = runner.invoke(PROGRAMS[program], [*path, option.opts[0], value, *required])

@@ -20,6 +20,7 @@ from fedtiny.report.plots.footprint import firmware_footprint
 from fedtiny.report.plots.ledger import memory_ledger
 from fedtiny.report.plots.people import accuracy_per_person, confusion_matrices
 from fedtiny.report.plots.style import colors, style
+from fedtiny.report.plots.tiers import accuracy_by_tier
 from fedtiny.report.plots.traffic import bytes_by_phase
 from fedtiny.runs.clock_events import ClockAdvanced, TaskTimed
 from fedtiny.runs.events import Pretrained, RunStarted
@@ -219,3 +220,22 @@ def test_many_clients_are_cut_and_the_caption_says_so():
         chart = accuracy_per_person(replace(RUN, evaluations=many))
     assert "The 40 lowest of 65 are shown." in chart.caption
     assert len(chart.data) == 65
+
+
+def test_every_part_has_a_line_and_the_untrained_one_says_so():
+    parts = [(0.5, 0.4, 3, 100), (1.0, 1.0, 2, 300), (1.0, 0.1, 0, 60)]
+    history = [
+        {"round": r, "width": w, "density": d, "devices": n, "nnz": nnz, "accuracy": 0.1 * r * w}
+        for r in (2, 4)
+        for w, d, n, nnz in parts
+    ]
+    with style():
+        chart = accuracy_by_tier({"history": history})
+    left, right = chart.figure.axes
+    lines = {line.get_label(): line for line in left.lines}
+    assert lines.keys() == {
+        "width 0.5, density 0.4", "width 1, density 1", "width 1, density 0.1 (untrained)",
+    }  # fmt: skip
+    assert lines["width 0.5, density 0.4"].get_ydata().tolist() == pytest.approx([10, 20])
+    assert sorted(line.get_xdata()[0] for line in right.lines) == [60, 100, 300]
+    assert len(chart.data) == 6

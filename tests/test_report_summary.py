@@ -19,6 +19,7 @@ from fedtiny.models import smartwatch_cnn
 from fedtiny.pruning.bn_selection import Moments
 from fedtiny.report import headline, overlay, results_markdown, write
 from fedtiny.report.aggregate import aggregate
+from fedtiny.report.ledger_table import MOST_ROWS, ledger_table
 from fedtiny.report.markdown import achieved, render
 from fedtiny.report.metrics import read_run
 from fedtiny.report.sections import departures, measured
@@ -194,6 +195,26 @@ def test_ledger_joins_prediction_and_measurement(report):
     assert (second["batch"], second["micro_batch"]) == (64, 8)
     assert (first["recompute"], second["recompute"]) == ([], ["conv1", "conv3"])
     assert (first["dominating_line"], first["dominating_bytes"]) == ("weights", 700)
+
+
+def test_many_devices_share_rows_with_those_that_are_alike():
+    board = {"device": "pi_4", "batch": 64, "recompute": [], "dominating_line": "batch"}
+    board |= {"micro_batch": 64, "measured_peak_bytes": None}
+
+    def row(k, **changes):
+        numbers = {"partition": k, "budget_bytes": 2**20, "predicted_peak_bytes": 1024 * (k + 1)}
+        return {**board, **numbers, "dominating_bytes": 512, **changes}
+
+    few = [row(k, measured_peak_bytes=1024) for k in range(MOST_ROWS - 2)]
+    few += [row(99, micro_batch=8), row(7, device="esp32_s3")]
+    assert len(ledger_table(few).splitlines()) == 2 + MOST_ROWS
+    table = ledger_table([*few, row(0, micro_batch=8)])
+    _, _, esp, eight, whole, *_ = table.splitlines()
+    assert esp.split("|")[1].startswith(" 1 × ")
+    assert [cell.strip() for cell in eight.split("|")[2:6]] == [
+        "1.00 MiB", "1.00 KiB to 100 KiB", "–", "–",
+    ]  # fmt: skip
+    assert [cell.strip() for cell in whole.split("|")[4:6]] == ["1.00 KiB", "+0.0 % to +4700.0 %"]
 
 
 def test_seconds_are_the_sum_of_measured_steps(report):

@@ -22,11 +22,13 @@ from fedtiny.escaping.terminal import Screen
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.memory.step import StepPlan
 from fedtiny.methods import METHODS
+from fedtiny.report import rows as csv_rows
 from fedtiny.report import study, study_markdown, study_report, study_tables, tuning
 from fedtiny.report.blocks import replace_block
 from fedtiny.report.plots.study import pareto_front, study_charts
 from fedtiny.report.plots.style import style
-from fedtiny.report.study import StudyError, StudyRow
+from fedtiny.report.rows import RowError
+from fedtiny.report.study import StudyRow
 from fedtiny.runs.event_parts import Group, Traffic
 from fedtiny.runs.events import (
     DeviceDescribed,
@@ -192,14 +194,14 @@ def test_the_pool_appends_what_ends_well_and_names_what_does_not(tmp_path: Path)
             raise ValueError("[no] luck")
         return replace(row(), method=job.method, density=job.density, seed=job.seed)
 
-    study.write(path, [])
+    csv_rows.write(path, StudyRow, [])
     console = Screen(file=(tmp_path / "log").open("w", encoding="utf-8"), width=200)
     failures = run_all(jobs, task, ThreadPoolExecutor(2), path, console)
     assert sorted(failures) == [
         "slow 10 % seed 1 failed: [no] luck",
         "slow 5 % seed 1 failed: [no] luck",
     ]
-    assert {one.key for one in study.read(path)} == {
+    assert {one.key for one in csv_rows.read(path, StudyRow)} == {
         ("watch", *job.key[1:]) for job in jobs if not (job.seed and job.method == "slow")
     }
     console.file.close()
@@ -211,15 +213,15 @@ def test_the_pool_appends_what_ends_well_and_names_what_does_not(tmp_path: Path)
 def test_rows_survive_the_csv_and_a_crash_in_the_middle_of_a_line(tmp_path: Path) -> None:
     path = tmp_path / "deep/study.csv"
     rows = [row(accuracy=1 / 3), replace(row("dense", 1.0), peak_memory_bytes=None)]
-    study.write(path, rows[:1])
-    study.append(path, rows[1])
-    assert study.read(path) == rows
+    csv_rows.write(path, StudyRow, rows[:1])
+    csv_rows.append(path, rows[1])
+    assert csv_rows.read(path, StudyRow) == rows
     assert path.read_text(encoding="utf-8").splitlines()[0] == (
         "dataset,method,density,seed,accuracy,uplink_bytes,train_flops_per_round,"
         "peak_memory_bytes,rounds,commit,data"
     )
     path.write_text(path.read_text(encoding="utf-8") + "watch,fedtiny,0.0", encoding="utf-8")
-    assert study.read(path) == rows
+    assert csv_rows.read(path, StudyRow) == rows
 
 
 @pytest.mark.parametrize(
@@ -233,10 +235,10 @@ def test_rows_survive_the_csv_and_a_crash_in_the_middle_of_a_line(tmp_path: Path
 )
 def test_a_wrong_csv_is_named(tmp_path: Path, change, words: str) -> None:
     path = tmp_path / "study.csv"
-    study.write(path, [row()])
+    csv_rows.write(path, StudyRow, [row()])
     path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
-    with pytest.raises(StudyError, match=words):
-        study.read(path)
+    with pytest.raises(RowError, match=words):
+        csv_rows.read(path, StudyRow)
 
 
 def test_the_summary_is_mean_and_sample_deviation_in_any_order() -> None:
@@ -285,7 +287,9 @@ def test_every_figure_stays_in_its_picture() -> None:
 
 
 def test_the_report_needs_nothing_beside_it(tmp_path: Path) -> None:
-    study.write(tmp_path / "study.csv", [one for one in many() if one.dataset == "watch"])
+    csv_rows.write(
+        tmp_path / "study.csv", StudyRow, [one for one in many() if one.dataset == "watch"]
+    )
     paths = study_report(tmp_path / "study.csv", tmp_path / "out")
     page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
@@ -301,7 +305,7 @@ def test_the_report_needs_nothing_beside_it(tmp_path: Path) -> None:
 
 def test_the_tables_go_between_the_markers_of_a_page(tmp_path: Path, capsys) -> None:
     csv, page = tmp_path / "study.csv", tmp_path / "page.md"
-    study.write(csv, [row(seed=s) for s in range(3)])
+    csv_rows.write(csv, StudyRow, [row(seed=s) for s in range(3)])
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
     plot(study=csv, page=page)
     assert str(tmp_path / "study/report.html") in capsys.readouterr().out
@@ -343,7 +347,7 @@ def test_a_row_counts_what_the_events_say(tmp_path: Path) -> None:
     # Two epochs of 4 samples in the mean: (8 · 10 + 6 + 8 · 20) / 2 FLOPs a round.
     assert found == StudyRow("watch", "snip", 0.05, 4, 0.75, 15, 123, 60, 2, "abc", "")
     MetricsWriter(folder.metrics, events[:-3]).close()
-    with pytest.raises(StudyError, match="no same_people were evaluated in round 2"):
+    with pytest.raises(RowError, match="no same_people were evaluated in round 2"):
         study.measure(folder, "watch", "snip", 0.05, "same_people", "abc")
 
 
@@ -366,10 +370,10 @@ def test_a_sweep_goes_on_where_it_stopped_and_gives_the_same_rows_again(
         return path.read_text(encoding="utf-8")
 
     first, tried = sweep(), trials.read_text(encoding="utf-8")
-    assert [one.method for one in study.read(trials)] == [
+    assert [one.method for one in csv_rows.read(trials, StudyRow)] == [
         "dense @ high", "dense @ low", "fedtiny @ high", "fedtiny @ low",
     ]  # fmt: skip
-    rows = study.read(path)
+    rows = csv_rows.read(path, StudyRow)
     assert [one.key for one in rows] == [("watch", "dense", 1.0, 0), ("watch", "fedtiny", 0.05, 0)]
     dense, sparse = rows
     assert 0.2 < sparse.accuracy <= 1

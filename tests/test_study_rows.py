@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fedtiny.report import study
+from fedtiny.report import rows as csv_rows
 from fedtiny.report.study import StudyRow
 from fedtiny.runs import lock
 from sims.code_version import code_version
@@ -78,7 +78,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Table:
 def test_new_rows_stand_beside_their_like_only(
     change: dict[str, str], flags: tuple[str, ...], table: Table
 ) -> None:
-    study.write(table.csv, [table.rows[0], replace(table.rows[1], **change)])
+    csv_rows.write(table.csv, StudyRow, [table.rows[0], replace(table.rows[1], **change)])
     before = table.csv.read_bytes()
     accept: list[str] = []
     for flag in flags:
@@ -95,11 +95,13 @@ def test_new_rows_stand_beside_their_like_only(
 
 
 def test_fresh_needs_no_likeness(table: Table) -> None:
-    study.write(table.csv, [replace(row, commit="abc", data="0" * 12) for row in table.rows])
+    csv_rows.write(
+        table.csv, StudyRow, [replace(row, commit="abc", data="0" * 12) for row in table.rows]
+    )
     status, said = table.sweep("--fresh")
     assert status == 0, said
     assert len(table.started) == 4
-    assert study.read(table.csv) == []
+    assert csv_rows.read(table.csv, StudyRow) == []
 
 
 def test_two_sweeps_never_share_run_folders(table: Table) -> None:

@@ -262,6 +262,14 @@ def test_a_draw_of_devices_for_calibration_leaves_no_part_out() -> None:
     assert replace(parts, tiers={}).with_every_kind([2]) == [2]
 
 
+def test_a_part_of_which_nobody_counts_is_named_with_how_many_were_asked() -> None:
+    parts = Parts(SMALL, federation().policy, {0: WHOLE, 1: HALF, 2: HALF, 3: QUARTER})
+    assert parts.missing([0, 1, 2, 3], {0, 2, 3}) == {}
+    assert parts.missing([0, 1, 2, 3], [0]) == {HALF: 2, QUARTER: 1}
+    assert parts.missing([0, 1], [0]) == {HALF: 1}, "nobody of the others was asked"
+    assert replace(parts, tiers={0: WHOLE, 1: WHOLE}).missing([0, 1], []) == {}
+
+
 def test_a_density_that_nobody_trained_has_the_statistics_of_the_global_model() -> None:
     state = state_of({0: HALF, 1: HALF})
     parts = Parts(SMALL, federation().policy, state.tiers)

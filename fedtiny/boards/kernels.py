@@ -71,11 +71,9 @@ def _compile(
     directory.mkdir(parents=True, exist_ok=True)
     command = [
         "arm-none-eabi-gcc",
-        *("-c", "-std=gnu99", "-mthumb", *target.flags, "-O3"),
+        *("-std=gnu99", "-mthumb", *target.flags, "-O3"),
         *("-ffunction-sections", "-fdata-sections", *flags),
         *(f"-I{path}" for path in include),
-        *map(str, sources),
     ]
-    toolchain.run_tool(command, directory, qemu.COMPILE_TIMEOUT_S)
-    objects = tuple(directory / f"{source.stem}.o" for source in sources)
-    return CompiledKernels(objects, include, flags)
+    objects = toolchain.compile_objects(command, sources, directory, qemu.COMPILE_TIMEOUT_S)
+    return CompiledKernels(tuple(objects), include, flags)

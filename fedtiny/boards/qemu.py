@@ -85,7 +85,8 @@ def build(
 
     Args:
         target: the machine.
-        sources: C and assembly files; one of them defines ``int main(void)``.
+        sources: C and assembly files whose names differ, and objects; one of them defines
+            ``int main(void)``.
         directory: where ``program.elf`` goes.
         include: directories of headers, besides :data:`BOARD` for ``board.h``.
         flags: further compiler flags; ``-O3`` unless they say otherwise.
@@ -98,12 +99,19 @@ def build(
         "arm-none-eabi-gcc",
         *("-mthumb", *target.flags, "-O3", "-ffunction-sections", "-fdata-sections", *flags),
         *(f"-I{path}" for path in (BOARD, *include)),
-        *map(str, sources),
-        *map(str, sorted(BOARD.glob("*.c"))),
-        *("-nostartfiles", "-Wl,--gc-sections", f"-L{BOARD}", f"-T{BOARD / target.linker_script}"),
-        *("-o", str(program)),
     ]
-    toolchain.run_tool(command, directory, COMPILE_TIMEOUT_S)
+    ready = [source for source in sources if source.suffix == ".o"]
+    others = [source for source in sources if source.suffix != ".o"]
+    others += sorted(BOARD.glob("*.c"))
+    compiled = toolchain.compile_objects(command, others, directory, COMPILE_TIMEOUT_S)
+    script = (
+        "-nostartfiles",
+        "-Wl,--gc-sections",
+        f"-L{BOARD}",
+        f"-T{BOARD / target.linker_script}",
+    )
+    linked = [*command, *map(str, [*compiled, *ready]), *script, "-o", str(program)]
+    toolchain.run_tool(linked, directory, COMPILE_TIMEOUT_S)
     return program
 
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from fedtiny.clock.course import Course
-from fedtiny.clock.flops import round_flops
-from fedtiny.clock.seconds import PriceError, compute_seconds, round_seconds
 from fedtiny.config import RunConfig
 from fedtiny.devices.budget import memory_plan
 from fedtiny.devices.fleet import profile_of
+from fedtiny.devices.flops import round_flops
 from fedtiny.devices.planner import BudgetError
 from fedtiny.devices.profile import DeviceProfile
+from fedtiny.devices.seconds import compute_seconds, link_of, round_seconds
 from fedtiny.fleet.availability import Availability
-from fedtiny.fleet.group import Seat, seats
+from fedtiny.fleet.group import seats
 from fedtiny.fleet.link import Link
 from fedtiny.memory.step import StepPlan
 from fedtiny.models.graph import Graph
@@ -52,17 +52,6 @@ def timed_device(config: RunConfig, partition: int) -> TimedDevice:
     link = link_of(seat, config.seed)
     compute_seconds(profile, 1.0)  # refused before anything runs, not in the first round
     return TimedDevice(seat.group.name, profile, link, seat.availability(config.seed))
-
-
-def link_of(seat: Seat, seed: int) -> Link:
-    """A device's link; raises PriceError if its group has none."""
-    link = seat.link(seed)
-    if link is None:
-        raise PriceError(
-            f"group {seat.group.name!r} has no link, so nobody knows how long its messages take; "
-            "give it one in the fleet's file"
-        )
-    return link
 
 
 def check_timed(config: RunConfig) -> None:
@@ -132,9 +121,9 @@ class TimedDevices:
         if begun.outcome in (Outcome.AWAY, Outcome.DROPPED, Outcome.FAILED):
             return begun
         device = self.device(begun.partition)
-        flops = round_flops(
-            self._config, graph, task.model, samples, self._step(graph, task, begun), task.quotas
-        )
+        present = {name: weight.nnz for name, weight in task.model.weights.items()}
+        step = self._step(graph, task, begun)
+        flops = round_flops(self._config, graph, present, samples, step, task.quotas)
         took = round_seconds(
             device.profile, device.link, flops, down_bytes, up_bytes, begun.started_s, begun.number
         )

@@ -85,8 +85,7 @@ def split(
     Args:
         share: everything the client may train on.
         spans: which of it overlaps in time.
-        test: what it is tested on; ``None`` draws ``config.test_fraction`` of the share,
-            stratified by class.
+        test: what it is tested on; ``None`` draws it, see :func:`view_rows`.
         config: the fractions.
         seed: the run's seed.
         partition: of the client.
@@ -94,22 +93,53 @@ def split(
     Raises:
         DataError: there are too few samples.
     """
-    if len(share) < 3:
+    rows = view_rows(share.y, spans, test is None, config, seed, partition)
+    drawn = share.take(rows.test) if test is None else test
+    return ClientData(share.take(rows.train), share.take(rows.development), drawn)
+
+
+@dataclass(frozen=True, eq=False)
+class ViewRows:
+    """Which rows of a share are in which view; `test` is empty where that is not drawn from it."""
+
+    train: Rows
+    development: Rows
+    test: Rows
+
+
+def view_rows(
+    y: Rows, spans: Spans, draws_test: bool, config: DataConfig, seed: int, partition: int
+) -> ViewRows:
+    """The rows of three views that share no sample and no reading.
+
+    Args:
+        y: (N,) classes of a share.
+        spans: which of it overlaps in time.
+        draws_test: ``config.test_fraction`` of the share, stratified by class, is the test view.
+        config: the fractions.
+        seed: the run's seed.
+        partition: of the client.
+
+    Raises:
+        DataError: there are too few samples.
+    """
+    if len(y) < 3:
         raise DataError(
-            f"client {partition} has {len(share)} samples, too few for train, development and "
+            f"client {partition} has {len(y)} samples, too few for train, development and "
             "test: use fewer partitions, raise min_samples, or record more"
         )
-    if test is None:
+    test, rest = np.zeros(0, np.int64), np.arange(len(y))
+    if draws_test:
         generator = rng(seed, "test", partition=partition)
-        drawn, rest = _hold_out(share, spans, config.test_fraction, generator)
-        test, share, spans = share.take(drawn), share.take(rest), spans.take(rest)
+        test, rest = _hold_out(y, spans, config.test_fraction, generator)
+        y, spans = y[rest], spans.take(rest)
     generator = rng(seed, "development", partition=partition)
-    development, train = _hold_out(share, spans, config.development_fraction, generator)
-    return ClientData(share.take(train), share.take(development), test)
+    development, train = _hold_out(y, spans, config.development_fraction, generator)
+    return ViewRows(rest[train], rest[development], test)
 
 
 def _hold_out(
-    data: Dataset, spans: Spans, fraction: float, generator: np.random.Generator
+    y: Rows, spans: Spans, fraction: float, generator: np.random.Generator
 ) -> tuple[Rows, Rows]:
     """(held out, rest): a share of every class, at least one row, sharing no reading with the rest.
 
@@ -117,17 +147,18 @@ def _hold_out(
     the end of the line is held out: runs of windows cost one dropped neighbour, where scattered
     windows would cost two each. Samples without time are simply drawn at random.
     """
-    _, recording = np.unique(spans.recording, return_inverse=True)
-    rank = generator.permutation(recording.max() + 1)[recording]
+    recordings, recording = spans.numbered()
+    rank = generator.permutation(recordings)[recording]
     line = np.lexsort((spans.start, rank))
-    rows_of_class = [line[data.y[line] == label] for label in np.unique(data.y)]
+    classes = y[line]
+    rows_of_class = [line[classes == label] for label in sorted(set(y.tolist()))]
     sizes = [int(fraction * len(rows) + 0.5) for rows in rows_of_class]
     runs = [rows[len(rows) - size :] for rows, size in zip(rows_of_class, sizes, strict=True)]
     held_out = np.sort(np.concatenate(runs)) if any(sizes) else line[-1:]
     rest = np.flatnonzero(~spans.touching(held_out))
     if len(rest) == 0:
         raise DataError(
-            f"holding out {fraction:.0%} of {len(data)} samples leaves none to train on: "
+            f"holding out {fraction:.0%} of {len(y)} samples leaves none to train on: "
             "lower the fraction or raise min_samples"
         )
     return held_out, rest

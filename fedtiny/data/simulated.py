@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 
 from fedtiny.data import partition, shares
-from fedtiny.data.client import ClientData, split
+from fedtiny.data.client import ClientData, ViewRows, view_rows
 from fedtiny.data.config import DataConfig
 from fedtiny.data.dataset import Dataset
 from fedtiny.data.errors import DataError, bad_file
@@ -98,13 +98,14 @@ def summarize(config: DataConfig, seed: int) -> Summary:
     35
     """
     dealing = _Dealing.of(read_source(config, seed), config, seed)
-    counts = [(len(c.train), len(c.development), len(c.test)) for c in dealing.clients()]
-    train, development, test = zip(*counts, strict=True)
+    views = list(dealing.views())
+    drawn = [len(rows.test) for rows in views]
+    test = [n if t is None else len(t) for n, t in zip(drawn, dealing.tests, strict=True)]
     server = dealing.server
     return Summary(
-        train,
-        development,
-        test,
+        tuple(len(rows.train) for rows in views),
+        tuple(len(rows.development) for rows in views),
+        tuple(test),
         len(server.public),
         len(server.unseen),
         server.input_shape,
@@ -232,9 +233,16 @@ class _Dealing:
 
     def clients(self) -> Iterator[ClientData]:
         """One after another, in partition order."""
+        for rows, test, views in zip(self.parts, self.tests, self.views(), strict=True):
+            own = self.pool.take(rows[views.test]) if test is None else test
+            train, development = rows[views.train], rows[views.development]
+            yield ClientData(self.pool.take(train), self.pool.take(development), own)
+
+    def views(self) -> Iterator[ViewRows]:
+        """Which of a client's rows are in which view, one client after another."""
         for k, (rows, test) in enumerate(zip(self.parts, self.tests, strict=True)):
-            share, spans = self.pool.take(rows), self.spans.take(rows)
-            yield split(share, spans, test, self.config, self.seed, k)
+            y, spans = self.pool.y[rows], self.spans.take(rows)
+            yield view_rows(y, spans, test is None, self.config, self.seed, k)
 
 
 def _public_rows(pool: Dataset, per_class: int, generator: np.random.Generator) -> Rows:

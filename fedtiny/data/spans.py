@@ -1,6 +1,7 @@
 """Which samples of a data set overlap in time, so that no two views share a reading."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,18 @@ class Spans:
         """The spans of these samples."""
         return Spans(self.recording[rows], self.start[rows], self.length)
 
+    @cached_property
+    def _are_apart(self) -> bool:
+        """Whether every sample is a recording of its own, in ascending order: nothing overlaps."""
+        return bool((self.recording[1:] > self.recording[:-1]).all())
+
+    def numbered(self) -> tuple[int, Rows]:
+        """How many recordings there are, and each sample's, counted from 0 in ascending order."""
+        if self._are_apart:  # thousands of clients have a handful of images each
+            return len(self.recording), np.arange(len(self.recording))
+        names, numbers = np.unique(self.recording, return_inverse=True)
+        return len(names), numbers
+
     def touching(self, chosen: Rows) -> NDArray[np.bool_]:
         """Which samples share at least one reading with a chosen one (chosen ones included).
 
@@ -38,8 +51,10 @@ class Spans:
         >>> spans.touching(np.array([0])).tolist()
         [True, True, False, False]
         """
-        if len(chosen) == 0:
-            return np.zeros(len(self.start), np.bool_)
+        if len(chosen) == 0 or self._are_apart:
+            only = np.zeros(len(self.start), np.bool_)
+            only[chosen] = True
+            return only
         pitch = int(self.start.max()) + 2 * self.length  # recordings lie further apart than length
         position = self.recording * pitch + self.start
         taken = np.sort(position[chosen])

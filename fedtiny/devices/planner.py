@@ -25,7 +25,11 @@ _REMEDIES = {
 }
 
 
-class BudgetError(FedTinyError):
+class RefusedError(FedTinyError):
+    """A board cannot do with a model; the message says why, and what would help."""
+
+
+class BudgetError(RefusedError):
     """No allowed micro-batch fits.
 
     Attributes:

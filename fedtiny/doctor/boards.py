@@ -8,25 +8,17 @@ from math import prod
 
 import numpy as np
 
+from fedtiny.devices.flash import estimate_flash_bytes, flash_reason, layer_nnz
 from fedtiny.devices.planner import BudgetError, plan_device
 from fedtiny.devices.profile import DeviceProfile
+from fedtiny.doctor.modes import Mode, Verdict, adapting
 from fedtiny.engine import EngineOptions
 from fedtiny.memory.ledger import MemoryPrediction, format_bytes
 from fedtiny.memory.step import StepPlan
 from fedtiny.models.graph import Graph
-from fedtiny.models.ops import INPUT, Layer
-from fedtiny.sparse.densities import layer_counts
+from fedtiny.models.ops import INPUT
 from fedtiny.sparse.tensor import Mask
 from fedtiny.training.sparse import memory as engine_memory
-
-_VALUE_BYTES = 1
-"""An int8 weight."""
-_DELTA_BYTES = 1
-"""Distance to the row's previous weight."""
-_ROW_BYTES = 2
-"""Weights in one output channel (uint16)."""
-_CHANNEL_BYTES = 12
-"""Bias, multiplier and shift of one output channel (int32 each)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +63,19 @@ class RunVerdict:
 
 @dataclass(frozen=True, slots=True)
 class BoardReport:
-    """One board's row."""
+    """One board's row.
+
+    Attributes:
+        profile: of the board.
+        training: as a client of a federation.
+        run: of the int8 model.
+        modes: what it may do, in order of preference: train, adapt, infer.
+    """
 
     profile: DeviceProfile
     training: TrainingVerdict
     run: RunVerdict
+    modes: tuple[Verdict, ...]
 
 
 def examine(
@@ -101,7 +101,22 @@ def examine(
     (16, True)
     """
     training = _examine_training(profile, graph, batch, density, budget_bytes)
-    return BoardReport(profile, training, _examine_run(profile, graph, density))
+    run = _examine_run(profile, graph, density)
+    train = Verdict(
+        Mode.TRAIN,
+        training.possible,
+        {k.value: v for k, v in training.prediction.lines.items() if v}
+        if training.prediction
+        else {},
+        training.budget_bytes,
+        f"micro-batch {training.micro_batch}" if training.possible else "",
+        training.reason,
+    )
+    sizes = {"flash": run.flash_bytes, "arena": run.arena_bytes}
+    how = "int8" if run.possible else ""
+    infer = Verdict(Mode.INFER, run.possible, sizes, profile.ram_bytes, how, run.reason)
+    modes = (train, adapting(profile, graph, batch, density), infer)
+    return BoardReport(profile, training, run, modes)
 
 
 def examine_all(
@@ -136,11 +151,8 @@ def _examine_run(profile: DeviceProfile, graph: Graph, density: float) -> RunVer
     reasons = []
     if not profile.runs:
         reasons.append("it is no run target")
-    if profile.flash_bytes is not None and flash > profile.flash_bytes:
-        reasons.append(
-            f"weights need {format_bytes(flash)} of flash, it has "
-            f"{format_bytes(profile.flash_bytes)}; lower the density"
-        )
+    if too_small := flash_reason(profile, graph, density):
+        reasons.append(too_small)
     if arena > profile.ram_bytes:
         reasons.append(
             f"activations need {format_bytes(arena)} of RAM, it has "
@@ -148,26 +160,6 @@ def _examine_run(profile: DeviceProfile, graph: Graph, density: float) -> RunVer
         )
     reason = f"{profile.name}: {'; '.join(reasons)}" if reasons else ""
     return RunVerdict(not reasons, flash, arena, reason)
-
-
-def layer_nnz(graph: Graph, density: float) -> dict[str, int]:
-    """Weights present per prunable layer when every one has ``density``; at least one each."""
-    sizes = {layer.name: prod(layer.weight_shape) for layer in graph.prunable_layers}
-    return layer_counts(dict.fromkeys(sizes, density), sizes)
-
-
-def estimate_flash_bytes(graph: Graph, density: float) -> int:
-    """Bytes of the int8 model: each layer in the smaller of its dense and its sparse form."""
-    nnz = layer_nnz(graph, density)
-    return sum(_layer_flash(layer, nnz.get(layer.name)) for layer in graph.layers)
-
-
-def _layer_flash(layer: Layer, nnz: int | None) -> int:
-    size, channels = prod(layer.weight_shape), layer.weight_shape[0]
-    weights = size * _VALUE_BYTES
-    if nnz is not None:
-        weights = min(weights, nnz * (_VALUE_BYTES + _DELTA_BYTES) + channels * _ROW_BYTES)
-    return weights + channels * _CHANNEL_BYTES
 
 
 def estimate_arena_bytes(graph: Graph) -> int:

@@ -2,50 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from fedtiny.clock.devices import link_of
-from fedtiny.clock.flops import round_flops
-from fedtiny.clock.seconds import RoundSeconds, round_seconds
 from fedtiny.config import RunConfig, parse
-from fedtiny.data.statistics import Normalization
 from fedtiny.devices.budget import memory_plan
 from fedtiny.devices.catalog import get
+from fedtiny.devices.deadline import check_deadline
+from fedtiny.devices.flash import estimate_flash_bytes, flash_reason, layer_nnz
 from fedtiny.devices.fleet import with_group
+from fedtiny.devices.flops import round_flops
 from fedtiny.devices.profile import DeviceProfile
-from fedtiny.devices.tier_choice import choose_tier
-from fedtiny.doctor.boards import estimate_flash_bytes
+from fedtiny.devices.seconds import RoundSeconds, link_of, round_seconds
+from fedtiny.devices.tier_choice import choose_tier, tier_density
+from fedtiny.devices.traffic import Bytes, round_bytes, some_model
 from fedtiny.errors import FedTinyError
 from fedtiny.fleet.file import read_fleet
 from fedtiny.fleet.group import Group, Seat, seats
-from fedtiny.memory.ledger import LedgerEntry, LedgerLine, format_bytes
+from fedtiny.memory.ledger import LedgerEntry, LedgerLine
 from fedtiny.models.graph import Graph
-from fedtiny.models.initial import initial_state
 from fedtiny.models.ops import Shape
-from fedtiny.models.sparse_model import SparseModel, from_state
-from fedtiny.pruning.masks import layer_masks
-from fedtiny.seeding import rng
-from fedtiny.sparse.densities import layer_counts
 from fedtiny.tiers.block import block_of
 from fedtiny.tiers.config import PolicyName
-from fedtiny.wire.train import TrainResult, TrainTask
-
-
-@dataclass(frozen=True, slots=True)
-class Bytes:
-    """Payload of one round's two messages, Flower's framing apart.
-
-    Attributes:
-        down, up: to the device, and from it.
-    """
-
-    down: int
-    up: int
+from fedtiny.tiers.tier import Tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +46,7 @@ class Kind:
         slowest_s: simulated, of the slowest device.
         sustained: rate while training with its source, for people.
         refused: why the group cannot train; empty if it can.
+        passed_over: parts that would be better, each with the reason why it is not the group's.
     """
 
     group: str
@@ -80,6 +62,7 @@ class Kind:
     slowest_s: float | None
     sustained: str
     refused: str
+    passed_over: Mapping[Tier, str]
 
     def to_json(self) -> dict[str, Any]:
         """Plain types; what is not known of a refused group is null. Seconds are simulated."""
@@ -104,6 +87,10 @@ class Kind:
             "seconds_slowest": self.slowest_s,
             "sustained": self.sustained,
             "refused": self.refused,
+            "passed_over": [
+                {"width": tier.width, "density": tier.density, "reason": reason}
+                for tier, reason in self.passed_over.items()
+            ],
         }
 
 
@@ -121,6 +108,7 @@ class Question:
         epochs: local passes per round.
         catalog: a file with boards of one's own; empty for none.
         tiers: who trains which part of the model, as ``tiers.policy``.
+        deadline_s: simulated seconds after which a round is over; 0: never.
     """
 
     model: str
@@ -132,6 +120,7 @@ class Question:
     epochs: int
     catalog: str = ""
     tiers: PolicyName = PolicyName.NONE
+    deadline_s: float = 0.0
 
     def config(self, groups: tuple[Group, ...]) -> RunConfig:
         """Of a run that would ask this; its seed, 0, decides what chance does to links."""
@@ -143,6 +132,8 @@ class Question:
                 "pruning": {"density": self.density},
                 "devices": {"groups": groups, "catalog": self.catalog},
                 "tiers": {"policy": self.tiers},
+                "clock": {"mode": "synchronous" if self.deadline_s else "off"}
+                | {"deadline_s": self.deadline_s},
             }
         )
 
@@ -178,38 +169,46 @@ class Held:
         graph: all of it, or the part.
         width: share of the channels.
         density: of its weights.
+        passed_over: better parts, each with the reason why it is not this device's.
     """
 
     graph: Graph
     width: float
     density: float
+    passed_over: Mapping[Tier, str]
 
 
-def _held(config: RunConfig, graph: Graph, seat: Seat) -> Held:
-    """Raises BudgetError if no part fits."""
+def _held(config: RunConfig, graph: Graph, seat: Seat, samples: int) -> Held:
+    """Raises NoPartError if no part fits."""
     if not config.tiers.is_on:
-        return Held(graph, 1.0, config.method.density)
-    tier = choose_tier(config, graph, seat.partition, seat.group.device).tier
-    density = tier.density if tier.width < 1 else min(tier.density, config.method.density)
-    return Held(block_of(graph, tier.width).graph, tier.width, density)
+        return Held(graph, 1.0, config.method.density, {})
+    holding = choose_tier(config, graph, seat.partition, seat.group.device, samples)
+    tier = holding.tier
+    part, density = block_of(graph, tier.width).graph, tier_density(config, tier)
+    return Held(part, tier.width, density, holding.passed_over)
 
 
 def _examine(
     config: RunConfig, graph: Graph, samples: int, group: Group, members: Sequence[Seat]
 ) -> Kind:
     profile = with_group(get(group.device, config.devices.catalog), group)
-    held, reasons = Held(graph, 1.0, config.method.density), list[str]()
+    held, reasons = Held(graph, 1.0, config.method.density, {}), list[str]()
     ledger, traffic, took = None, None, list[RoundSeconds]()
+    partition = members[0].partition
     try:
-        held = _held(config, graph, members[0])
-        model = _some_model(config, held)
-        reasons += _flash_reason(profile, held)
-        ledger = memory_plan(config, held.graph, members[0].partition, group.device, model.masks)
+        held = _held(config, graph, members[0], samples)
+        if flash := flash_reason(profile, held.graph, held.density):
+            reasons.append(f"{profile.name}: {flash}")
+        model = some_model(held.graph, held.density)
+        ledger = memory_plan(config, held.graph, partition, group.device, model.masks)
         if ledger is not None:
-            traffic = _traffic(held.graph, model, ledger)
-            flops = round_flops(config, held.graph, model, samples, ledger.step, {})
+            traffic = round_bytes(held.graph, held.density)
+            present = layer_nnz(held.graph, held.density)
+            flops = round_flops(config, held.graph, present, samples, ledger.step, {})
             took = [_price(config, profile, seat, flops, traffic) for seat in members]
             took.sort(key=lambda one: one.total)
+            of = config, held.graph, held.density, partition, samples
+            check_deadline(*of, ledger.step, {})
     except FedTinyError as error:
         reasons.append(str(error))
     return Kind(
@@ -226,6 +225,7 @@ def _examine(
         slowest_s=took[-1].total if took else None,
         sustained=_rate(profile),
         refused="; ".join(reasons),
+        passed_over=held.passed_over,
     )
 
 
@@ -240,35 +240,3 @@ def _rate(profile: DeviceProfile) -> str:
     if profile.sustained_flops is None:
         return ""
     return f"{profile.sustained_flops / 1e6:g} MFLOP/s ({profile.sources['sustained']})"
-
-
-def _flash_reason(profile: DeviceProfile, held: Held) -> list[str]:
-    flash = estimate_flash_bytes(held.graph, held.density)
-    if profile.flash_bytes is None or flash <= profile.flash_bytes:
-        return []
-    return [
-        f"{profile.name}: its weights need {format_bytes(flash)} of flash, it has "
-        f"{format_bytes(profile.flash_bytes)}; lower the density"
-    ]
-
-
-def _some_model(config: RunConfig, held: Held) -> SparseModel:
-    """A model with random masks of the asked density: their size on the wire is a real one's."""
-    graph = held.graph
-    state = initial_state(graph, rng(config.seed, "fleet show"))
-    generator = rng(config.seed, "fleet show masks")
-    scores = {
-        layer.name: generator.random(layer.weight_shape, np.float32)
-        for layer in graph.prunable_layers
-    }
-    sizes = {name: score.size for name, score in scores.items()}
-    counts = layer_counts(dict.fromkeys(sizes, held.density), sizes)
-    return from_state(graph, state, layer_masks(scores, counts))
-
-
-def _traffic(graph: Graph, model: SparseModel, ledger: LedgerEntry) -> Bytes:
-    channels = graph.input_shape[0]
-    unit = Normalization(np.zeros(channels, np.float32), np.ones(channels, np.float32))
-    task = TrainTask(2, model, unit, {}, meter=False)  # round 1 is metered: the others are alike
-    reply = TrainResult(model, ledger.batch, 0.0, {}, None)
-    return Bytes(task.packet(graph).payload_bytes, reply.packet(graph).payload_bytes)

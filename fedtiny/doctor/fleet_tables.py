@@ -30,6 +30,8 @@ def print_fleet(kinds: Sequence[Kind], question: Question) -> None:
     for kind in kinds:
         if kind.refused:
             console.say(f"- {kind.group} is refused: {kind.refused}")
+        for tier, reason in kind.passed_over.items():
+            console.say(f"- {kind.group} does not train {tier}: {reason}")
     console.say(
         "Seconds are simulated, of the device in the middle and of the slowest; bytes are payload, "
         "Flower's framing apart; flash is an estimate."

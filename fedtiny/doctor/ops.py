@@ -26,7 +26,7 @@ from fedtiny.firmware.interface import SensorInterface
 from fedtiny.firmware.lower import SCRATCH_LIMIT_BYTES, lower
 from fedtiny.firmware.ways import ways
 from fedtiny.models.graph import Graph
-from fedtiny.models.ops import INPUT, Activation, Add, Concat, Conv, Linear, Node, Pool
+from fedtiny.models.ops import INPUT, Activation, Add, Concat, Conv, Linear, Node, Pool, Upsample
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.quant import reference
 from fedtiny.quant.integer_model import IntegerGraph
@@ -82,6 +82,7 @@ def rows() -> Iterator[Row]:
         "average pooling over the border": Pool(ASKED, "stem", "avg", (2, 2), None, one_sided),
         "average over the map": Pool(ASKED, "stem"),
         "maximum pooling": Pool(ASKED, "stem", "max", (2, 2)),
+        "upsampling": Upsample(ASKED, "stem", (2 * HEIGHT, 2 * WIDTH)),
         "maximum pooling over the border": Pool(ASKED, "stem", "max", (2, 2), None, one_sided),
     }
     for op, node in others.items():
@@ -161,6 +162,9 @@ def _mark(reason: str, reasons: list[str]) -> str:
 
 def _kernels(row: Row) -> Iterator[str]:
     """The C functions among which the planner chooses, by core."""
+    if refusal(_reference, row.graph):
+        yield from ("none" for _ in CORES)
+        return
     model = _integer(row.graph)
     node = next(node for node in model.nodes if node.name == ASKED)
     for core in CORES.values():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.table import Column, Table
 
 from fedtiny.doctor.boards import BoardReport
 from fedtiny.doctor.environment import Check
+from fedtiny.doctor.modes import Verdict, sentences
 from fedtiny.escaping.terminal import Screen, terminal_text
 from fedtiny.memory.ledger import format_bytes
 
@@ -33,6 +34,7 @@ def print_boards(reports: Sequence[BoardReport]) -> None:
         "micro-batch",
         "peak",
         "budget",
+        "adapts",
         "runs",
         "flash",
         "arena",
@@ -45,6 +47,7 @@ def print_boards(reports: Sequence[BoardReport]) -> None:
             str(training.micro_batch or ""),
             format_bytes(training.prediction.peak_bytes) if training.prediction else "",
             format_bytes(training.budget_bytes) if training.budget_bytes else "",
+            row.modes[1].how or "no",
             "yes" if run.possible else "no",
             format_bytes(run.flash_bytes),
             format_bytes(run.arena_bytes),
@@ -55,5 +58,11 @@ def print_boards(reports: Sequence[BoardReport]) -> None:
     for row in reports:
         if again := row.training.recompute:
             console.say(f"- {row.profile.name} recomputes {', '.join(again)} to fit its budget")
-        for reason in filter(None, (row.training.reason, row.run.reason)):
-            console.say(f"- {reason}")
+    print_modes({row.profile.name: row.modes for row in reports})
+
+
+def print_modes(modes: Mapping[str, Sequence[Verdict]]) -> None:
+    """What every board, or group of them, may do, and why not the rest."""
+    for name, verdicts in modes.items():
+        for sentence in sentences(name, verdicts):
+            Screen().say(f"- {sentence}")

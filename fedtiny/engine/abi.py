@@ -37,6 +37,9 @@ class Kind(IntEnum):
     EXPAND = 14
     GATE = 15
     GATE_GRAD = 16
+    BIAS_GRAD = 17
+    UPSAMPLE = 18
+    UPSAMPLE_GRAD = 19
 
 
 class Activation(IntEnum):
@@ -114,8 +117,22 @@ class Sgd(ctypes.Structure):
     ]
 
 
+class Adam(ctypes.Structure):
+    """One step of Adam over parameters that lie together."""
+
+    _fields_ = [
+        *_words("values grads first second count"),
+        ("rate", ctypes.c_double),
+        ("correction", ctypes.c_double),
+        ("keep_first", ctypes.c_double),
+        ("keep_second", ctypes.c_double),
+        ("epsilon", ctypes.c_double),
+        ("weight_decay", ctypes.c_double),
+    ]
+
+
 MIRRORED: tuple[type[ctypes.Structure | IntEnum], ...] = (
-    Term, Layer, Op, Run, Sgd, Kind, Activation,
+    Term, Layer, Op, Run, Sgd, Adam, Kind, Activation,
 )  # fmt: skip
 """What the library describes field by field, and :func:`mirror` has to match."""
 

@@ -13,11 +13,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from fedtiny.engine import frozen
 from fedtiny.engine.abi import Kind
-from fedtiny.engine.forward import Forward, pooling, scattered
+from fedtiny.engine.forward import Forward, pooling, scattered, upsampling
 from fedtiny.engine.program import Step, Terms, before_activation
 from fedtiny.memory.arena import Buffer
-from fedtiny.models.ops import INPUT, Activation, Add, Concat, Conv, Linear, Node, Pool
+from fedtiny.models.ops import INPUT, Activation, Add, Concat, Conv, Linear, Node, Pool, Upsample
+from fedtiny.models.parameters import ParameterKind
 
 
 class Backward:
@@ -54,6 +56,9 @@ class Backward:
     def add_layer(self, node: Conv | Linear) -> None:
         """Append a layer's gradients: of norm, weights and input."""
         name, shape = node.name, self.graph.shapes[node.input]
+        if frozen.is_plain(self.layout, node, name in self.forward.gates):
+            self._add_plain(node)
+            return
         stored = self._stored(node)
         passed = self._passed.pop(name, None)
         terms = self._argument(passed) if passed else ()
@@ -65,14 +70,28 @@ class Backward:
         if name in self.grow:
             self.growth_steps[name] = self._growth_step(node, stored)
             self.steps.append(self.growth_steps[name])
-        if not self.grow or node.input in self._needed:
-            self.steps.append(self._conv_grad(node, stored))
+        self._add_conv_grad(node, stored)
+
+    def _add_plain(self, node: Conv | Linear) -> None:
+        """A layer without batch norm whose stored output is not read again."""
+        self._gate(node)
+        grad = self._grads[node.name]
+        if self.layout.trains(node.name, ParameterKind.BIAS):
+            shape = self.graph.shapes[node.name]
+            self.steps.append(Step(Kind.BIAS_GRAD, node.name, node.name, shape, input=grad))
+        self._add_conv_grad(node, grad)  # while others see that the buffer is still read
+        del self._grads[node.name]
+
+    def _add_conv_grad(self, node: Conv | Linear, grad: Buffer) -> None:
+        weight = not self.grow and self.layout.trains(node.name)
+        if weight or node.input in self._needed:
+            self.steps.append(self._conv_grad(node, grad))
 
     def _conv_grad(self, node: Conv | Linear, grad: Buffer) -> Step:
         layout, name = self.layout, node.name
         shape, tile_bytes = self.graph.shapes[node.input], 0
         step = Step(Kind.CONV_GRAD, name, name, shape, input=grad, weights=scattered(layout, name))
-        if not self.grow:
+        if not self.grow and layout.trains(name):
             step.terms = self._ready(self.forward.saved[node.input])
             tile_bytes = layout.tile_bytes_of(name)
         if node.input in self._needed:
@@ -152,6 +171,17 @@ class Backward:
         step.numbers["accumulate"] = accumulate
         self.steps.append(step)
 
+    def add_upsampling(self, node: Upsample) -> None:
+        """Append the gradient of the smaller map."""
+        if node.input not in self._needed:
+            del self._grads[node.name]
+            return
+        out, accumulate = self._target(node.input)
+        step = upsampling(Kind.UPSAMPLE_GRAD, self.layout, node, out)
+        step.input = self._grads.pop(node.name)
+        step.numbers["accumulate"] = accumulate
+        self.steps.append(step)
+
     def _target(self, name: str) -> tuple[Buffer, int]:
         """(gradient buffer of ``name``, 1 if there is something in it to add to)."""
         if name in self._grads:
@@ -214,15 +244,17 @@ BUILDERS: Mapping[type[Node], Callable[[Backward, Any], None]] = {
     Add: Backward.add_sum,
     Concat: Backward.refuse_concat,
     Pool: Backward.add_pool,
+    Upsample: Backward.add_upsampling,
 }
 """What appends the steps of each op's gradients."""
 
 
 def _needing_gradients(pass_: Backward) -> frozenset[str]:
     """Tensors whose gradient the pass must compute."""
-    graph = pass_.graph
-    wanted = {layer.name for layer in graph.layers if not pass_.grow or layer.name in pass_.grow}
-    for node in graph.nodes:
+    if not pass_.grow:
+        return pass_.layout.needed
+    wanted = set(pass_.grow)
+    for node in pass_.graph.nodes:
         if any(name in wanted for name in node.inputs):
             wanted.add(node.name)
     return frozenset(wanted)

@@ -13,6 +13,7 @@ from fedtiny.engine import abi, library
 from fedtiny.engine.growth import grow
 from fedtiny.engine.layout import Layout
 from fedtiny.engine.library import EngineError, Library
+from fedtiny.engine.optimizers import Descent
 from fedtiny.engine.options import EngineOptions
 from fedtiny.engine.plan import Growth, Plan, Which, compile_ranges
 from fedtiny.engine.program import Program
@@ -31,7 +32,7 @@ BATCH_NORM_MOMENTUM = 0.1
 
 
 class Executor:
-    """SGD with momentum on the weights a device holds, over one static arena.
+    """Trains the weights a device holds, over one static arena.
 
     A batch larger than ``micro_batch`` is split; gradients are accumulated, and batch norm uses the
     statistics of each micro-batch ("ghost" batch norm). Results do not depend on ``threads``; they
@@ -41,13 +42,14 @@ class Executor:
         graph: the model's architecture; must end in a linear layer.
         model: parameters and masks to start from; copied.
         options: micro-batch, threads, what is saved and what is recomputed.
-        lr, momentum, weight_decay: of SGD as in PyTorch, on every parameter held.
+        lr, momentum, weight_decay: of the optimizer as in PyTorch, on every parameter trained.
+        rates: factors of ``lr`` by layer name; those not named have 1.
         instruction_set: default: the widest this machine has.
         lib: default: the product library (float32).
 
     Attributes:
         plan: programs and memory.
-        lr: may be changed between steps.
+        descent: the optimizer's settings.
         instruction_set: which kernels run.
 
     Raises:
@@ -63,13 +65,14 @@ class Executor:
         lr: float = 0.1,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
+        rates: Mapping[str, float] | None = None,
         instruction_set: str | None = None,
         lib: Library | None = None,
     ) -> None:
         self._lib = lib or library.load()
         self._set = self._lib.set_index(instruction_set)
         self.instruction_set = instruction_set or self._lib.instruction_sets[0]
-        self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
+        self.descent = Descent(lr, momentum, weight_decay, rates or {})
         self.layout = Layout(graph, model.masks, options, self._lib.real_bytes)
         self.state = State(self.layout, model)
         self._adopt(Plan(self.layout))
@@ -81,6 +84,15 @@ class Executor:
         pool = getattr(self, "_pool", None)
         if pool is not None:
             self._lib.free_pool(pool)
+
+    @property
+    def lr(self) -> float:
+        """The optimizer's learning rate."""
+        return self.descent.lr
+
+    @lr.setter
+    def lr(self, lr: float) -> None:
+        self.descent.lr = lr
 
     @property
     def arena_lines(self) -> dict[LedgerLine, int]:
@@ -128,14 +140,7 @@ class Executor:
 
     def descend(self) -> None:
         """The optimizer's part of a step: along the gradients as they stand."""
-        arrays = self.state.arrays
-        self._lib.sgd(
-            self._set,
-            abi.Sgd(
-                address(arrays["values"]), address(arrays["grads"]), address(arrays["momentum"]),
-                arrays["values"].size, self.lr, self.momentum, self.weight_decay,
-            ),
-        )  # fmt: skip
+        self.descent.step(self._lib, self._set, self.state)
 
     def evaluate(self, x: Images, y: Labels) -> tuple[float, int]:
         """(summed loss, correct predictions) of (x, y) under the running statistics."""

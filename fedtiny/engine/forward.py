@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from fedtiny.engine import activations
+from fedtiny.engine import activations, frozen
 from fedtiny.engine.abi import Kind
 from fedtiny.engine.layout import Layout
 from fedtiny.engine.program import Step, Term, Terms, before_activation, join
 from fedtiny.memory.arena import Buffer
 from fedtiny.memory.ledger import LedgerLine
 from fedtiny.models.op_table import UnsupportedOpError
-from fedtiny.models.ops import INPUT, Activation, Add, Concat, Conv, Linear, Node, Pool
+from fedtiny.models.ops import INPUT, Activation, Add, Concat, Conv, Linear, Node, Pool, Upsample
 
 _SAVED = LedgerLine.SAVED_ACTIVATIONS
 
@@ -60,6 +60,9 @@ class Forward:
                 self._add_ranges(node)
         for name in self._pruned:
             self._add_packed(name)
+        if prune and layout.is_frozen:
+            for node in frozen.gated(layout, self.saved):
+                self._insert_gate(node)
 
     def _add(self, node: Node) -> None:
         BUILDERS[type(node)](self, node)
@@ -126,6 +129,17 @@ class Forward:
         self.steps.append(pooling(Kind.POOL, self.layout, node, self.values[node.input], out=out))
         self.values[node.name] = self.saved[node.name] = (Term(out),)
 
+    def add_upsampling(self, node: Upsample) -> None:
+        """Append the step that makes a map larger."""
+        layout, shapes = self.layout, self.layout.graph.shapes
+        out = Buffer(node.name, layout.map_bytes(shapes[node.name]), _SAVED)
+        step = upsampling(Kind.UPSAMPLE, layout, node, out)
+        step.terms = self.values[node.input]
+        rows = layout.options.threads * shapes[node.input][2] * layout.lanes
+        step.scratch = Buffer(f"{node.name} rows", layout.reals(rows))
+        self.steps.append(step)
+        self.values[node.name] = self.saved[node.name] = (Term(out),)
+
     def refuse_concat(self, node: Concat) -> None:
         """Say that PyTorch must train it."""
         raise UnsupportedOpError(
@@ -140,13 +154,24 @@ class Forward:
         pruned = [self.stored[name] for name in self._pruned if name in self.stored]
         if not any(term.data is data for term in self.saved[node.name] for data in pruned):
             return
+        self.steps.append(self.gate(node))
+
+    def _insert_gate(self, node: Node) -> None:
+        """Keep the gates of a clamp as soon as what it is applied to has been computed."""
+        step = self.gate(node)
+        sources = frozen.data(step.terms)
+        made = max(i for i, other in enumerate(self.steps) if id(other.out) in sources)
+        self.steps.insert(made + 1, step)
+
+    def gate(self, node: Node) -> Step:
+        """The step that keeps a bit for every value that the node's clamp lets through."""
         shape = self.layout.graph.shapes[node.name]
         nbytes = activations.gate_bytes(self.layout, shape)
         out = self.gates[node.name] = Buffer(f"{node.name} gates", nbytes, _SAVED)
         terms = before_activation(self.values[node.name])
         step = Step(Kind.GATE, node.name, shape=shape, terms=terms, out=out)
         step.activation = node.activation
-        self.steps.append(step)
+        return step
 
     def _add_packed(self, name: str) -> None:
         """Prune a layer's output as soon as the forward pass has done with it."""
@@ -188,6 +213,7 @@ BUILDERS: Mapping[type[Node], Callable[[Forward, Any], None]] = {
     Add: Forward.add_sum,
     Concat: Forward.refuse_concat,
     Pool: Forward.add_pool,
+    Upsample: Forward.add_upsampling,
 }
 """What appends each op's steps."""
 
@@ -196,6 +222,14 @@ def scattered(layout: Layout, layer: str) -> Buffer | None:
     """Room for all weights of a dense layer that misses some."""
     nbytes = layout.scattered_bytes(layer)
     return Buffer(f"{layer} weights", nbytes) if nbytes else None
+
+
+def upsampling(kind: Kind, layout: Layout, node: Upsample, out: Buffer) -> Step:
+    """An upsampling step, forward or backward."""
+    shapes = layout.graph.shapes
+    _, height, width = shapes[node.name]
+    numbers = {"out_height": height, "out_width": width}
+    return Step(kind, node.name, shape=shapes[node.input], out=out, numbers=numbers)
 
 
 def pooling(

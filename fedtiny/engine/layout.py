@@ -12,6 +12,7 @@ from fedtiny.engine.geometry import Geometry
 from fedtiny.engine.options import EngineOptions
 from fedtiny.models.graph import Graph
 from fedtiny.models.ops import Shape
+from fedtiny.models.parameters import ParameterKind
 from fedtiny.sparse.tensor import Indices, Mask
 
 MIN_DENSE_WEIGHTS = 32
@@ -54,6 +55,32 @@ class Layout:
     def blocks(self) -> int:
         """Blocks of a full micro-batch."""
         return -(-self.options.micro_batch // self.lanes)
+
+    @cached_property
+    def trained(self) -> frozenset[str]:
+        """Names of the parameters that training changes."""
+        chosen = self.options.trained
+        rows = frozenset(row.name for row in self.graph.parameters if row.trainable)
+        return rows if chosen is None else rows & frozenset(chosen)
+
+    @cached_property
+    def is_frozen(self) -> bool:
+        """Whether training leaves any parameter as it is."""
+        return len(self.trained) < len(self.graph.parameters)
+
+    def trains(self, layer: str, kind: ParameterKind = ParameterKind.WEIGHT) -> bool:
+        """Whether training changes the layer's parameter of ``kind``."""
+        return kind.of(layer) in self.trained
+
+    @cached_property
+    def needed(self) -> frozenset[str]:
+        """Tensors whose gradients lead to a trained parameter."""
+        reached: set[str] = set()
+        for node in self.graph.nodes:
+            own = any(row.name in self.trained for row in node.parameters)
+            if own or any(name in reached for name in node.inputs):
+                reached.add(node.name)
+        return frozenset(reached)
 
     @cached_property
     def geometries(self) -> dict[str, Geometry]:

@@ -50,6 +50,7 @@ class Library:
         dll.fedtiny_pool_free.argtypes, dll.fedtiny_pool_free.restype = [address], None
         dll.fedtiny_run.argtypes, dll.fedtiny_run.restype = [integer, address], None
         dll.fedtiny_sgd.argtypes, dll.fedtiny_sgd.restype = [integer, address], None
+        dll.fedtiny_adam.argtypes, dll.fedtiny_adam.restype = [integer, address], None
 
     def _check_mirror(self, file: str) -> None:
         """Structures and enums must be those of abi.py, field by field."""
@@ -89,6 +90,10 @@ class Library:
     def sgd(self, set_index: int, step: abi.Sgd) -> None:
         """One optimizer step."""
         self._dll.fedtiny_sgd(set_index, ctypes.addressof(step))
+
+    def adam(self, set_index: int, step: abi.Adam) -> None:
+        """One step of Adam."""
+        self._dll.fedtiny_adam(set_index, ctypes.addressof(step))
 
     def pool(self, threads: int) -> int:
         """A handle of ``threads`` worker threads; free it with :meth:`free_pool`."""

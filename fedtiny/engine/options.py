@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 TILE_BYTES = 1024 * 1024
 """Target size of a padded tile: a usual second-level cache."""
@@ -15,6 +16,13 @@ DS-CNN and the smart-watch model. From 0.5 on, dense kernels need no more memory
 weights and gradients (8 bytes a weight, for one layer at a time) take less than the three indices
 per non-zero (12 bytes, of every layer) that they do without.
 """
+
+
+class Optimizer(StrEnum):
+    """How parameters follow their gradients."""
+
+    SGD = "sgd"
+    ADAM = "adam"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +38,10 @@ class EngineOptions:
             (:mod:`fedtiny.engine.activations`).
         tile_bytes: target size of the padded tiles.
         crossover: density from which a layer is computed with dense kernels; above 1: never.
+        trained: names of the parameters that training changes, if not all that the graph lets it
+            change. For those of no other is there a gradient or an optimizer's state, and nothing
+            is saved that only their gradients would need.
+        optimizer: SGD holds one number per trained parameter, Adam two.
     """
 
     micro_batch: int
@@ -38,3 +50,5 @@ class EngineOptions:
     activation_density: float = 1.0
     tile_bytes: int = TILE_BYTES
     crossover: float = CROSSOVER_DENSITY
+    trained: tuple[str, ...] | None = None
+    optimizer: Optimizer = Optimizer.SGD

@@ -24,7 +24,7 @@ from fedtiny.engine.state import state_items
 from fedtiny.memory.arena import Buffer
 from fedtiny.memory.ledger import LedgerLine
 from fedtiny.models.graph import Graph
-from fedtiny.models.ops import Activation, Conv, Linear, Node
+from fedtiny.models.ops import Activation, Linear, Node
 from fedtiny.sparse.tensor import Mask
 
 _FIXED_BYTES = 2 * abi.ALIGNMENT_BYTES + 2 * 8
@@ -72,6 +72,8 @@ class Plan:
         _check(layout)
         self.layout = layout
         self.quotas = dict(quotas or {})
+        if quotas and layout.is_frozen:
+            raise EngineError("weights grow where all parameters are trained; freeze none")
         train = Forward(layout, prune=True)
         Backward(train)
         evaluate = Forward(layout)
@@ -97,6 +99,13 @@ class Plan:
         layers = len(self.layout.graph.layers) * ctypes.sizeof(abi.Layer)
         lines[LedgerLine.TEMPORARIES] += ops + layers + _FIXED_BYTES
         return lines
+
+    @cached_property
+    def saved_bytes(self) -> int:
+        """Bytes that a forward pass leaves for the backward pass, batch norms' coefficients too."""
+        items = state_items(self.layout).values()
+        coefficients = sum(i.nbytes for i in items if i.line is LedgerLine.SAVED_ACTIVATIONS)
+        return self.programs[Which.TRAIN].saved_bytes + coefficients
 
     @property
     def arena_bytes(self) -> int:
@@ -187,6 +196,8 @@ def _check(layout: Layout) -> None:
     for node in graph.nodes:
         _check_node(graph, node)
     _check_options(layout.options)
+    if layout.is_frozen:
+        _check_frozen(layout)
     for layer in graph.prunable_layers:
         if layer.name not in layout.masks:
             raise EngineError(f"no mask for layer {layer.name!r}")
@@ -205,10 +216,28 @@ def _check_node(graph: Graph, node: Node) -> None:
                 f"{graph.name}: the engine wants logits from a linear layer without activation "
                 f"that no other node reads, not from {node.name!r}"
             )
-    if isinstance(node, Conv | Linear) and not node.trainable:
+
+
+def _check_frozen(layout: Layout) -> None:
+    """What is frozen must be so in a way that the backward pass can follow."""
+    unknown = set(layout.options.trained or ()) - {row.name for row in layout.graph.parameters}
+    if unknown:
+        raise EngineError(f"no parameter is called {min(unknown)!r}, so it cannot be trained")
+    if not layout.trained:
+        raise EngineError(f"{layout.graph.name}: nothing is to be trained; name a parameter")
+    for conv in layout.graph.batch_norms:
+        names = {row.name for row in conv.parameters if not row.kind.is_statistic}
+        if not names <= layout.trained:
+            raise EngineError(
+                f"layer {conv.name!r} is not to be trained but has a batch norm, whose statistics "
+                "would follow the data; fold it into the weights (fedtiny.adapt.folding) or set "
+                'training.engine = "torch"'
+            )
+    options = layout.options
+    if options.recompute or options.activation_density < 1:
         raise EngineError(
-            f"layer {node.name!r} is not to be trained, which the engine cannot do; set "
-            'training.engine = "torch"'
+            "where parameters are frozen nothing is recomputed or pruned: leave recompute empty "
+            "and activation_density at 1"
         )
 
 

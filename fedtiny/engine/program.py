@@ -5,10 +5,11 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from fedtiny.engine import abi
 from fedtiny.engine.abi import Kind
-from fedtiny.memory.arena import Buffer, peak, place
+from fedtiny.memory.arena import Buffer, aligned, peak, place
 from fedtiny.memory.ledger import LedgerLine
 from fedtiny.models.ops import Activation, Shape
 
@@ -85,12 +86,20 @@ class Program:
     Attributes:
         steps: in execution order.
         workspace_bytes: memory they need in all.
-        lines: bytes of the workspace by ledger line, at the step where most is alive.
+        buffers: that are used.
+        saved_bytes: of the buffers that outlive the loss: what the forward pass leaves for the
+            backward pass.
     """
 
     steps: tuple[Step, ...]
     workspace_bytes: int
-    lines: Mapping[LedgerLine, int]
+    buffers: tuple[Buffer, ...]
+    saved_bytes: int = 0
+
+    @cached_property
+    def lines(self) -> dict[LedgerLine, int]:
+        """Bytes of the workspace by ledger line, at the step where most is alive."""
+        return peak(self.buffers, self.workspace_bytes, abi.ALIGNMENT_BYTES)
 
     @classmethod
     def of(cls, steps: list[Step], results: Sequence[Buffer] = ()) -> Program:
@@ -102,9 +111,9 @@ class Program:
                 buffers[id(buffer)] = buffer
         for buffer in results:
             buffer.first, buffer.last = 0, len(steps) - 1
-        alive = list(buffers.values())
-        size = place(alive, abi.ALIGNMENT_BYTES)
-        return cls(tuple(steps), size, peak(alive, size, abi.ALIGNMENT_BYTES))
+        used = tuple(buffers.values())
+        saved = sum(aligned(one.nbytes, abi.ALIGNMENT_BYTES) for one in _saved(steps, used))
+        return cls(tuple(steps), place(used, abi.ALIGNMENT_BYTES), used, saved)
 
     def lower(self, workspace: int, layers: Mapping[str, abi.Layer]) -> ctypes.Array[abi.Op]:
         """The C ops, with the workspace at address ``workspace`` and layers at theirs."""
@@ -112,6 +121,15 @@ class Program:
         for op, step in zip(ops, self.steps, strict=True):
             _lower(op, step, workspace, layers)
         return ops
+
+
+def _saved(steps: Sequence[Step], held: Sequence[Buffer]) -> list[Buffer]:
+    """The buffers that the backward pass still reads; outputs that it does not are temporaries."""
+    loss = next((i for i, step in enumerate(steps) if step.kind is Kind.LOSS), len(steps))
+    for buffer in held:
+        if buffer.line is LedgerLine.SAVED_ACTIVATIONS and buffer.last <= loss:
+            buffer.line = LedgerLine.TEMPORARIES
+    return [buffer for buffer in held if buffer.first < loss < buffer.last]
 
 
 def _lower(op: abi.Op, step: Step, workspace: int, layers: Mapping[str, abi.Layer]) -> None:

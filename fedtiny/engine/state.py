@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from fedtiny.engine import abi
 from fedtiny.engine.layout import Layout
+from fedtiny.engine.options import Optimizer
 from fedtiny.memory.arena import aligned
 from fedtiny.memory.ledger import LedgerLine
-from fedtiny.models.ops import INPUT
 from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, dense_names, sparse_names
 from fedtiny.sparse.tensor import Mask, SparseTensor
@@ -41,9 +41,12 @@ class Item:
 
 
 def parameter_sizes(layout: Layout) -> dict[str, int]:
-    """Numbers held per parameter name, in graph order: of a pruned weight only the present ones."""
+    """Numbers held per parameter name: of a pruned weight only the present ones.
+
+    In graph order, the trained ones first, so that these lie together.
+    """
     sizes = {}
-    for row in layout.graph.parameters:
+    for row in sorted(layout.graph.parameters, key=lambda row: row.name not in layout.trained):
         weight = row.kind is ParameterKind.WEIGHT
         sizes[row.name] = layout.nnz(row.layer) if weight else prod(row.shape)
     return sizes
@@ -52,12 +55,15 @@ def parameter_sizes(layout: Layout) -> dict[str, int]:
 def state_items(layout: Layout) -> dict[str, Item]:
     """Every array of the state by name."""
     real = f"f{layout.real_bytes}"
-    count = (sum(parameter_sizes(layout).values()),)
+    sizes = parameter_sizes(layout)
+    count = (sum(size for name, size in sizes.items() if name in layout.trained),)
     items = {
-        "values": Item(LedgerLine.WEIGHTS, count, real),
+        "values": Item(LedgerLine.WEIGHTS, (sum(sizes.values()),), real),
         "grads": Item(LedgerLine.GRADIENTS, count, real),
         "momentum": Item(LedgerLine.OPTIMIZER, count, real),
     }
+    if layout.options.optimizer is Optimizer.ADAM:
+        items["squares"] = Item(LedgerLine.OPTIMIZER, count, real)
     for row in layout.graph.statistics:
         items[row.name] = Item(LedgerLine.WEIGHTS, row.shape, real)
     for conv in layout.graph.batch_norms:
@@ -65,7 +71,8 @@ def state_items(layout: Layout) -> dict[str, Item]:
             key, shape = f"{conv.name}.{name}", (conv.out_channels,)
             items[key] = Item(LedgerLine.SAVED_ACTIVATIONS, shape, real)
     for layer in layout.graph.layers:
-        for name, length in _index_lengths(layout, layer.name, layer.input != INPUT).items():
+        input_grad = layer.input in layout.needed
+        for name, length in _index_lengths(layout, layer.name, input_grad).items():
             items[f"{layer.name}.{name}"] = Item(LedgerLine.INDICES, (length,), "i4")
     return items
 
@@ -116,26 +123,22 @@ class State:
             view = self._memory[offset : offset + count].view(item.dtype)
             self.arrays[name] = view.reshape(item.shape)
             offset += item.nbytes
-        self.parameters = self._split(self.arrays["values"])
-        self._gradients = self._split(self.arrays["grads"])
+        sizes = parameter_sizes(layout)
+        self.parameters = _split(self.arrays["values"], sizes)
+        trained = {name: size for name, size in sizes.items() if name in layout.trained}
+        self._gradients = _split(self.arrays["grads"], trained)
         self.layers = {layer.name: self._layer(layer.name) for layer in layout.graph.layers}
         self.load(model)
 
-    def _split(self, flat: npt.NDArray[np.generic]) -> dict[str, npt.NDArray[np.generic]]:
-        views, offset = {}, 0
-        for name, size in parameter_sizes(self.layout).items():
-            views[name] = flat[offset : offset + size]
-            offset += size
-        return views
-
     def load(self, model: SparseModel) -> None:
-        """Copy a model's parameters and statistics in; momentum becomes 0."""
+        """Copy a model's parameters and statistics in; the optimizer's state becomes 0."""
         for name, weight in model.weights.items():
             self.parameters[ParameterKind.WEIGHT.of(name)][:] = weight.values
         for name, values in model.dense.items():
             target = self.parameters[name] if name in self.parameters else self.arrays[name]
             target[:] = values.reshape(-1)
-        self.arrays["momentum"][:] = 0
+        for name in {"momentum", "squares"} & self.arrays.keys():
+            self.arrays[name][:] = 0
 
     def model(self) -> SparseModel:
         """A copy of the parameters and statistics."""
@@ -200,16 +203,15 @@ class State:
                 self.arrays[f"{name}.{key}"][:] = values
 
     def _point(self, layer: abi.Layer, name: str) -> None:
-        pointers = {"values": self.parameters, "value_grads": self._gradients}
-        for field, source in pointers.items():
-            setattr(layer, field, address(source[ParameterKind.WEIGHT.of(name)]))
         shift = ParameterKind.BN_SHIFT if layer.batch_norm else ParameterKind.BIAS
-        layer.beta = address(self.parameters[shift.of(name)])
-        layer.beta_grad = address(self._gradients[shift.of(name)])
+        parameters = {"values": ParameterKind.WEIGHT.of(name), "beta": shift.of(name)}
         if layer.batch_norm:
-            scale = ParameterKind.BN_SCALE.of(name)
-            layer.gamma = address(self.parameters[scale])
-            layer.gamma_grad = address(self._gradients[scale])
+            parameters["gamma"] = ParameterKind.BN_SCALE.of(name)
+        for field, key in parameters.items():
+            setattr(layer, field, address(self.parameters[key]))
+            if key in self._gradients:
+                grads = "value_grads" if field == "values" else f"{field}_grad"
+                setattr(layer, grads, address(self._gradients[key]))
         fields = (
             "flat",
             "start",
@@ -224,6 +226,16 @@ class State:
         named["running_var"] = ParameterKind.RUNNING_VAR.of(name)
         for field, key in named.items():
             setattr(layer, field, address(self.arrays[key]) if key in self.arrays else 0)
+
+
+def _split(
+    flat: npt.NDArray[np.generic], sizes: Mapping[str, int]
+) -> dict[str, npt.NDArray[np.generic]]:
+    views, offset = {}, 0
+    for name, size in sizes.items():
+        views[name] = flat[offset : offset + size]
+        offset += size
+    return views
 
 
 def address(array: npt.NDArray[np.generic]) -> int:

@@ -66,6 +66,16 @@ class Parts:
         """What a device uses: what it trains; of one that trains nothing, the global model."""
         return self.tier(partition) if self.trains(partition) else self.top
 
+    def missing(self, asked: Iterable[int], counted: Collection[int]) -> dict[Tier, int]:
+        """Tiers of which devices were asked and none counts, with how many were asked.
+
+        Empty where all devices train the whole model: then somebody counts.
+        """
+        if self.are_all_whole:
+            return {}
+        by_tier = grouped((k, self.tier(k)) for k in asked)
+        return {t: len(who) for t, who in by_tier.items() if not set(who) & set(counted)}
+
     def trains(self, partition: int) -> bool:
         """Whether a device is asked to train at all."""
         return self.policy is None or not self.tiers or partition in self.tiers

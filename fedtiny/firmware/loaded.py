@@ -177,8 +177,11 @@ def _opened(project: Path) -> ctypes.CDLL:
     with tempfile.TemporaryDirectory() as scratch:
         built = Path(scratch) / "predict.so"
         include = [f"-I{project}", f"-I{project / 'fedtiny_nn' / 'include'}"]
-        command = ["gcc", *_FLAGS, *include, *map(str, sources), "-o", str(built)]
-        toolchain.run_tool(command, project, _COMPILE_TIMEOUT_S)
+        objects = toolchain.compile_objects(
+            ["gcc", *_FLAGS, *include], sources, Path(scratch), _COMPILE_TIMEOUT_S
+        )
+        linked = ["gcc", *_FLAGS, *map(str, objects), "-o", str(built)]
+        toolchain.run_tool(linked, Path(scratch), _COMPILE_TIMEOUT_S)
         with suppress(OSError):  # where nothing may be written it is compiled each time
             kept.parent.mkdir(exist_ok=True)
             atomic.write(kept, built.read_bytes())

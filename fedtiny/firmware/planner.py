@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fedtiny.devices.flash import CODE_RESERVE_BYTES
 from fedtiny.devices.profile import DeviceProfile
 from fedtiny.errors import FedTinyError
 from fedtiny.firmware.arena import Arena, plan_arena
@@ -24,9 +25,6 @@ from fedtiny.firmware.plan import ExportPlan, Step
 from fedtiny.firmware.ways import ways
 from fedtiny.models.ops import INPUT
 from fedtiny.quant.integer_model import IntegerGraph
-
-CODE_RESERVE_BYTES = 32 * 1024
-"""Flash kept for machine code: kernels and model take 12-16 KB at -O3, start-up the rest."""
 
 RAM_RESERVE_BYTES = 8 * 1024
 """RAM kept for the stack (the self-test uses 1.3 KB of it) and the program around the model."""

@@ -99,6 +99,12 @@ class Link:
             down, up = _faster(down, factor), _faster(up, factor)
         return cls(down, up, section.latency_s, section.jitter, seed, partition)
 
+    def lasting(self) -> Link:
+        """A link of its mean rates in the long run, as slow as jitter can make it: for plans."""
+        slowest = 1 - self.jitter
+        down, up = (Steps((0.0,), (rate.mean * slowest,)) for rate in (self.down, self.up))
+        return Link(down, up, self.latency_s)
+
     def down_seconds(self, size: int, start_s: float, round: int = 0) -> float:
         """How long ``size`` bytes from the server take that are sent at ``start_s``."""
         return self._seconds(self.down, size, start_s, self._factor(round, 0))

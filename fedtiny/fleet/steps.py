@@ -32,6 +32,15 @@ class Steps:
         """The value at a time ≥ 0."""
         return self.values[bisect_right(self.seconds, self._phase(second)) - 1]
 
+    @property
+    def mean(self) -> float:
+        """In the long run: over the period, or the last value, which holds on.
+
+        >>> Steps((0.0, 10.0), (8.0, 2.0)).mean, Steps((0.0, 10.0), (8.0, 2.0), 40.0).mean
+        (2.0, 3.5)
+        """
+        return self.values[-1] if self.period_s == inf else self._in_a_period() / self.period_s
+
     def time_for(self, amount: float, start_s: float = 0.0) -> float:
         """Seconds from ``start_s`` until the integral over the value has reached ``amount``.
 

@@ -9,7 +9,18 @@ import numpy as np
 
 from fedtiny.errors import FedTinyError
 from fedtiny.importing.pt2e_program import QuantizedProgram
-from fedtiny.models.ops import INPUT, Activation, Add, Concat, Conv, Layer, Linear, Node, Pool
+from fedtiny.models.ops import (
+    INPUT,
+    Activation,
+    Add,
+    Concat,
+    Conv,
+    Layer,
+    Linear,
+    Node,
+    Pool,
+    Upsample,
+)
 from fedtiny.models.ops.activation import linear_name
 from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel
@@ -95,6 +106,8 @@ class Integers:
                 sources = [self.tensors[name] for name in node.inputs]
                 tables = tuple(concat.rescaling(source, output) for source in sources)
                 return [concat.IntegerConcat(node.name, node.inputs, tables)]
+            case Upsample():
+                raise FedTinyError(f"node {node.name!r}: no int8 kernel makes maps larger")
         assert_never(node)
 
     def _layer(self, node: Layer) -> list[IntegerNode]:

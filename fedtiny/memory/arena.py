@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fedtiny.memory.ledger import LedgerLine
 
@@ -66,32 +67,43 @@ def place(buffers: Sequence[Buffer], alignment: int) -> int:
     >>> place([a, b, c], 64), a.offset, b.offset, c.offset
     (128, 0, 64, 0)
     """
-    sizes = {id(buffer): aligned(buffer.nbytes, alignment) for buffer in buffers}
-    orders = (
-        sorted(buffers, key=lambda b: (-sizes[id(b)], b.first)),
-        sorted(buffers, key=lambda b: (b.first, -sizes[id(b)])),
-        sorted(buffers, key=lambda b: (b.first - b.last, -sizes[id(b)])),
-    )
-    size, offsets = min((_greedy(order, sizes) for order in orders), key=lambda found: found[0])
-    for buffer in buffers:
-        buffer.offset = offsets[id(buffer)]
+    lives = tuple((aligned(one.nbytes, alignment), one.first, one.last) for one in buffers)
+    size, offsets = _placed(lives)
+    for buffer, offset in zip(buffers, offsets, strict=True):
+        buffer.offset = offset
     return size
 
 
-def _greedy(order: Sequence[Buffer], sizes: dict[int, int]) -> tuple[int, dict[int, int]]:
+_Life = tuple[int, int, int]
+"""Of a buffer: its aligned size, and the first and last step in which it is used."""
+
+
+@lru_cache(maxsize=64)
+def _placed(lives: tuple[_Life, ...]) -> tuple[int, tuple[int, ...]]:
+    """The block's size, and every buffer's offset; a simulator's devices ask the same again."""
+    numbers = range(len(lives))
+    orders = (
+        sorted(numbers, key=lambda k: (-lives[k][0], lives[k][1])),
+        sorted(numbers, key=lambda k: (lives[k][1], -lives[k][0])),
+        sorted(numbers, key=lambda k: (lives[k][1] - lives[k][2], -lives[k][0])),
+    )
+    return min((_greedy(order, lives) for order in orders), key=lambda found: found[0])
+
+
+def _greedy(order: Sequence[int], lives: Sequence[_Life]) -> tuple[int, tuple[int, ...]]:
     placed: list[tuple[int, int, int, int]] = []  # (offset, end, first, last), by offset
-    offsets: dict[int, int] = {}
-    for buffer in order:
-        offset, needed = 0, sizes[id(buffer)]
+    offsets = [0] * len(lives)
+    for number in order:
+        offset, (needed, begins, ends) = 0, lives[number]
         for start, end, first, last in placed:
-            if last < buffer.first or buffer.last < first:
+            if last < begins or ends < first:
                 continue
             if offset + needed <= start:
                 break
             offset = max(offset, end)
-        offsets[id(buffer)] = offset
-        insort(placed, (offset, offset + needed, buffer.first, buffer.last))
-    return max((end for _, end, _, _ in placed), default=0), offsets
+        offsets[number] = offset
+        insort(placed, (offset, offset + needed, begins, ends))
+    return max((end for _, end, _, _ in placed), default=0), tuple(offsets)
 
 
 def alive(buffers: Sequence[Buffer], step: int) -> list[Buffer]:

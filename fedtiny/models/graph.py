@@ -27,6 +27,7 @@ from fedtiny.models.ops import (
     Node,
     Pool,
     Shape,
+    Upsample,
     codec,
 )
 from fedtiny.models.ops.activation import linear_name
@@ -37,7 +38,18 @@ from fedtiny.sparse.tensor import Floats
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["INPUT", "Add", "Concat", "Conv", "Graph", "GraphError", "Linear", "Loss", "Pool"]
+__all__ = [
+    "INPUT",
+    "Add",
+    "Concat",
+    "Conv",
+    "Graph",
+    "GraphError",
+    "Linear",
+    "Loss",
+    "Pool",
+    "Upsample",
+]
 """All that a file with a model of one's own imports."""
 
 MAX_ELEMENTS = 2**31 - 1

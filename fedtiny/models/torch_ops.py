@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fedtiny.models.ops import Activation, Add, Concat, Conv, Linear, Pool
+from fedtiny.models.ops import Activation, Add, Concat, Conv, Linear, Pool, Upsample
 from fedtiny.models.ops.conv import BATCH_NORM_EPSILON
 from fedtiny.models.parameters import BATCH_NORM, ParameterKind
 
@@ -107,6 +107,14 @@ def _pool(node: Pool, inputs: Sequence[Tensor], context: Context) -> Tensor:
     inside = _padded(torch.ones_like(x[:1, :1]), node)  # the share of each window in the map
     shares = functional.avg_pool2d(inside, kernel, stride)
     return functional.avg_pool2d(_padded(x, node), kernel, stride) / shares
+
+
+@forward.register
+def _upsample(node: Upsample, inputs: Sequence[Tensor], context: Context) -> Tensor:
+    for axis, size in zip((2, 3), node.size, strict=True):
+        source = torch.arange(size, device=inputs[0].device) * inputs[0].shape[axis] // size
+        inputs = [inputs[0].index_select(axis, source)]
+    return inputs[0]
 
 
 def _padded(x: Tensor, node: Conv | Pool, value: float = 0.0) -> Tensor:

@@ -10,8 +10,9 @@ from typing import Any
 
 from fedtiny.errors import FedTinyError
 from fedtiny.escaping.markdown import markdown_text
+from fedtiny.report import rows as csv_rows
+from fedtiny.report.fleet_study import FleetRow
 from fedtiny.report.study import StudyRow
-from fedtiny.report.study import read as read_study
 from fedtiny.report.terminal import headline
 from fedtiny.report.tuning import sentence as tuning_sentence
 from fedtiny.runs import atomic, identity
@@ -116,15 +117,33 @@ def study_markdown(csv: Path, tuning: Path | None = None) -> str:
     )
 
 
+def fleet_report(csv: Path, out: Path) -> tuple[list[Path], str]:
+    """Figures of the study of unequal devices into ``out``, and its tables in Markdown.
+
+    Raises:
+        FedTinyError: ``csv`` has no rows, or is malformed.
+    """
+    from fedtiny.report import fleet_tables  # noqa: PLC0415 - pandas and matplotlib are slow to import, and optional
+    from fedtiny.report.plots.fleet import fleet_charts  # noqa: PLC0415 - pandas and matplotlib are slow to import, and optional
+
+    rows = csv_rows.read(csv, FleetRow)
+    if not rows:
+        raise FedTinyError(f"{csv} has no rows: run make study-fleet")
+    commits = ", ".join(sorted({row.commit for row in rows}))
+    notes = markdown_text(f"{len(rows)} runs; code: {commits}.")
+    tables = [table.markdown() for table in fleet_tables.tables(rows)]
+    return [chart.save(out) for chart in fleet_charts(rows)], "\n\n".join([*tables, notes])
+
+
 def _study_notes(rows: Sequence[StudyRow], tuning: Path | None) -> list[str]:
     """Which code made the rows, and how each method was tuned."""
     commits = ", ".join(sorted({row.commit for row in rows}))
-    chosen = tuning_sentence(read_study(tuning)) if tuning else ""
+    chosen = tuning_sentence(csv_rows.read(tuning, StudyRow)) if tuning else ""
     return [f"{len(rows)} runs; code: {commits}.", *([chosen] if chosen else [])]
 
 
 def _study_rows(csv: Path) -> list[StudyRow]:
-    rows = read_study(csv)
+    rows = csv_rows.read(csv, StudyRow)
     if not rows:
         raise FedTinyError(
             f"{csv} has no rows: run python -m sims.study.sweep sims/configs/study.toml"
@@ -138,4 +157,12 @@ def _location(path: Path) -> str:
     return os.fspath(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute)
 
 
-__all__ = ["headline", "overlay", "results_markdown", "study_markdown", "study_report", "write"]
+__all__ = [
+    "fleet_report",
+    "headline",
+    "overlay",
+    "results_markdown",
+    "study_markdown",
+    "study_report",
+    "write",
+]

@@ -13,6 +13,7 @@ from fedtiny.config import RunConfig
 from fedtiny.devices.catalog import get
 from fedtiny.devices.fleet import with_group
 from fedtiny.report.tables import markdown_table, size
+from fedtiny.report.words import in_rounds
 from fedtiny.runs.clock_events import ClockAdvanced, GroupMissing, RoundLost, TaskTimed
 from fedtiny.runs.metrics import Recording
 from fedtiny.runs.outcome import Outcome
@@ -111,7 +112,7 @@ def clock_section(found: Mapping[str, Any] | None) -> str:
                 row["group"],
                 f"{row['count']} {row['device']}",
                 *(str(row["outcomes"].get(kind, 0)) for kind in kinds),
-                _rounds(row["missing_rounds"]),
+                in_rounds(row["missing_rounds"]),
             ]
             for row in groups
         ],
@@ -135,7 +136,10 @@ def clock_section(found: Mapping[str, Any] | None) -> str:
             "the first task until the last round's end. Nothing here was timed: training takes the "
             "FLOPs that are executed over the board's stated rate, a message its bytes on the wire "
             "over the link of the fleet's file. Preparation, evaluation and calibration take none.",
-            *([f"**Nobody counted in {_rounds(lost)}**: the model stayed as it was."] * bool(lost)),
+            *(
+                [f"**Nobody counted in {in_rounds(lost)}**: the model stayed as it was."]
+                * bool(lost)
+            ),
             outcomes,
             "Tasks by how they ended: *late* replies were dropped; devices were *away*, *dropped* "
             "out before they began, *broke* down in the middle, or *left* before they answered.",
@@ -150,11 +154,3 @@ def _seconds(seconds: float | None) -> str:
     if seconds is None:
         return ""
     return f"{seconds:.3g} s" if seconds < 1000 else f"{seconds:,.0f} s"
-
-
-def _rounds(rounds: Sequence[int]) -> str:
-    if not rounds:
-        return ""
-    shown = ", ".join(map(str, rounds[:8]))
-    more = f" and {len(rounds) - 8} more" if len(rounds) > 8 else ""
-    return f"round{'s' if len(rounds) > 1 else ''} {shown}{more}"

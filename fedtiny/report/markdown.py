@@ -10,6 +10,7 @@ from fedtiny.escaping.markdown import markdown_code, markdown_text
 from fedtiny.methods import METHODS
 from fedtiny.report import sections
 from fedtiny.report.clock import clock_section
+from fedtiny.report.shapes import shapes_section
 from fedtiny.report.tables import percent, size
 from fedtiny.report.tiers import tiers_section
 
@@ -50,7 +51,8 @@ def render(report: Report, captions: Mapping[str, str], location: str) -> str:
         "## What left each device",
         sections.departures(report),
         *_simulated_time(report, figure),
-        *_tiers(report),
+        *_shapes(report),
+        *_tiers(report, figure),
         "## Memory of each device",
         sections.ledger(report),
         figure("ledger"),
@@ -87,10 +89,17 @@ def _simulated_time(report: Report, figure: Callable[[str], str]) -> list[str]:
     return ["## Simulated time", text, figure("accuracy_time"), figure("round_gantt")]
 
 
-def _tiers(report: Report) -> list[str]:
+def _shapes(report: Report) -> list[str]:
+    if report["shapes"] is None:
+        return []
+    return ["## Shapes of the model", shapes_section(report["shapes"])]
+
+
+def _tiers(report: Report, figure: Callable[[str], str]) -> list[str]:
     if report["tiers"] is None:
         return []
-    return ["## Parts of the model", tiers_section(report["tiers"])]
+    text = tiers_section(report["tiers"])
+    return ["## Parts of the model", text, figure("accuracy_tiers")]
 
 
 def _failures(report: Report) -> list[str]:

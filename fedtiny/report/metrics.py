@@ -14,6 +14,7 @@ from fedtiny.config import RunConfig
 from fedtiny.errors import FedTinyError
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.report.clock import Clock, read_clock
+from fedtiny.report.shapes import shapes_summary
 from fedtiny.report.tiers import tiers_summary
 from fedtiny.report.words import GROUPS
 from fedtiny.runs import checkpoint
@@ -83,6 +84,7 @@ class Run:
         stopped_after: the round that a run was stopped early after; None if it was not.
         clock: simulated; None without one.
         tiers: who trains which part of the model; None where all train all of it.
+        shapes: of the model, as devices compared them; None where they did not.
     """
 
     folder: RunFolder
@@ -107,6 +109,7 @@ class Run:
     stopped_after: int | None = None
     clock: Clock | None = None
     tiers: Mapping[str, Any] | None = None
+    shapes: Sequence[Mapping[str, Any]] | None = None
 
     @property
     def last_round(self) -> int:
@@ -173,6 +176,7 @@ def read_run(folder: RunFolder) -> Run:
         stopped_after=next((one.round for one in log.of(Stopped)), None),
         clock=read_clock(log),
         tiers=tiers_summary(log),
+        shapes=shapes_summary(log),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from fedtiny.config import RunConfig
 from fedtiny.escaping.markdown import Markdown, markdown_block, markdown_code, markdown_text
 from fedtiny.escaping.terminal import visible
+from fedtiny.report.ledger_table import MOST_ROWS, ledger_table
 from fedtiny.report.tables import (
     NOT_RUN,
     markdown_table,
@@ -21,7 +22,6 @@ from fedtiny.report.tables import (
 from fedtiny.report.words import (
     DEPARTURES,
     GROUPS,
-    board_title,
     group_title,
     person_title,
 )
@@ -131,10 +131,7 @@ def ledger(report: Report) -> str:
     """Budget, predicted and measured memory per device."""
     if not report["ledger"]:
         return "No device had a memory budget: `devices.fleet` of the config is empty."
-    rows = [_ledger_row(row) for row in report["ledger"]]
-    headers = ["device", "budget", "predicted", "measured", "error", "batch", "micro-batch",
-               "recomputed", "largest line"]  # fmt: skip
-    text = markdown_table(headers, rows)
+    text = ledger_table(report["ledger"])
     if any(row["micro_batch"] < row["batch"] for row in report["ledger"]):
         text += (
             "\n\nA device whose budget is too small for the whole batch goes through it in "
@@ -154,7 +151,7 @@ def _recomputed(rows: Sequence[Mapping[str, Any]]) -> str:
         if row["recompute"]:
             devices.setdefault(tuple(row["recompute"]), []).append(str(row["partition"]))
     listed = [
-        f"on {', '.join(who)}: {', '.join(map(markdown_code, names))}"
+        f"on {_named(who)}: {', '.join(map(markdown_code, names))}"
         for names, who in devices.items()
     ]
     return (
@@ -164,14 +161,8 @@ def _recomputed(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _ledger_row(row: Mapping[str, Any]) -> list[str]:
-    measured, predicted = row["measured_peak_bytes"], row["predicted_peak_bytes"]
-    error = NOT_RUN if measured is None else f"{100 * (predicted / measured - 1):+.1f} %"
-    line = f"{row['dominating_line'].replace('_', ' ')} {size(row['dominating_bytes'])}"
-    title = f"{row['partition']}: {board_title(row['device'])}"
-    sizes = [size(row["budget_bytes"]), size(predicted), size(measured)]
-    again = str(len(row["recompute"]) or "")
-    return [title, *sizes, error, str(row["batch"]), str(row["micro_batch"]), again, line]
+def _named(devices: Sequence[str]) -> str:
+    return ", ".join(devices) if len(devices) <= MOST_ROWS else f"{len(devices)} devices"
 
 
 def measured(report: Report) -> str:

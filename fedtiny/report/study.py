@@ -1,15 +1,11 @@
-"""A study's rows: one per run, appended to a CSV as it finishes, read back for tables and plots."""
+"""A row of the study of methods."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 from statistics import fmean
 
-from fedtiny.errors import FedTinyError
+from fedtiny.report.rows import RowError
 from fedtiny.runs import identity
 from fedtiny.runs.events import (
     DeviceDescribed,
@@ -21,13 +17,9 @@ from fedtiny.runs.events import (
     RoundFinished,
     Stopped,
 )
+from fedtiny.runs.fields import Count, Share
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.metrics import Recording
-from fedtiny.text_files import read_text
-
-
-class StudyError(FedTinyError):
-    """A study's CSV or a run of it is not what it should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +43,13 @@ class StudyRow:
 
     dataset: str
     method: str
-    density: float
+    density: Share
     seed: int
-    accuracy: float
-    uplink_bytes: int
-    train_flops_per_round: int
-    peak_memory_bytes: int | None
-    rounds: int
+    accuracy: Share
+    uplink_bytes: Count
+    train_flops_per_round: Count
+    peak_memory_bytes: Count | None
+    rounds: Count
     commit: str
     data: str
 
@@ -65,9 +57,6 @@ class StudyRow:
     def key(self) -> tuple[str, str, float, int]:
         """What a study has one row of."""
         return self.dataset, self.method, self.density, self.seed
-
-
-COLUMNS = tuple(field.name for field in fields(StudyRow))
 
 
 def measure(
@@ -81,13 +70,13 @@ def measure(
         group: whose samples the accuracy is of, one of ``words.GROUPS``.
 
     Raises:
-        StudyError: the run is not finished, or nobody in ``group`` was evaluated.
+        RowError: the run is not finished, or nobody in ``group`` was evaluated.
     """
     config, recording, recorded = folder.load_config(), folder.recording(), identity.load(folder)
     rounds = next((e.round for e in recording.of(Stopped)), config.federation.rounds)
     last = [one for one in recording.of(Evaluated) if one.round == rounds and one.group == group]
     if not last:
-        raise StudyError(f"{folder.path}: no {group} were evaluated in round {rounds}")
+        raise RowError(f"{folder.path}: no {group} were evaluated in round {rounds}")
     peaks = [one.ledger.measured_peak_bytes for one in recording.of(Metered)]
     return StudyRow(
         dataset=dataset,
@@ -120,89 +109,3 @@ def _flops_per_round(recording: Recording, epochs: int) -> int:
             for before, after in zip(sent, rounds, strict=True)
         )
     )
-
-
-def read(path: Path) -> list[StudyRow]:
-    """Rows in file order; none if there is no file. A last line cut off by a crash is left out.
-
-    Raises:
-        StudyError: other columns, a value of the wrong type, or a run twice; names the line.
-    """
-    if not path.is_file():
-        return []
-    return parse(path, read_text(path))
-
-
-def parse(path: Path, text: str) -> list[StudyRow]:
-    """:func:`read` of a text that was read already; ``path`` is for messages."""
-    whole = text[: text.rfind("\n") + 1]
-    table = csv.reader(io.StringIO(whole, newline=""))
-    rows: dict[tuple[str, str, float, int], StudyRow] = {}
-    try:
-        if (header := next(table, None)) is not None and tuple(header) != COLUMNS:
-            raise StudyError(f"{path}: expected the columns {','.join(COLUMNS)}")
-        for cells in table:
-            row = _parse(dict(zip(COLUMNS, cells, strict=True)))
-            if row.key in rows:
-                raise ValueError(f"{row.key} is there already; delete one")
-            rows[row.key] = row
-    except (ValueError, OverflowError, csv.Error) as error:
-        raise StudyError(f"{path}, line {table.line_num}: {error}") from error
-    return list(rows.values())
-
-
-def write(path: Path, rows: Iterable[StudyRow]) -> None:
-    """Replace the file by ``rows``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = _lines([COLUMNS, *map(_cells, rows)])
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-
-
-def append(path: Path, row: StudyRow) -> None:
-    """Add a row, on disk when this returns; ``path`` was made by :func:`write`."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(_lines([_cells(row)]))
-
-
-def _parse(cells: Mapping[str, str]) -> StudyRow:
-    return StudyRow(
-        dataset=cells["dataset"],
-        method=cells["method"],
-        density=_share(cells, "density"),
-        seed=int(cells["seed"]),
-        accuracy=_share(cells, "accuracy"),
-        uplink_bytes=_count(cells, "uplink_bytes"),
-        train_flops_per_round=_count(cells, "train_flops_per_round"),
-        peak_memory_bytes=_count(cells, "peak_memory_bytes")
-        if cells["peak_memory_bytes"]
-        else None,
-        rounds=_count(cells, "rounds"),
-        commit=cells["commit"],
-        data=cells["data"],
-    )
-
-
-def _share(cells: Mapping[str, str], column: str) -> float:
-    value = float(cells[column])
-    if not 0 <= value <= 1:
-        raise ValueError(f"{column} is {value}, expected 0 to 1")
-    return value
-
-
-def _count(cells: Mapping[str, str], column: str) -> int:
-    value = int(cells[column])
-    if not 0 <= value < 2**63:
-        raise ValueError(f"{column} is {value}, expected 0 to 2⁶³")
-    return value
-
-
-def _cells(row: StudyRow) -> list[str]:
-    return ["" if value is None else str(value) for value in asdict(row).values()]
-
-
-def _lines(rows: Iterable[Sequence[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()

@@ -69,6 +69,7 @@ def summarize(run: Run) -> dict[str, Any]:
         "failures": [asdict(failure) for failure in run.failures],
         "clock": clock_summary(run.clock, run.config),
         "tiers": run.tiers,
+        "shapes": run.shapes,
         "timings": timings,
         "seconds": sum(seconds for seconds in timings.values() if seconds is not None),
         "versions": versions(),

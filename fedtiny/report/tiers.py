@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from fedtiny.memory.ledger import format_bytes
+from fedtiny.escaping.markdown import markdown_text
+from fedtiny.memory.ledger import LedgerEntry, format_bytes
 from fedtiny.report.tables import markdown_table, percent
-from fedtiny.runs.events import DeviceDescribed, Evaluated, Metered, TierEvaluated, TierGiven
+from fedtiny.report.words import in_rounds
+from fedtiny.runs.events import (
+    DeviceDescribed,
+    Evaluated,
+    Metered,
+    TierEvaluated,
+    TierGiven,
+    TierMissing,
+)
 from fedtiny.runs.metrics import Recording
+from fedtiny.tiers.tier import Tier
 
 
 def tiers_summary(log: Recording) -> dict[str, Any] | None:
@@ -30,22 +40,57 @@ def tiers_summary(log: Recording) -> dict[str, Any] | None:
     ]
     parts = [_part(one, log) for one in evaluated if one.round == last]
     trained = [part for part in parts if part["devices"]]
+    largest = max(trained, key=lambda part: (part["width"], part["density"]), default=None)
     return {
         "parts": parts,
-        "global_accuracy": trained[-1]["accuracy"] if trained else None,
+        "history": [
+            {
+                "round": one.round,
+                "width": one.tier.width,
+                "density": one.tier.density,
+                "devices": one.devices,
+                "nnz": one.nnz,
+                "accuracy": one.correct / one.count,
+            }
+            for one in evaluated
+            if one.count
+        ],
+        "global_accuracy": largest["accuracy"] if largest else None,
         "mean_device_accuracy": fmean(own) if own else None,
         "worst_tier_accuracy": min((part["accuracy"] for part in trained), default=None),
+        "passed_over": _passed_over(devices),
         "refused": [
             {"partition": one.partition, "reason": one.refused} for one in devices if one.refused
         ],
     }
 
 
+def _passed_over(devices: Sequence[DeviceDescribed]) -> list[dict[str, Any]]:
+    """By board and part: how many cannot train it, and why the first of them cannot."""
+    reasons: dict[tuple[str, Tier], list[str]] = {}
+    for one in devices:
+        for passed in one.passed_over:
+            board = one.ledger.device if one.ledger else ""
+            reasons.setdefault((board, passed.tier), []).append(passed.reason)
+    return [
+        {
+            "board": board,
+            "width": tier.width,
+            "density": tier.density,
+            "devices": len(found),
+            "reason": found[0],
+        }
+        for (board, tier), found in sorted(reasons.items())
+    ]
+
+
 def _part(event: TierEvaluated, log: Recording) -> dict[str, Any]:
-    holders = {one.partition for one in log.of(TierGiven) if one.tier == event.tier}
-    ledgers = [one.ledger for one in log.of(Metered) if one.partition in holders]
-    boards = Counter(one.device for one in ledgers)
-    peaks = [one.measured_peak_bytes for one in ledgers if one.measured_peak_bytes is not None]
+    given = {one.partition: one.tier for one in log.of(TierGiven)}
+    described = {one.partition: one.ledger for one in log.of(DeviceDescribed)}
+    holders = [k for k, tier in given.items() if tier == event.tier]
+    boards = Counter(ledger.device for ledger in map(described.get, holders) if ledger)
+    metered = [one.ledger for one in log.of(Metered) if given.get(one.partition) == event.tier]
+    peak, budget = max(map(_peak, metered), key=lambda pair: pair[0] / pair[1], default=(None,) * 2)
     return {
         "width": event.tier.width,
         "density": event.tier.density,
@@ -53,9 +98,15 @@ def _part(event: TierEvaluated, log: Recording) -> dict[str, Any]:
         "boards": dict(sorted(boards.items())),
         "nnz": event.nnz,
         "accuracy": event.correct / event.count if event.count else None,
-        "peak_bytes": max(peaks, default=None),
-        "budget_bytes": min((one.budget_bytes for one in ledgers), default=None),
+        "peak_bytes": peak,
+        "budget_bytes": budget,
+        "missing_rounds": [one.round for one in log.of(TierMissing) if one.tier == event.tier],
     }
+
+
+def _peak(ledger: LedgerEntry) -> tuple[int, int]:
+    """Of a device's training step, measured, and its budget."""
+    return ledger.measured_peak_bytes or 0, ledger.budget_bytes
 
 
 def tiers_section(found: Mapping[str, Any] | None) -> str:
@@ -72,20 +123,39 @@ def tiers_section(found: Mapping[str, Any] | None) -> str:
             percent(part["accuracy"]),
             _bytes(part["peak_bytes"]),
             _bytes(part["budget_bytes"]),
+            in_rounds(part["missing_rounds"]),
         ]
         for part in found["parts"]
     ]
-    headers = ["width", "density, at most", "weights", "trained by", "accuracy", "peak", "budget"]
+    headers = [
+        "width",
+        "density, at most",
+        "weights",
+        "trained by",
+        "accuracy",
+        "peak",
+        "budget",
+        "nobody counted in",
+    ]
     refused = found["refused"]
-    lines = [f"- client {one['partition']}: {one['reason']}" for one in refused]
+    lines = [f"- client {one['partition']}: {markdown_text(one['reason'])}" for one in refused]
+    passed = [
+        f"- width {one['width']:g}, density {one['density']:.3g} ({one['devices']} "
+        f"{markdown_text(one['board'])}): {markdown_text(one['reason'])}"
+        for one in found["passed_over"]
+    ]
+    lists = {
+        "Better parts that devices cannot train": passed,
+        "Devices that can train no part": lines,
+    }
     return "\n\n".join(
         [
             markdown_table(headers, rows),
             "Accuracy on all samples of people who took no part; the last row but one is the "
-            "global model, and nobody trained the last one. *Peak* is the largest measured in a "
-            "training step, *budget* the smallest of its devices. Every device's own test samples "
+            "global model, and nobody trained the last one. *Peak* was measured in a training step "
+            "of the device that came nearest to its *budget*. Every device's own test samples "
             f"with its own part: {percent(found['mean_device_accuracy'])}, mean over devices.",
-            *(["Devices that can train no part:\n\n" + "\n".join(lines)] if lines else []),
+            *(f"{title}:\n\n" + "\n".join(those) for title, those in lists.items() if those),
         ]
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fedtiny.config import RunConfig
 from fedtiny.devices.catalog import catalog
@@ -55,3 +55,16 @@ def board_title(name: str) -> str:
     """
     board = catalog().get(name)
     return board.title.split(" (")[0] if board else name
+
+
+def in_rounds(rounds: Sequence[int]) -> str:
+    """Rounds as they are named in a sentence or a cell.
+
+    >>> in_rounds([3]), in_rounds(range(1, 12)), in_rounds([])
+    ('round 3', 'rounds 1, 2, 3, 4, 5, 6, 7, 8 and 3 more', '')
+    """
+    if not rounds:
+        return ""
+    shown = ", ".join(map(str, rounds[:8]))
+    more = f" and {len(rounds) - 8} more" if len(rounds) > 8 else ""
+    return f"round{'s' if len(rounds) > 1 else ''} {shown}{more}"

@@ -9,6 +9,7 @@ from pydantic import Discriminator, TypeAdapter, ValidationError
 
 from fedtiny.errors import FedTinyError
 from fedtiny.runs.clock_events import ClockAdvanced, GroupMissing, RoundLost, TaskTimed
+from fedtiny.runs.contest_events import ShapeCompared
 from fedtiny.runs.events import (
     Adjusted,
     Banned,
@@ -27,6 +28,7 @@ from fedtiny.runs.events import (
     Stopped,
     TierEvaluated,
     TierGiven,
+    TierMissing,
 )
 from fedtiny.runs.fields import complaint
 
@@ -43,6 +45,8 @@ Kind = (
     | Evaluated
     | TierEvaluated
     | TierGiven
+    | ShapeCompared
+    | TierMissing
     | Adjusted
     | RoundFinished
     | TaskTimed

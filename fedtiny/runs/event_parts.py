@@ -10,6 +10,7 @@ from pydantic import ConfigDict
 from typing_extensions import TypedDict
 
 from fedtiny.runs.fields import Count, Share
+from fedtiny.tiers.tier import Tier
 
 Group = Literal["same_people", "unseen_people"]
 """Whose samples: the participants' own, or those of people who took no part."""
@@ -48,6 +49,19 @@ class Failure:
 
     def __str__(self) -> str:
         return f"client {self.partition}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A part of the model that a device does not train, although it would be better.
+
+    Attributes:
+        tier: which part.
+        reason: in words.
+    """
+
+    tier: Tier
+    reason: str
 
 
 class Story(TypedDict, total=False):

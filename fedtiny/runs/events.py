@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
 
-from fedtiny.runs.event_parts import Failure, Group, Story, Traffic
+from fedtiny.runs.event_parts import Failure, Group, PassedOver, Story, Traffic
 from fedtiny.runs.fields import Count, Ledger, Share
 from fedtiny.tiers.tier import Tier
 from fedtiny.wire.measured import Measured
@@ -63,6 +63,7 @@ class DeviceDescribed(Event):
         measured: what it measured of itself; None of a simulated one.
         tier: the largest part of the model that it can train; None where all train all of it.
         refused: why it trains no part of the model; empty if it does.
+        passed_over: parts that would be better, each with the reason why it is not the device's.
     """
 
     partition: Count
@@ -71,6 +72,7 @@ class DeviceDescribed(Event):
     measured: Measured | None = None
     tier: Tier | None = None
     refused: str = ""
+    passed_over: tuple[PassedOver, ...] = ()
     event: Literal["device"] = "device"
 
 
@@ -242,6 +244,22 @@ class TierGiven(Event):
     partition: Count
     tier: Tier
     event: Literal["tier_given"] = "tier_given"
+
+
+@dataclass(frozen=True, slots=True)
+class TierMissing(Event):
+    """Devices that train this part were asked, and none of them counted in this round.
+
+    What no other device holds of the model stays as it was.
+
+    Attributes:
+        tier: which part.
+        asked: its devices.
+    """
+
+    tier: Tier
+    asked: Count
+    event: Literal["tier_missing"] = "tier_missing"
 
 
 @dataclass(frozen=True, slots=True)

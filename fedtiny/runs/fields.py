@@ -14,6 +14,9 @@ Count = Annotated[int, Field(ge=0, lt=2**53)]
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
+Nats = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""Of a loss."""
+
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """Of a simulated clock."""
 

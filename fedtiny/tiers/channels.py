@@ -9,7 +9,7 @@ import numpy as np
 
 from fedtiny.errors import FedTinyError
 from fedtiny.models.graph import Graph
-from fedtiny.models.ops import INPUT, Add, Concat, Conv, Linear, Node, Pool
+from fedtiny.models.ops import INPUT, Add, Concat, Conv, Linear, Node, Pool, Upsample
 from fedtiny.sparse.tensor import Indices
 
 Keep = Callable[[int], Indices]
@@ -89,7 +89,7 @@ def _kept(node: Node, kept: Kept, graph: Graph, keep: Keep, whole: set[str]) -> 
             starts = np.cumsum([0, *sizes[:-1]])
             parts = [kept[n] + start for n, start in zip(node.inputs, starts, strict=True)]
             return np.concatenate(parts).astype(np.int32)
-        case Add() | Pool():
+        case Add() | Pool() | Upsample():
             return kept[node.inputs[0]]
     raise NoPartError(f"{graph.name} has no narrower part: {node.name} is of an unknown kind")
 

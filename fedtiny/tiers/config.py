@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from fedtiny.settings import Count, Fraction, Section
+from fedtiny.settings import Count, CountOrNone, Fraction, Section
 
 
 class PolicyName(StrEnum):
@@ -17,6 +17,7 @@ class PolicyName(StrEnum):
 
     NONE = "none"
     NESTED = "nested"
+    SHAPES = "shapes"
     WEAKEST = "weakest"
     EXCLUDE = "exclude"
     DENSITY = "density"
@@ -30,16 +31,20 @@ class TiersConfig(Section):
 
     Attributes:
         policy: ``none``: everybody all of it, and a device that it does not fit is refused.
-            ``nested``: each the largest part, in width and density, that fits it. The others are
-            what it is compared with; each is described in its file in ``fedtiny/tiers/policies/``.
+            ``nested``: each the largest part, in width and density, that fits it. ``shapes``: all
+            the same part, which devices choose among those of as many weights. The others are what
+            these are compared with; each is described in its file in ``fedtiny/tiers/policies/``.
         widths: shares of every layer's channels that a part may have.
         slope: γ of ``nested``: a part of width w has the density d · w^−γ in a model of density d,
             1 at most. 0: the model's own.
         sort: whether ``nested`` puts the channels in order of importance before it cuts.
         min_micro_batch: parts that fit with fewer samples at a time only are passed over: batch
             norm's statistics get noisy.
-        headroom: share of a device's budget that its part leaves free: masks will not be as even
-            over the layers as a plan before the first round has to assume.
+        headroom: share of a device's budget, and of ``clock.deadline_s``, that its part leaves
+            free: masks will not be as even over the layers as a plan before the first round has to
+            assume.
+        contest_epochs: passes over the server's public samples that every shape is trained for,
+            its masks fixed, before devices compare them.
         restore: share of a part's weights by the round from which on it is trained; ``{}``: all of
             them, always. FedGMR (arXiv 2512.05372) begins with few and ends with all.
     """
@@ -52,6 +57,7 @@ class TiersConfig(Section):
     sort: bool = True
     min_micro_batch: Count = 4
     headroom: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    contest_epochs: CountOrNone = 40
     restore: Mapping[Count, Fraction] = Field(default_factory=dict)
 
     @field_validator("widths")

@@ -58,6 +58,14 @@ class Policy(ABC):
         """
         return {partition: tier for partition, tier in own.items() if tier is not None}
 
+    def contenders(self, largest: Tier) -> list[Tier]:  # noqa: ARG002 - for those that compare
+        """Parts of which devices choose one for all before round 1, widest first; empty: none do.
+
+        Args:
+            largest: that every device can hold.
+        """
+        return []
+
     def shift(self, round: int) -> int:  # noqa: ARG002 - for those that move parts
         """By how many channels parts are moved in ``round``."""
         return 0

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fedtiny.models.graph import Graph
-from fedtiny.models.ops import Add, Concat, Conv, Layer, Pool
+from fedtiny.models.ops import Add, Concat, Conv, Layer, Pool, Upsample
 from fedtiny.models.parameters import ParameterKind
 from fedtiny.sparse.tensor import Floats, Indices
 from fedtiny.tiers.block import Block
@@ -71,7 +71,7 @@ def _spaces(graph: Graph) -> dict[str, str]:
         return name
 
     for node in graph.nodes:
-        shares = isinstance(node, Add | Pool) or (
+        shares = isinstance(node, Add | Pool | Upsample) or (
             isinstance(node, Conv) and node.is_depthwise and _same(node)
         )
         for source in node.inputs if shares else ():

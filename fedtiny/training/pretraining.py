@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from fedtiny.data.batches import batches
 from fedtiny.data.samples import Samples
 from fedtiny.memory.step import StepPlan
 from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
-from fedtiny.models.sparse_model import from_state
+from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.seeding import rng
 from fedtiny.sparse.tensor import Floats, Mask
 from fedtiny.training.choice import dense_engine
 from fedtiny.training.config import PretrainingConfig
-from fedtiny.training.trainer import SgdConfig
+from fedtiny.training.trainer import SgdConfig, Trainer
 
 
 def pretrain(
@@ -26,7 +28,7 @@ def pretrain(
     weight_decay: float,
     seed: int,
     initial: Mapping[str, Floats] | None = None,
-) -> tuple[dict[str, Floats], dict[str, float | int]]:
+) -> tuple[dict[str, Floats], float]:
     """Dense parameters after ``settings.epochs`` on the public samples.
 
     Args:
@@ -39,16 +41,37 @@ def pretrain(
         initial: dense parameters and statistics by name to begin with, instead of random ones.
 
     Returns:
-        The state by parameter name, and {samples, epochs, accuracy} for the report.
+        The state by parameter name, and the accuracy on the public samples, in [0, 1].
     """
     state = initial_state(graph, rng(seed, "initialization")) if initial is None else initial
     masks = {layer.name: Mask.full(layer.weight_shape) for layer in graph.prunable_layers}
     sgd = SgdConfig(settings.learning_rate, momentum, weight_decay)
-    model = from_state(graph, state, masks)
-    trainer = dense_engine().trainer(graph, model, sgd, StepPlan(settings.batch_size))
-    generator, count = rng(seed, "pretraining"), len(samples)
-    for rows in batches(count, settings.batch_size, generator, settings.epochs):
+    model, generator = from_state(graph, state, masks), rng(seed, "pretraining")
+    trainer = fit(graph, model, samples, sgd, settings.batch_size, settings.epochs, generator)
+    correct, count = trainer.evaluate(samples).correct, len(samples)
+    return trainer.model().to_dense(), correct / max(count, 1)
+
+
+def fit(
+    graph: Graph,
+    model: SparseModel,
+    samples: Samples,
+    sgd: SgdConfig,
+    batch: int,
+    epochs: int,
+    generator: np.random.Generator,
+) -> Trainer:
+    """A trainer after some epochs on the server.
+
+    Args:
+        graph, model: what is trained, under the model's masks.
+        samples: all of them, in every epoch.
+        sgd: the optimizer.
+        batch: samples per step.
+        epochs: 0 or more.
+        generator: of the batches.
+    """
+    trainer = dense_engine().trainer(graph, model, sgd, StepPlan(batch))
+    for rows in batches(len(samples), batch, generator, epochs):
         trainer.step(*samples.batch(rows))
-    correct = trainer.evaluate(samples).correct
-    report = {"samples": count, "epochs": settings.epochs, "accuracy": correct / max(count, 1)}
-    return trainer.model().to_dense(), report
+    return trainer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -49,6 +49,7 @@ class Description:
         measured: what a real device measured of itself; ``None`` for a simulated one.
         tier: the part of the model that it can train; ``None`` where all train all of it.
         refused: why it can train no part; empty if it can.
+        passed_over: parts that would be better, each with the reason why it is not the device's.
     """
 
     samples: int
@@ -59,14 +60,16 @@ class Description:
     measured: Measured | None = None
     tier: Tier | None = None
     refused: str = ""
+    passed_over: Mapping[Tier, str] = field(default_factory=dict)
 
     def packet(self) -> Packet:
         """As named arrays."""
         one = self.statistics
         table = np.stack([one.sum, one.sum_of_squares, one.minimum, one.maximum])
         plan = ledger.ledger_packet(self.ledger)
+        own = part.tier_packet(self.tier, self.refused, self.passed_over)
         return Packet(
-            {"statistics": table, **plan.arrays},
+            {"statistics": table, **plan.arrays, **own.arrays},
             {
                 "samples": self.samples,
                 "development": self.development,
@@ -74,7 +77,7 @@ class Description:
                 "readings": one.count,
                 **plan.scalars,
                 **(self.measured.packet().scalars if self.measured else {}),
-                **part.tier_packet(self.tier, self.refused).scalars,
+                **own.scalars,
             },
         )
 

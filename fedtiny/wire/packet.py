@@ -69,6 +69,14 @@ class Packet:
         check_magnitude(name, array, high)
         return array
 
+    def numbers(
+        self, name: str, shape: tuple[int, ...], high: float = MAX_MAGNITUDE
+    ) -> npt.NDArray[np.float64]:
+        """As :meth:`floats`, of float64."""
+        array = self._array(name, np.dtype(np.float64), shape)
+        check_magnitude(name, array, high)
+        return array
+
     def integers(self, name: str, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> Array:
         """The integer array ``name`` of ``dtype`` and ``shape``; WireError if it is not that."""
         return self._array(name, np.dtype(dtype), shape)

@@ -17,6 +17,7 @@ from fedtiny.report.study import StudyRow
 from fedtiny.report.tuning import best_variants, trial_name
 from fedtiny.settings import ConfigError, Fraction
 from fedtiny.text_files import TextFileError, read_toml
+from sims.study.kinds import KindName
 
 DENSE = 1.0
 """Density in the rows of the dense model, which runs once per seed."""
@@ -63,6 +64,7 @@ class SweepConfig(BaseModel):
         dataset: its name in the rows.
         base: config of every run, beside the sweep file.
         csv: where rows go, from the checkout's root.
+        rows: what they hold.
         accuracy: whose test samples count.
         seeds, densities: of the grid.
         settings: ``section.key=value`` for every run.
@@ -75,6 +77,7 @@ class SweepConfig(BaseModel):
     dataset: Name
     base: Path
     csv: Path
+    rows: KindName = KindName.STUDY
     accuracy: Group
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
     densities: Annotated[tuple[Fraction, ...], Field(min_length=1)]
@@ -96,6 +99,7 @@ class Job:
 
     Attributes:
         dataset, method, density, seed: of its row.
+        rows: what its row holds.
         accuracy: whose test samples count.
         config: all of its settings.
     """
@@ -104,12 +108,13 @@ class Job:
     method: str
     density: float
     seed: int
+    rows: KindName
     accuracy: str
     config: RunConfig
 
     @property
     def key(self) -> tuple[str, str, float, int]:
-        """As :attr:`fedtiny.report.study.StudyRow.key`."""
+        """As that of its row."""
         return self.dataset, self.method, self.density, self.seed
 
     @property
@@ -164,6 +169,7 @@ def trials(sweep: SweepConfig, folder: Path) -> list[Job]:
         replace(
             _job(sweep, folder, method, settings, tuning.density, seed),
             method=trial_name(method, variant),
+            rows=KindName.STUDY,
             accuracy=tuning.accuracy,
         )
         for seed in tuning.seeds
@@ -192,4 +198,4 @@ def _job(
             density, found = DENSE, config(DENSE)
     except ConfigError as error:
         raise ConfigError(f"method {method}: {error}") from error
-    return Job(sweep.dataset, method, density, seed, sweep.accuracy, found)
+    return Job(sweep.dataset, method, density, seed, sweep.rows, sweep.accuracy, found)

@@ -28,7 +28,7 @@ from fedtiny.data.simulated import source_digest
 from fedtiny.errors import FedTinyError
 from fedtiny.escaping.terminal import Screen, terminal_text
 from fedtiny.option_types import MOST_PROCESSES
-from fedtiny.report import study
+from fedtiny.report import rows as csv_rows
 from fedtiny.report.study import StudyRow, short_digest
 from fedtiny.runs import lock
 from fedtiny.runs.folder import LOCK, RunFolder
@@ -38,11 +38,12 @@ from sims.backends import Backend, run_federation
 from sims.code_version import code_version
 from sims.pipeline import preflight
 from sims.study import plan as sweep_plan
+from sims.study.kinds import KINDS, RunRow
 from sims.study.plan import Job
 
 _ROOT = Path(__file__).resolve().parents[2]
 
-Task = Callable[[Job], StudyRow]
+Task = Callable[[Job], RunRow]
 
 cli = CommandLine()
 
@@ -77,7 +78,7 @@ def sweep(
         if plan.tuning and not dry_run:
             table = _csv(plan.tuning.csv, out)
             _sweep("trials", trials, table, place, fresh, console)
-            tuned = sweep_plan.choose(trials, study.read(table))
+            tuned = sweep_plan.choose(trials, csv_rows.read(table, StudyRow))
             grid = sweep_plan.jobs(plan, file.parent, tuned)
         if not dry_run:
             _sweep("runs", grid, path, place, fresh, console)
@@ -86,7 +87,8 @@ def sweep(
         raise typer.Exit(INTERRUPTED) from None
     if as_json:
         keys = {job.key for job in grid}
-        print(json.dumps([asdict(row) for row in study.read(path) if row.key in keys], indent=1))
+        rows = csv_rows.read(path, KINDS[plan.rows].row)
+        print(json.dumps([asdict(row) for row in rows if row.key in keys], indent=1))
 
 
 def _csv(path: Path, out: Path | None) -> Path:
@@ -125,26 +127,24 @@ def _sweep(
     what: str, grid: Sequence[Job], path: Path, place: _Place, fresh: bool, console: Screen
 ) -> None:
     """Run what ``path`` lacks of ``grid``; raises FedTinyError if a run fails, after the others."""
-    dropped = {job.key for job in grid} if fresh else set()
+    dropped, kind = {job.key for job in grid} if fresh else set(), KINDS[grid[0].rows].row
     with _sole_writer(path), _sole_runner(place.folder):
-        rows = [row for row in study.read(path) if row.key not in dropped]
+        rows = [row for row in csv_rows.read(path, kind) if row.key not in dropped]
         pending = _pending(what, grid, rows, console)
         if not pending:
             return
         _check_same(grid, rows, path, place.accept)
-        study.write(path, rows)
+        csv_rows.write(path, kind, rows)
         workers = min(place.workers or len(os.sched_getaffinity(0)), len(pending))
         task = partial(run_job, folder=place.folder, commit=code_version())
         failures = run_all(pending, task, _pool(workers), path, console)
         # Runs end in any order; the file does not depend on it.
-        study.write(path, sorted(study.read(path), key=lambda row: row.key))
+        csv_rows.write(path, kind, sorted(csv_rows.read(path, kind), key=lambda row: row.key))
     if failures:
         raise FedTinyError("; ".join(failures))
 
 
-def _pending(
-    what: str, grid: Sequence[Job], rows: Sequence[StudyRow], console: Screen
-) -> list[Job]:
+def _pending(what: str, grid: Sequence[Job], rows: Sequence[RunRow], console: Screen) -> list[Job]:
     done = {row.key for row in rows}
     pending = [job for job in grid if job.key not in done]
     console.print(f"{len(grid)} {what}, {len(grid) - len(pending)} of them done")
@@ -152,7 +152,7 @@ def _pending(
 
 
 def _check_same(
-    grid: Sequence[Job], rows: Sequence[StudyRow], path: Path, accept: Collection[Part]
+    grid: Sequence[Job], rows: Sequence[RunRow], path: Path, accept: Collection[Part]
 ) -> None:
     """Rows that are there must be of this code and these samples, or be accepted.
 
@@ -220,7 +220,7 @@ def _initialize() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def run_job(job: Job, folder: Path, commit: str) -> StudyRow:
+def run_job(job: Job, folder: Path, commit: str) -> RunRow:
     """One run in this process, from the beginning; its metrics and model stay in ``folder``."""
     run = RunFolder(folder / f"{job.method}-{job.density}-{job.seed}")
     if run.config.is_file() and not run.path.is_symlink():
@@ -228,7 +228,8 @@ def run_job(job: Job, folder: Path, commit: str) -> StudyRow:
     run_federation(job.config, run, Backend.INLINE)
     for done in (run.checkpoints, run.data):
         shutil.rmtree(done)
-    return study.measure(run, job.dataset, job.method, job.density, job.accuracy, commit)
+    measure = KINDS[job.rows].measure
+    return measure(run, job.dataset, job.method, job.density, job.accuracy, commit)
 
 
 def run_all(
@@ -255,7 +256,7 @@ def run_all(
     return failures
 
 
-def _collect(future: Future[StudyRow], job: Job, path: Path, report: _Report) -> str:
+def _collect(future: Future[RunRow], job: Job, path: Path, report: _Report) -> str:
     try:
         row = future.result()
     except BrokenProcessPool as error:
@@ -266,7 +267,7 @@ def _collect(future: Future[StudyRow], job: Job, path: Path, report: _Report) ->
     except Exception as error:  # one run's failure must not cost the others
         report.line(terminal_text(f"{job.title}: {type(error).__name__}: {error}", "red"))
         return f"{job.title} failed: {error}"
-    study.append(path, row)
+    csv_rows.append(path, row)
     report.line(terminal_text(f"{job.title}: accuracy {100 * row.accuracy:.1f} %"))
     return ""
 

@@ -28,8 +28,10 @@ def compile_library(
         ToolchainError: gcc is missing or rejects a source.
     """
     library = directory / f"lib{name}.so"
-    command = ["gcc", "-shared", "-fPIC", *flags, *map(str, sources), "-o", str(library)]
-    toolchain.run_tool(command, directory, COMPILE_TIMEOUT_S)
+    command = ["gcc", "-fPIC", *flags]
+    objects = toolchain.compile_objects(command, sources, directory, COMPILE_TIMEOUT_S)
+    linked = [*command, "-shared", *map(str, objects), "-o", str(library)]
+    toolchain.run_tool(linked, directory, COMPILE_TIMEOUT_S)
     return library
 
 

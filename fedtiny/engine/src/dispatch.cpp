@@ -6,13 +6,15 @@
 
 #include "mirror.h"
 
+using fedtiny::Adam;
 using fedtiny::Body;
 using fedtiny::Run;
 using fedtiny::Sgd;
 
 #define FT_DECLARE(isa)                      \
   extern "C" void fedtiny_run_##isa(const Run*); \
-  extern "C" void fedtiny_sgd_##isa(const Sgd*);
+  extern "C" void fedtiny_sgd_##isa(const Sgd*); \
+  extern "C" void fedtiny_adam_##isa(const Adam*);
 FT_DECLARE(baseline)
 #ifdef FT_X86
 FT_DECLARE(avx2)
@@ -26,6 +28,7 @@ struct Set {
   bool present;
   void (*run)(const Run*);
   void (*sgd)(const Sgd*);
+  void (*adam)(const Adam*);
 };
 
 #ifdef __aarch64__
@@ -41,11 +44,11 @@ const std::vector<Set>& sets() {
       {"avx512",
        __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"),
-       fedtiny_run_avx512, fedtiny_sgd_avx512},
+       fedtiny_run_avx512, fedtiny_sgd_avx512, fedtiny_adam_avx512},
       {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), fedtiny_run_avx2,
-       fedtiny_sgd_avx2},
+       fedtiny_sgd_avx2, fedtiny_adam_avx2},
 #endif
-      {kBaseline, true, fedtiny_run_baseline, fedtiny_sgd_baseline}};
+      {kBaseline, true, fedtiny_run_baseline, fedtiny_sgd_baseline, fedtiny_adam_baseline}};
   return all;
 }
 
@@ -140,4 +143,6 @@ void fedtiny_run(int64_t set, Run* run) {
 }
 
 void fedtiny_sgd(int64_t set, const Sgd* sgd) { sets()[size_t(set)].sgd(sgd); }
+
+void fedtiny_adam(int64_t set, const Adam* adam) { sets()[size_t(set)].adam(adam); }
 }

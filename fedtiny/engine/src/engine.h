@@ -54,11 +54,11 @@ struct Layer {
   const int32_t* grad_offset;
   const int32_t* grad_weight;  // position of the same non-zero in `values`; dense: null
   real* values;
-  real* value_grads;
+  real* value_grads;  // null: frozen
   real* gamma;
   real* beta;  // the bias where there is no batch norm
   real* gamma_grad;
-  real* beta_grad;
+  real* beta_grad;  // null: frozen
   real* running_mean;
   real* running_var;
   // coefficients of the last forward pass; conv outputs are stored minus `center`
@@ -73,6 +73,7 @@ enum Kind : int64_t {
   kNormGrad, kConvGrad, kMaskGrad, kAddGrad, kPoolGrad,
   kRange, kGrow,
   kPrune, kExpand, kGate, kGateGrad,
+  kBiasGrad, kUpsample, kUpsampleGrad,
   kKinds,  // how many there are
 };
 
@@ -80,7 +81,7 @@ struct Op {
   int64_t kind;
   const Layer* layer;
   int64_t channels, height, width;  // of the tensor read
-  int64_t out_height, out_width;    // pooling
+  int64_t out_height, out_width;    // pooling, upsampling
   int64_t kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, is_max;
   int64_t terms;
   Term term[kMaxTerms];
@@ -131,6 +132,17 @@ struct Sgd {
   real* momentum;
   int64_t count;
   double learning_rate, momentum_factor, weight_decay;
+};
+
+// values -= rate * first / (sqrt(second) * correction + epsilon), the averages of gradients and of
+// their squares being updated first; bias corrections are in `rate` and `correction`.
+struct Adam {
+  real* values;
+  const real* grads;
+  real* first;
+  real* second;
+  int64_t count;
+  double rate, correction, keep_first, keep_second, epsilon, weight_decay;
 };
 
 }  // namespace fedtiny

@@ -3,6 +3,7 @@
 // merged into a narrower one.
 #include <ctime>
 
+#include "adam.h"
 #include "growth.h"
 #include "load.h"
 #include "loss.h"
@@ -10,6 +11,7 @@
 #include "range.h"
 #include "sgd.h"
 #include "sums.h"
+#include "upsample.h"
 
 namespace fedtiny {
 namespace {
@@ -34,6 +36,9 @@ void run_op(const Op& op, const Run& run) {
     case kExpand: return run_expand<L>(op, run);
     case kGate: return run_gate<L>(op, run);
     case kGateGrad: return run_gate_grad<L>(op, run);
+    case kBiasGrad: return run_bias_grad(op, run);
+    case kUpsample: return run_upsample<L>(op, run);
+    case kUpsampleGrad: return run_upsample_grad<L>(op, run);
   }
 }
 
@@ -65,3 +70,7 @@ extern "C" void FT_JOIN(fedtiny_run_, FT_ENTRY)(const fedtiny::Run* run) {
 }
 
 extern "C" void FT_JOIN(fedtiny_sgd_, FT_ENTRY)(const fedtiny::Sgd* sgd) { fedtiny::run_sgd(*sgd); }
+
+extern "C" void FT_JOIN(fedtiny_adam_, FT_ENTRY)(const fedtiny::Adam* adam) {
+  fedtiny::run_adam(*adam);
+}

@@ -75,11 +75,19 @@ constexpr Entry kSgdEntries[] = {F(values),        F(grads),           F(momentu
 FT_MIRROR(Sgd);
 #undef F
 
+#define F(field) {#field, offsetof(Adam, field), sizeof(Adam::field)}
+constexpr Entry kAdamEntries[] = {F(values), F(grads),      F(first),      F(second),
+                                  F(count),  F(rate),       F(correction), F(keep_first),
+                                  F(keep_second), F(epsilon), F(weight_decay)};
+FT_MIRROR(Adam);
+#undef F
+
 #define C(constant) {#constant, constant, 0}
 constexpr Entry kKindEntries[] = {
     C(kLoad),     C(kConv),     C(kConvAgain), C(kSum),   C(kPool),   C(kLoss),
     C(kNormGrad), C(kConvGrad), C(kMaskGrad),  C(kAddGrad), C(kPoolGrad),
-    C(kRange),    C(kGrow),     C(kPrune),     C(kExpand), C(kGate),  C(kGateGrad)};
+    C(kRange),    C(kGrow),     C(kPrune),     C(kExpand), C(kGate),  C(kGateGrad),
+    C(kBiasGrad), C(kUpsample), C(kUpsampleGrad)};
 constexpr Entry kActivationEntries[] = {C(kNone), C(kRelu), C(kRelu6), C(kHardSwish)};
 static_assert(complete(kActivationEntries, kActivations), "an activation has no mirror");
 static_assert(complete(kKindEntries, kKinds), "a kind is missing from its mirror");
@@ -101,7 +109,8 @@ inline const char* mirror(int64_t i) {
   static const std::string all[] = {
       description("Term", kTermEntries), description("Layer", kLayerEntries),
       description("Op", kOpEntries),     description("Run", kRunEntries),
-      description("Sgd", kSgdEntries),   description("Kind", kKindEntries),
+      description("Sgd", kSgdEntries),   description("Adam", kAdamEntries),
+      description("Kind", kKindEntries),
       description("Activation", kActivationEntries)};
   constexpr auto count = int64_t(sizeof(all) / sizeof(all[0]));
   return i >= 0 && i < count ? all[i].c_str() : nullptr;

@@ -168,7 +168,7 @@ void norm_grad_channel(const Op& op, const Run& run, int64_t o) {
       sums.weighted += s.weighted;
     }
   }
-  l.beta_grad[o] += real(sums.gradient);
+  if (l.beta_grad) l.beta_grad[o] += real(sums.gradient);
   real slope = 0, constant = 0;
   if (l.batch_norm) {
     const double count = double(run.valid * l.out_height * l.out_width);
@@ -196,6 +196,23 @@ inline void run_norm_grad(const Op& op, const Run& run) {
       with_activation(own, [&](auto code) {
         norm_grad_channel<decltype(code)::value>(op, run, o);
       });
+  });
+}
+
+// A bias' gradient alone: the sum of the gradient of the layer's output, op.input.
+inline void run_bias_grad(const Op& op, const Run& run) {
+  const Layer& l = *op.layer;
+  const int64_t map = l.out_height * l.out_width * run.lanes;
+  parallel(run, l.out_channels, [&](int64_t begin, int64_t end, int64_t) {
+    for (int64_t o = begin; o < end; ++o)
+      for (int64_t block = 0; block < run.blocks; ++block) {
+        const real* dy = op.input + (block * l.out_channels + o) * map;
+        double total = 0;
+        for (int64_t k = 0; k < map; k += run.lanes)
+          for (int64_t lane = 0; lane < smaller(run.lanes, run.valid - block * run.lanes); ++lane)
+            total += double(dy[k + lane]);
+        l.beta_grad[o] += real(total);
+      }
   });
 }
 

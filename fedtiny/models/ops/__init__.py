@@ -15,8 +15,9 @@ from fedtiny.models.ops.conv import Conv
 from fedtiny.models.ops.linear import Linear
 from fedtiny.models.ops.pool import Pool
 from fedtiny.models.ops.tensor import INPUT, GraphError, Shape
+from fedtiny.models.ops.upsample import Upsample
 
-Node = Conv | Linear | Add | Concat | Pool
+Node = Conv | Linear | Add | Concat | Pool | Upsample
 Layer = Conv | Linear
 """A node with weights."""
 
@@ -26,6 +27,7 @@ OPS: dict[str, type[Node]] = {
     "add": Add,
     "concat": Concat,
     "pool": Pool,
+    "upsample": Upsample,
 }
 """Every op by its name in files."""
 
@@ -42,4 +44,5 @@ __all__ = [
     "Node",
     "Pool",
     "Shape",
+    "Upsample",
 ]

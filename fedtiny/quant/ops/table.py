@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fedtiny.models.op_table import OpTable
-from fedtiny.models.ops import Add, Concat, Conv, Linear, Pool
+from fedtiny.models.op_table import OpTable, Refusal
+from fedtiny.models.ops import Add, Concat, Conv, Linear, Pool, Upsample
 from fedtiny.quant.integer_model import IntegerNode
 from fedtiny.quant.ops import add, concat, conv, linear, lookup, mean, pool
 from fedtiny.quant.tensors import Int8s
@@ -18,6 +18,10 @@ QUANTIZE: OpTable[Callable[..., tuple[IntegerNode, ...]]] = OpTable(
         Add: add.quantize,
         Concat: concat.quantize,
         Pool: pool.quantize,
+        Upsample: Refusal(
+            "no C kernel makes maps larger; adapt by a method that adds no map of its own, or "
+            "keep the model for this device's engine"
+        ),
     },
 )
 """``quantize(node, build)``: the integer nodes of a float node; their tensors go into ``build``."""

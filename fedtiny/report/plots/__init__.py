@@ -14,6 +14,7 @@ from fedtiny.report.plots.footprint import firmware_footprint
 from fedtiny.report.plots.ledger import memory_ledger
 from fedtiny.report.plots.people import accuracy_per_person, confusion_matrices
 from fedtiny.report.plots.style import style
+from fedtiny.report.plots.tiers import accuracy_by_tier
 from fedtiny.report.plots.traffic import bytes_by_phase
 
 
@@ -31,6 +32,8 @@ def plot_run(run: Run, folder: Path) -> dict[str, str]:
         ]
         if run.clock is not None:
             charts += [accuracy_by_time(alone), round_gantt(run.clock)]
+        if run.tiers is not None and run.tiers["history"]:
+            charts.append(accuracy_by_tier(run.tiers))
         if run.ledger:
             charts.append(memory_ledger(run))
         if run.export:

@@ -7,11 +7,13 @@ from fedtiny.tiers.policies.fedrolex import FedRolex
 from fedtiny.tiers.policies.fiarse import Fiarse
 from fedtiny.tiers.policies.heterofl import HeteroFl
 from fedtiny.tiers.policies.nested import Nested
+from fedtiny.tiers.policies.shapes import Shapes
 from fedtiny.tiers.policies.weakest import Weakest
 from fedtiny.tiers.policy import Policy
 
 POLICIES: dict[str, type[Policy]] = {
-    one.name: one for one in (Nested, Weakest, Exclude, DensityOnly, HeteroFl, FedRolex, Fiarse)
+    one.name: one
+    for one in (Nested, Shapes, Weakest, Exclude, DensityOnly, HeteroFl, FedRolex, Fiarse)
 }
 """By ``tiers.policy``, in the order of tables."""
 

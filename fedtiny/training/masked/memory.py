@@ -22,7 +22,7 @@ from math import prod
 
 from fedtiny.memory.ledger import LedgerLine, MemoryPrediction
 from fedtiny.models.graph import Graph
-from fedtiny.models.ops import INPUT, Activation, Add, Concat, Conv, Linear, Node, Pool
+from fedtiny.models.ops import INPUT, Activation, Add, Concat, Conv, Linear, Node, Pool, Upsample
 
 FLOAT_BYTES = 4
 LABEL_BYTES = 8
@@ -180,7 +180,8 @@ class _Step:
             return True
         consumers = self.graph.consumers[tensor]
         return any(
-            n.name in consumers and not isinstance(n, Add | Concat) for n in self.graph.nodes
+            n.name in consumers and not isinstance(n, Add | Concat | Upsample)
+            for n in self.graph.nodes
         )
 
     def backward(self) -> None:
@@ -212,6 +213,9 @@ class _Step:
                 gradient.drop()
             case Pool():
                 self._unpad(node)
+                self._produce(node.input)
+                gradient.drop()
+            case Upsample():
                 self._produce(node.input)
                 gradient.drop()
             case Concat():

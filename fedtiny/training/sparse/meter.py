@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 
@@ -24,19 +26,37 @@ def measure_training_step(
 ) -> int:
     """Bytes of all arrays alive after a training step, batch included.
 
+    Args:
+        graph, model, sgd, options: as for ``EngineTrainer``.
+        x: one batch, float32 (N, C, H, W).
+        y: int64 (N,).
+    """
+    return measure_arrays(lambda: EngineTrainer(graph, model, sgd, options), x, y)
+
+
+class Steps(Protocol):
+    """What can be measured: an ``EngineTrainer``, an ``Executor``."""
+
+    def step(self, x: Floats, y: Labels) -> float:
+        """One optimizer step on a batch."""
+
+
+def measure_arrays(start: Callable[[], Steps], x: Floats, y: Labels) -> int:
+    """Bytes of all arrays alive after the first step of what ``start`` makes, batch included.
+
     The engine allocates before its first step and frees nothing after it, so what is alive then
     is the peak. numpy reports its allocations to ``tracemalloc`` under a domain of its own: this
     counts what was asked of the allocator, not what a plan says. Interpreter objects, which a
     device without Python does not have, are not counted.
 
     Args:
-        graph, model, sgd, options: as for ``EngineTrainer``.
+        start: makes the trainer, every array of it.
         x: one batch, float32 (N, C, H, W).
         y: int64 (N,).
     """
     tracemalloc.start()
     try:
-        trainer = EngineTrainer(graph, model, sgd, options)
+        trainer = start()
         batch, labels = x.copy(), y.copy()
         trainer.step(batch, labels)
         arrays = tracemalloc.DomainFilter(inclusive=True, domain=np.lib.tracemalloc_domain)

@@ -9,13 +9,12 @@ from fedtiny.devices.budget import engine_of
 from fedtiny.memory.step import StepPlan
 from fedtiny.models.cost import adjustment_flops, layer_costs, training_flops
 from fedtiny.models.graph import Graph
-from fedtiny.models.sparse_model import SparseModel
 
 
 def round_flops(
     config: RunConfig,
     graph: Graph,
-    model: SparseModel,
+    present: Mapping[str, int],
     samples: int,
     step: StepPlan,
     quotas: Mapping[str, int],
@@ -28,22 +27,18 @@ def round_flops(
     Args:
         config: epochs, batch size and engine.
         graph: the model.
-        model: whose masks say which weights there are.
+        present: weights there are, by prunable layer.
         samples: that the device trains on.
         step: how it goes through one step.
         quotas: gradients of absent weights asked for, by layer.
     """
-    nnz = {} if engine_of(config).holds_zeros else _nnz(model)
+    nnz = {} if engine_of(config).holds_zeros else present
     per_sample = training_flops(graph, nnz) + _recomputed(graph, nnz, step)
     flops = config.training.epochs * samples * per_sample
     if quotas:
         batch = min(config.training.batch_size, samples)
-        flops += batch * adjustment_flops(graph, _nnz(model), list(quotas))
+        flops += batch * adjustment_flops(graph, present, list(quotas))
     return flops
-
-
-def _nnz(model: SparseModel) -> dict[str, int]:
-    return {name: weight.nnz for name, weight in model.weights.items()}
 
 
 def _recomputed(graph: Graph, nnz: Mapping[str, int], step: StepPlan) -> int:

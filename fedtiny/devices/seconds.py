@@ -7,6 +7,7 @@ from math import isfinite
 
 from fedtiny.devices.profile import DeviceProfile
 from fedtiny.errors import FedTinyError
+from fedtiny.fleet.group import Seat
 from fedtiny.fleet.link import Link
 
 
@@ -30,6 +31,17 @@ class RoundSeconds:
     def total(self) -> float:
         """All three."""
         return self.down + self.compute + self.up
+
+
+def link_of(seat: Seat, seed: int) -> Link:
+    """A device's link; raises PriceError if its group has none."""
+    link = seat.link(seed)
+    if link is None:
+        raise PriceError(
+            f"group {seat.group.name!r} has no link, so nobody knows how long its messages take; "
+            "give it one in the fleet's file"
+        )
+    return link
 
 
 def compute_seconds(profile: DeviceProfile, flops: float) -> float:

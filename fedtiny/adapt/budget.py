@@ -1,0 +1,19 @@
+"""What a board may use to adapt."""
+
+from fedtiny.devices.profile import DeviceProfile
+
+SHARE = 0.75
+"""Of all RAM, on boards that do not train: that which the catalogue gives a step on a board with
+internal RAM only. Such a board learns its wearer alone: it has no update to send, and no next model
+beside the one that it adapts."""
+
+
+def budget_bytes(profile: DeviceProfile) -> int:
+    """Bytes of one step: the board's training budget, or its RAM's share.
+
+    >>> from fedtiny.devices.catalog import get
+    >>> board = get("nrf52840")
+    >>> board.trains, budget_bytes(board) == 192 * 1024
+    (False, True)
+    """
+    return profile.training_budget_bytes or int(SHARE * profile.ram_bytes)

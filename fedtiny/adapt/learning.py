@@ -1,0 +1,108 @@
+"""Learning a wearer: steps of Adam on what a recipe trains, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedtiny.adapt.recipe import Recipe
+from fedtiny.data.batches import batches
+from fedtiny.data.samples import Samples
+from fedtiny.devices.planner import plan_step
+from fedtiny.engine import Executor, plan
+from fedtiny.engine.layout import Layout
+from fedtiny.memory.ledger import LedgerLine, MemoryPrediction
+from fedtiny.memory.step import StepPlan
+from fedtiny.models.parameters import ParameterKind
+from fedtiny.training.sparse.meter import measure_arrays
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """How it is learned.
+
+    Attributes:
+        steps: of the optimizer.
+        batch: windows per step, ≥ 1; fewer if there are not so many.
+        learning_rate: of Adam.
+    """
+
+    steps: int = 100
+    batch: int = 16
+    learning_rate: float = 3e-3
+
+
+def learn(
+    recipe: Recipe, samples: Samples, lesson: Lesson, micro_batch: int, seed: int
+) -> Executor:
+    """The executor after ``lesson.steps`` steps on ``samples``."""
+    executor = Executor(
+        recipe.graph, recipe.model, recipe.options(micro_batch), lr=lesson.learning_rate
+    )
+    generator = np.random.default_rng(seed)
+    epochs = -(-lesson.steps // -(-len(samples) // lesson.batch))
+    order = batches(len(samples), lesson.batch, generator, epochs)
+    for _, rows in zip(range(lesson.steps), order, strict=False):
+        executor.step(*samples.batch(rows))
+    return executor
+
+
+def accuracy(executor: Executor, samples: Samples) -> float:
+    """Share of ``samples`` that it labels correctly."""
+    correct = 0
+    for rows in samples.rows(executor.layout.options.micro_batch):
+        x, y = samples.batch(rows)
+        correct += int((executor.logits(x).argmax(axis=1) == y).sum())
+    return correct / len(samples)
+
+
+def fitted(recipe: Recipe, batch: int, budget_bytes: int) -> tuple[StepPlan, MemoryPrediction]:
+    """The step with the largest micro-batch that fits a budget.
+
+    Raises:
+        BudgetError: none does; names the ledger line.
+    """
+
+    def ways(micro_batch: int) -> Iterator[tuple[StepPlan, MemoryPrediction]]:
+        yield StepPlan(micro_batch), predicted(recipe, batch, micro_batch)
+
+    return plan_step(ways, batch, budget_bytes)
+
+
+def predicted(recipe: Recipe, batch: int, micro_batch: int) -> MemoryPrediction:
+    """Bytes of a step by ledger line, batch included."""
+    channels, height, width = recipe.graph.input_shape
+    whole = batch * (channels * height * width * 4 + 8)
+    lines = plan(recipe.graph, recipe.model.masks, recipe.options(micro_batch)).lines
+    return MemoryPrediction(lines).plus({LedgerLine.BATCH: whole})
+
+
+def measured_peak(recipe: Recipe, samples: Samples, batch: int, micro_batch: int) -> int:
+    """Bytes of all arrays that a real step allocated, batch included."""
+    x, y = samples.batch(np.arange(batch) % len(samples))
+    options = recipe.options(micro_batch)
+    return measure_arrays(lambda: Executor(recipe.graph, recipe.model, options), x, y)
+
+
+def saved_bytes(recipe: Recipe, micro_batch: int) -> int:
+    """Bytes that a forward pass leaves for the backward pass."""
+    masks = recipe.model.masks
+    return plan(recipe.graph, masks, recipe.options(micro_batch)).saved_bytes
+
+
+def training_macs(recipe: Recipe) -> int:
+    """Multiply-accumulates of one window's training pass, of the weights present.
+
+    Forward, and once more for every layer whose weights are trained and for every layer whose
+    input's gradient leads to something trained.
+    """
+    graph = recipe.graph
+    layout = Layout(graph, recipe.model.masks, recipe.options(1))
+    total = 0
+    for layer in graph.layers:
+        macs = layer.macs(graph.shapes[layer.input]) * layout.nnz(layer.name)
+        passes = 1 + layout.trains(layer.name, ParameterKind.WEIGHT)
+        total += macs // layout.size(layer.name) * (passes + (layer.input in layout.needed))
+    return total

@@ -1,0 +1,167 @@
+"""Which shape suits a federation best: each is trained a little, devices compare, the best stays.
+
+Freshly pruned networks are all near chance, and their losses say nothing. So the server first
+trains every shape on its public samples under the masks it will have, devices measure the losses
+on their development samples, and of all shapes that are as good as the best within the noise of
+that measurement the narrowest is taken: it has as many weights and needs less memory (the rule of
+one standard error: Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+
+from fedtiny.data.samples import Samples
+from fedtiny.models.sparse_model import SparseModel, from_state
+from fedtiny.pruning.candidates import CandidatePool, RankedWeights
+from fedtiny.seeding import rng
+from fedtiny.sparse.order import magnitude_order
+from fedtiny.sparse.tensor import Floats, Mask, SparseTensor
+from fedtiny.tiers.block import Block
+from fedtiny.tiers.rings import Rings
+from fedtiny.tiers.tier import Tier
+from fedtiny.training.config import PretrainingConfig
+from fedtiny.training.pretraining import fit, pretrain
+from fedtiny.training.trainer import SgdConfig
+from fedtiny.wire.candidates import CandidateLosses
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contender:
+    """One shape, trained on public samples.
+
+    Attributes:
+        tier: width and density.
+        block: where it lies in the model.
+        state: dense parameters and statistics by name, before its weights were pruned.
+        accuracy: of ``state`` on the public samples, in [0, 1].
+        model: pruned, and trained on under its masks.
+    """
+
+    tier: Tier
+    block: Block
+    state: Mapping[str, Floats]
+    accuracy: float
+    model: SparseModel
+
+    @property
+    def pool(self) -> CandidatePool:
+        """The model as the only candidate of a pool: how devices are asked for its loss."""
+        layers = {name: _ranked(weight) for name, weight in self.model.weights.items()}
+        counts = [[weight.nnz for weight in self.model.weights.values()]]
+        return CandidatePool(layers, np.array(counts, np.int32))
+
+
+def _ranked(weight: SparseTensor) -> RankedWeights:
+    order = np.lexsort((weight.mask.indices, -np.abs(weight.values)))
+    return RankedWeights(weight.shape, weight.mask.indices[order], weight.values[order])
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How contenders are trained.
+
+    Attributes:
+        pretraining: dense, as every run's.
+        epochs: under the masks.
+        momentum, weight_decay: of SGD, as for the devices.
+        seed: of the run; all contenders see the same batches.
+    """
+
+    pretraining: PretrainingConfig
+    epochs: int
+    momentum: float
+    weight_decay: float
+    seed: int
+
+    def contender(self, tier: Tier, block: Block, density: float, public: Samples) -> Contender:
+        """Train one.
+
+        Args:
+            tier, block: the shape.
+            density: of the whole model: every layer keeps that many of its weights, in the block.
+            public: the server's samples, normalised.
+        """
+        graph = block.graph
+        state, accuracy = pretrain(
+            self.pretraining,
+            graph,
+            public,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            seed=self.seed,
+        )
+        masks = _masks(state, block, density, tier)
+        model = from_state(graph, state, masks)
+        sgd = SgdConfig(self.pretraining.learning_rate, self.momentum, self.weight_decay)
+        generator = rng(self.seed, "contest")
+        batch = self.pretraining.batch_size
+        trained = fit(graph, model, public, sgd, batch, self.epochs, generator).model()
+        return Contender(tier, block, state, accuracy, trained)
+
+
+def _masks(
+    state: Mapping[str, Floats], block: Block, density: float, tier: Tier
+) -> dict[str, Mask]:
+    """The largest weights of every layer of a block, as many as the model has at ``density``."""
+    rings, masks = Rings(block.of, (tier.width,), 2.0), {}
+    for layer in block.graph.prunable_layers:
+        weight = state[f"{layer.name}.weight"]
+        (count,) = rings.counts(layer.name, density)
+        indices = np.sort(magnitude_order(weight)[:count]).astype(np.int32)
+        masks[layer.name] = Mask(weight.shape, indices)
+    return masks
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What devices made of the contenders.
+
+    Attributes:
+        losses: mean over samples, nats, by contender.
+        excesses: over the best, mean over samples; with the standard error over devices.
+        chosen: position of the winner.
+    """
+
+    losses: tuple[float, ...]
+    excesses: tuple[tuple[float, float], ...]
+    chosen: int
+
+
+def judge(replies: Sequence[Mapping[int, CandidateLosses]]) -> Verdict:
+    """The last contender whose loss is above the best one's by a standard error at most.
+
+    Differences are taken device by device, so that what devices differ in does not count; only
+    those count that answered for all contenders.
+
+    Args:
+        replies: by contender, widest first, of at least one; by partition, each of one loss.
+
+    >>> def says(*sums): return {k: CandidateLosses((s,), 10) for k, s in enumerate(sums)}
+    >>> judge([says(9.0, 12.0), says(5.0, 8.0), says(5.1, 7.9), says(8.0, 11.0)]).chosen
+    2
+    """
+    common = sorted(set.intersection(*(set(one) for one in replies)))
+    counts = np.array([replies[0][k].count for k in common], float)
+    sums = np.array([[one[k].loss_sums[0] for k in common] for one in replies], float)
+    means, shares = sums / counts, counts / counts.sum()
+    losses = means @ shares
+    best = int(np.argmin(losses))
+    gaps = means - means[best]
+    excess = gaps @ shares
+    errors = [_standard_error(row - mean, shares) for row, mean in zip(gaps, excess, strict=True)]
+    good = [k for k, (gap, error) in enumerate(zip(excess, errors, strict=True)) if gap <= error]
+    pairs = tuple(zip(excess.tolist(), errors, strict=True))
+    return Verdict(tuple(losses.tolist()), pairs, max(good))
+
+
+def _standard_error(deviations: Floats, shares: Floats) -> float:
+    """Of a weighted mean over devices; 0 for one device."""
+    devices = len(shares)
+    if devices < 2:
+        return 0.0
+    return sqrt(devices / (devices - 1) * float(np.sum((shares * deviations) ** 2)))
