@@ -26,6 +26,7 @@ COMPILED = {".so", ".pyc"}
 
 NEEDS_EXTRA = [
     "clients.executor",
+    "fedtiny.adapt.exporting",
     "fedtiny.bench",
     "fedtiny.boards",
     "fedtiny.doctor.ops",

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedtiny.adapt.personal import Adapted, Order, adapt
-from fedtiny.boards import host
+from fedtiny.adapt.personal import Order, adapt
 from fedtiny.devices.catalog import get
 from fedtiny.escaping.terminal import Screen
-from fedtiny.export.bundle import export
-from fedtiny.export.run import (
-    counts,
-    int8_accuracy,
-    integer_model,
-    own_prefix,
-    predictor,
-    sensor_interface,
-    target_for,
-)
-from fedtiny.firmware.planner import fit
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 
@@ -60,7 +48,9 @@ def adapt_run(run: Path, order: Order, wish: Wish, show: bool) -> dict[str, Any]
         for line in found.outcome.text():
             Screen().say(line)
     if wish.export:
-        result["firmware"] = _export(found, out / "firmware", folder, wish.target)
+        from fedtiny.adapt.exporting import export_adapted  # noqa: PLC0415 - base installations lack the firmware extra
+
+        result["firmware"] = export_adapted(found, out / "firmware", folder, wish.target)
     if show and wish.export:
         Screen().say(
             f"{out / 'firmware'}: {result['firmware']['flash_bytes']:,} B of flash, "
@@ -68,20 +58,3 @@ def adapt_run(run: Path, order: Order, wish: Wish, show: bool) -> dict[str, Any]
             f"windows; {100 * result['firmware']['accuracy']:.1f} % in int8"
         )
     return result
-
-
-def _export(found: Adapted, out: Path, folder: RunFolder, board: str | None) -> dict[str, Any]:
-    config, trained = folder.load_config(), found.trained
-    fitted = fit(integer_model(trained), target_for(config.devices.catalog, board, None))
-    held_out = found.held_out.dataset
-    interface = sensor_interface(trained.labels, trained.sensor, own_prefix(config))
-    report = export(fitted.require(), out, counts(held_out), interface, fitted.target)
-    checked = host.check(out)
-    predict = predictor(fitted.plan.model, out, checked=True)
-    return {
-        **asdict(report),
-        "target": fitted.target.name,
-        "vectors": checked.vectors,
-        "mismatches": checked.mismatches,
-        "accuracy": int8_accuracy(predict, held_out),
-    }
