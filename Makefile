@@ -124,7 +124,7 @@ study-shapes: $(INSTALLED)  ## does it pay to let devices choose the network's s
 	$(BIN)/python -m sims.study.sweep sims/configs/study_shapes_watch.toml $(ARGS)
 	$(BIN)/python -m sims.study.sweep sims/configs/study_shapes_fashion_mnist.toml $(ARGS)
 	$(BIN)/python -m sims.study.plot --study docs/results/shapes.csv --page docs/results/shapes.md \
-	  --out docs/results/shapes
+	  --out build/shapes
 
 .PHONY: bench
 bench: $(INSTALLED)  ## training steps against PyTorch's: rewrite docs/results/training.md (8 minutes)
