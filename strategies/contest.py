@@ -10,6 +10,7 @@ from fedtiny.data.samples import Samples
 from fedtiny.federation.contest import Contender, Training, judge
 from fedtiny.models.graph import Graph
 from fedtiny.runs.contest_events import ShapeCompared
+from fedtiny.sparse.tensor import Floats
 from fedtiny.tiers.block import block_of
 from fedtiny.tiers.tier import Tier
 from fedtiny.wire.candidates import CandidateLosses, CandidatesTask
@@ -36,14 +37,18 @@ class Contest:
     observer: Observer
     ask: AskAll
 
-    def winner(self, tiers: list[Tier], public: Samples) -> Contender:
+    def winner(
+        self, tiers: list[Tier], public: Samples, initial: Mapping[str, Floats] | None
+    ) -> Contender:
         """The shape that all are to train.
 
         Args:
             tiers: widest first, at least one.
             public: the server's samples, normalised.
+            initial: dense parameters and statistics of the whole model by name to begin with;
+                None: random ones.
         """
-        contenders = [self._train(tier, public) for tier in tiers]
+        contenders = [self._train(tier, public, initial) for tier in tiers]
         replies = [self.ask(one.tier, self._packet(one, public)) for one in contenders]
         verdict = judge(replies)
         for k, one in enumerate(contenders):
@@ -62,7 +67,9 @@ class Contest:
             )
         return contenders[verdict.chosen]
 
-    def _train(self, tier: Tier, public: Samples) -> Contender:
+    def _train(
+        self, tier: Tier, public: Samples, initial: Mapping[str, Floats] | None
+    ) -> Contender:
         training, config = self.config.training, self.config
         how = Training(
             config.pretraining,
@@ -72,7 +79,7 @@ class Contest:
             config.seed,
         )
         block = block_of(self.graph, tier.width)
-        return how.contender(tier, block, config.method.density, public)
+        return how.contender(tier, block, config.method.density, public, initial)
 
     def _packet(self, one: Contender, public: Samples) -> Packet:
         task = CandidatesTask(one.pool, one.model.dense, public.normalization, None)

@@ -104,8 +104,8 @@ class Preparation:
         started = time.monotonic()
         policy, tiers = self.config.tier_policy, self.introductions.tiers
         shapes = policy.contenders(min(tiers.values())) if policy and tiers else []
-        if shapes and initial is None:
-            state, accuracy = self._contest(shapes, public)
+        if shapes:
+            state, accuracy = self._contest(shapes, public, initial)
         else:
             state, accuracy = pretrain(
                 self.config.pretraining,
@@ -120,12 +120,15 @@ class Preparation:
         self.observer.on_event(Pretrained(0, seconds, len(public), epochs, accuracy))
         return state
 
-    def _contest(self, shapes: list[Tier], public: Samples) -> tuple[Mapping[str, Floats], float]:
-        """The winner's parameters within a model that is random outside, and their accuracy."""
+    def _contest(
+        self, shapes: list[Tier], public: Samples, initial: Mapping[str, Floats] | None
+    ) -> tuple[Mapping[str, Floats], float]:
+        """The winner's parameters, others outside of its channels, and their accuracy."""
         contest = Contest(self.config, self.graph, self.observer, self._losses)
-        winner = contest.winner(shapes, public)
+        begin = None if initial is None else sort_channels(self.graph, initial)
+        winner = contest.winner(shapes, public, begin)
         self.introductions.settle(winner.tier)
-        state = initial_state(self.graph, rng(self.config.seed, "initialization"))
+        state = begin or initial_state(self.graph, rng(self.config.seed, "initialization"))
         axes = winner.block.axes
         inside = {name: axes[name].spread(one, state[name]) for name, one in winner.state.items()}
         return {**state, **inside}, winner.accuracy

@@ -18,6 +18,8 @@ from fedtiny.data.simulated import deal
 from fedtiny.data.statistics import Normalization
 from fedtiny.federation.contest import Training, judge
 from fedtiny.models import build
+from fedtiny.models.initial import initial_state
+from fedtiny.pruning.bn_selection import SelectionError
 from fedtiny.report import write
 from fedtiny.runs.contest_events import ShapeCompared
 from fedtiny.runs.events import TierGiven
@@ -77,15 +79,34 @@ def test_who_did_not_measure_every_shape_has_no_say() -> None:
     assert judge(both).losses == (1.0, 2.0)
 
 
-def test_every_shape_has_as_many_weights_until_it_is_dense() -> None:
+def test_without_development_samples_nobody_can_choose() -> None:
+    with pytest.raises(SelectionError, match=r"data\.development_fraction"):
+        judge([{0: CandidateLosses(np.zeros(1), 0)}, {1: CandidateLosses(np.ones(1), 5)}])
+
+
+def test_a_shape_of_a_trained_model_begins_as_the_part_of_it(public: Samples) -> None:
+    graph = build("smartwatch_cnn@16", (6, 1, 128), 7)
+    initial = initial_state(graph, np.random.default_rng(3))
+    how = Training(PretrainingConfig(epochs=0), 0, 0.9, 0.0, 0)
+    block = block_of(graph, 0.5)
+    one = how.contender(Tier(0.5, 0.4), block, 0.1, public, initial)
+    for name, array in one.state.items():
+        assert (array == block.axes[name].cut(initial[name])).all()
+
+
+@pytest.fixture(scope="module")
+def public() -> Samples:
+    data = deal(load(DEMO, TINY).data, 0).server.public
+    return Samples(data, Normalization(np.zeros(6, "f4"), np.full(6, 1000, "f4")))
+
+
+def test_every_shape_has_as_many_weights_until_it_is_dense(public: Samples) -> None:
     config = TiersConfig(policy=PolicyName.SHAPES)
     policy = policy_of(config, 0.1)
     assert policy is not None
     tiers = policy.contenders(Tier(0.75, 0.2))
     assert [tier.width for tier in tiers] == [0.75, 0.5, 0.375, 0.25, 0.125]
     assert policy.contenders(WHOLE)[0] == WHOLE
-    data = deal(load(DEMO, TINY).data, 0).server.public
-    public = Samples(data, Normalization(np.zeros(6, "f4"), np.full(6, 1000, "f4")))
     how = Training(PretrainingConfig(epochs=1), 1, 0.9, 0.0, 0)
     graph = build("smartwatch_cnn@16", (6, 1, 128), 7)
     counts = {}

@@ -16,7 +16,9 @@ from math import sqrt
 import numpy as np
 
 from fedtiny.data.samples import Samples
+from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, from_state
+from fedtiny.pruning.bn_selection import SelectionError
 from fedtiny.pruning.candidates import CandidatePool, RankedWeights
 from fedtiny.seeding import rng
 from fedtiny.sparse.order import magnitude_order
@@ -78,15 +80,26 @@ class Training:
     weight_decay: float
     seed: int
 
-    def contender(self, tier: Tier, block: Block, density: float, public: Samples) -> Contender:
+    def contender(
+        self,
+        tier: Tier,
+        block: Block,
+        density: float,
+        public: Samples,
+        initial: Mapping[str, Floats] | None = None,
+    ) -> Contender:
         """Train one.
 
         Args:
             tier, block: the shape.
             density: of the whole model: every layer keeps that many of its weights, in the block.
             public: the server's samples, normalised.
+            initial: dense parameters and statistics of the whole model by name, of which the shape
+                is cut to begin with, instead of random ones.
         """
         graph = block.graph
+        if initial is not None:
+            initial = {name: block.axes[name].cut(array) for name, array in initial.items()}
         state, accuracy = pretrain(
             self.pretraining,
             graph,
@@ -94,6 +107,7 @@ class Training:
             momentum=self.momentum,
             weight_decay=self.weight_decay,
             seed=self.seed,
+            initial=initial,
         )
         masks = _masks(state, block, density, tier)
         model = from_state(graph, state, masks)
@@ -110,7 +124,7 @@ def _masks(
     """The largest weights of every layer of a block, as many as the model has at ``density``."""
     rings, masks = Rings(block.of, (tier.width,), 2.0), {}
     for layer in block.graph.prunable_layers:
-        weight = state[f"{layer.name}.weight"]
+        weight = state[ParameterKind.WEIGHT.of(layer.name)]
         (count,) = rings.counts(layer.name, density)
         indices = np.sort(magnitude_order(weight)[:count]).astype(np.int32)
         masks[layer.name] = Mask(weight.shape, indices)
@@ -136,16 +150,25 @@ def judge(replies: Sequence[Mapping[int, CandidateLosses]]) -> Verdict:
     """The last contender whose loss is above the best one's by a standard error at most.
 
     Differences are taken device by device, so that what devices differ in does not count; only
-    those count that answered for all contenders.
+    those count that have development samples and answered for all contenders.
 
     Args:
         replies: by contender, widest first, of at least one; by partition, each of one loss.
+
+    Raises:
+        SelectionError: nobody did.
 
     >>> def says(*sums): return {k: CandidateLosses((s,), 10) for k, s in enumerate(sums)}
     >>> judge([says(9.0, 12.0), says(5.0, 8.0), says(5.1, 7.9), says(8.0, 11.0)]).chosen
     2
     """
-    common = sorted(set.intersection(*(set(one) for one in replies)))
+    answered = [{k for k, reply in one.items() if reply.count} for one in replies]
+    common = sorted(set.intersection(*answered))
+    if not common:
+        raise SelectionError(
+            'tiers.policy = "shapes": no device measured every shape on development samples; '
+            "raise data.development_fraction, or choose another policy"
+        )
     counts = np.array([replies[0][k].count for k in common], float)
     sums = np.array([[one[k].loss_sums[0] for k in common] for one in replies], float)
     means, shares = sums / counts, counts / counts.sum()
