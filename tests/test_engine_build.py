@@ -126,19 +126,18 @@ Misnumbered = IntEnum("Misnumbered", {"LOAD": 0, "CONV": 2})
 
 @pytest.mark.skipif(not available(), reason="the engine is not compiled here")
 @pytest.mark.parametrize(
-    ("position", "wrong", "complaint"),
+    ("right", "wrong", "complaint"),
     [
-        (4, Swapped, "engine.h has learning_rate:32:8 where abi.py has momentum_factor:32:8"),
-        (4, Shorter, "engine.h has weight_decay:48:8 where abi.py has no more"),
-        (4, Narrow, "engine.h has weight_decay:48:8 where abi.py has weight_decay:48:4"),
-        (5, Misnumbered, "engine.h has kConv:1 where abi.py has kConv:2"),
+        (abi.Sgd, Swapped, "engine.h has learning_rate:32:8 where abi.py has momentum_factor:32:8"),
+        (abi.Sgd, Shorter, "engine.h has weight_decay:48:8 where abi.py has no more"),
+        (abi.Sgd, Narrow, "engine.h has weight_decay:48:8 where abi.py has weight_decay:48:4"),
+        (abi.Kind, Misnumbered, "engine.h has kConv:1 where abi.py has kConv:2"),
     ],
 )
-def test_a_mirror_that_differs_is_refused_by_name(monkeypatch, position, wrong, complaint):
-    right = abi.MIRRORED[position]
+def test_a_mirror_that_differs_is_refused_by_name(monkeypatch, right, wrong, complaint):
     wrong.__name__ = right.__name__
     mirrored = [*abi.MIRRORED]
-    mirrored[position] = wrong
+    mirrored[mirrored.index(right)] = wrong
     monkeypatch.setattr(abi, "MIRRORED", tuple(mirrored))
     with pytest.raises(EngineError, match=f"in {right.__name__}, {complaint}"):
         Library(Path(library.__file__).with_name(builder.LIBRARY))

@@ -13,6 +13,7 @@ from test_free_text_in_plots import HOSTILE, names
 
 from fedtiny.bench.firmware_text import print_firmware
 from fedtiny.bench.text import print_train
+from fedtiny.doctor.modes import Mode, Verdict
 from fedtiny.doctor.tables import print_boards, print_environment
 from fedtiny.escaping.terminal import Screen, terminal_text, visible
 from fedtiny.export import tables
@@ -92,7 +93,8 @@ def boards(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
         possible=True, micro_batch=1, prediction=None, budget_bytes=1, recompute=[text], reason=text
     )
     run = Any(possible=False, flash_bytes=1, arena_bytes=1, reason=text)
-    print_boards((Any(profile=Any(name=text), training=training, run=run),))
+    adapt = Verdict(Mode.ADAPT, False, {}, 0, "", text)
+    print_boards((Any(profile=Any(name=text), training=training, run=run, modes=[adapt]),))
 
 
 def train(text: str, monkeypatch: pytest.MonkeyPatch) -> None:

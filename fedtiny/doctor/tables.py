@@ -8,7 +8,7 @@ from rich.table import Column, Table
 
 from fedtiny.doctor.boards import BoardReport
 from fedtiny.doctor.environment import Check
-from fedtiny.doctor.modes import Verdict, sentences
+from fedtiny.doctor.modes import Mode, Verdict, sentences
 from fedtiny.escaping.terminal import Screen, terminal_text
 from fedtiny.memory.ledger import format_bytes
 
@@ -47,7 +47,7 @@ def print_boards(reports: Sequence[BoardReport]) -> None:
             str(training.micro_batch or ""),
             format_bytes(training.prediction.peak_bytes) if training.prediction else "",
             format_bytes(training.budget_bytes) if training.budget_bytes else "",
-            row.modes[1].how or "no",
+            next((one.how for one in row.modes if one.mode is Mode.ADAPT and one.fits), "no"),
             "yes" if run.possible else "no",
             format_bytes(run.flash_bytes),
             format_bytes(run.arena_bytes),
