@@ -1,8 +1,8 @@
 """Hosts of the guide on one machine: roots with a fresh Debian, each in a network of its own.
 
 Needs root. A host is a folder to ``chroot`` into and a network namespace; a bridge in the desk's
-joins them. What is not so: no systemd runs in them unless they are :func:`booted`, and there is no
-way out of their network, so packages are installed in this machine's.
+joins them. What is not so: there is no systemd running in them, and no way out of their network, so
+packages are installed in this machine's.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import shlex
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,51 +183,3 @@ def mounted(root: Path) -> Iterator[None]:
         yield
     finally:
         run(["umount", "--lazy", str(root / "proc")])
-
-
-_UP_S = 60.0
-_ENDS_S = 30.0
-
-
-@contextmanager
-def booted(pi: Pi) -> Iterator[Callable[..., str]]:
-    """The Pi is switched on: systemd runs in its root, and starts what is enabled there.
-
-    Gives what runs a command in it, as root. Control groups limit nothing there.
-    """
-    words = ["systemd-nspawn", "--directory", str(pi.root), "--machine", pi.name, "--boot"]
-    apart = ["--register=no", "--keep-unit", "--console=pipe", "--resolv-conf=off"]
-    network = f"--network-namespace-path=/run/netns/{pi.name}"
-    legacy = not Path("/sys/fs/cgroup/cgroup.controllers").exists()
-    environment = {**os.environ, **({"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "0"} if legacy else {})}
-    container = subprocess.Popen(
-        [*words, *apart, network],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        first = _first_process(container)
-        yield lambda *command: run(["nsenter", "--target", str(first), "--all", *command])
-    finally:
-        container.terminate()
-        try:
-            container.wait(timeout=_ENDS_S)
-        except subprocess.TimeoutExpired:
-            container.kill()
-            container.wait()
-
-
-def _first_process(container: subprocess.Popen[bytes]) -> int:
-    """The container's process 1, once it answers commands."""
-    patience = time.monotonic() + _UP_S
-    children = Path(f"/proc/{container.pid}/task/{container.pid}/children")
-    while time.monotonic() < patience and container.poll() is None:
-        for pid in children.read_text(encoding="utf-8").split():
-            asks = ["nsenter", "--target", pid, "--all", "/usr/bin/systemctl", "is-system-running"]
-            said = subprocess.run(asks, capture_output=True, encoding="utf-8", check=False).stdout
-            if said.strip() in ("running", "degraded", "starting"):
-                return int(pid)
-        time.sleep(0.5)
-    raise AssertionError("systemd did not start")
