@@ -122,7 +122,7 @@ def _masks(
     state: Mapping[str, Floats], block: Block, density: float, tier: Tier
 ) -> dict[str, Mask]:
     """The largest weights of every layer of a block, as many as the model has at ``density``."""
-    rings, masks = Rings(block.of, (tier.width,), 2.0), {}
+    rings, masks = Rings(block.of, (tier.width,), 0.0), {}  # of one ring: no slope between rings
     for layer in block.graph.prunable_layers:
         weight = state[ParameterKind.WEIGHT.of(layer.name)]
         (count,) = rings.counts(layer.name, density)

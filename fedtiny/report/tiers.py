@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from fedtiny.escaping.markdown import markdown_text
-from fedtiny.memory.ledger import LedgerEntry, format_bytes
+from fedtiny.memory.ledger import format_bytes
 from fedtiny.report.tables import markdown_table, percent
 from fedtiny.report.words import in_rounds
 from fedtiny.runs.events import (
@@ -89,8 +89,10 @@ def _part(event: TierEvaluated, log: Recording) -> dict[str, Any]:
     described = {one.partition: one.ledger for one in log.of(DeviceDescribed)}
     holders = [k for k, tier in given.items() if tier == event.tier]
     boards = Counter(ledger.device for ledger in map(described.get, holders) if ledger)
-    metered = [one.ledger for one in log.of(Metered) if given.get(one.partition) == event.tier]
-    peak, budget = max(map(_peak, metered), key=lambda pair: pair[0] / pair[1], default=(None,) * 2)
+    ledgers = [one.ledger for one in log.of(Metered) if given.get(one.partition) == event.tier]
+    peaks = [(one.measured_peak_bytes, one.budget_bytes) for one in ledgers]
+    measured = [(peak, budget) for peak, budget in peaks if peak is not None]
+    peak, budget = max(measured, key=lambda pair: pair[0] / pair[1], default=(None, None))
     return {
         "width": event.tier.width,
         "density": event.tier.density,
@@ -102,11 +104,6 @@ def _part(event: TierEvaluated, log: Recording) -> dict[str, Any]:
         "budget_bytes": budget,
         "missing_rounds": [one.round for one in log.of(TierMissing) if one.tier == event.tier],
     }
-
-
-def _peak(ledger: LedgerEntry) -> tuple[int, int]:
-    """Of a device's training step, measured, and its budget."""
-    return ledger.measured_peak_bytes or 0, ledger.budget_bytes
 
 
 def tiers_section(found: Mapping[str, Any] | None) -> str:

@@ -58,6 +58,11 @@ class Policy(ABC):
         """
         return {partition: tier for partition, tier in own.items() if tier is not None}
 
+    def alike(self, own: Mapping[int, Tier | None]) -> dict[int, Tier]:
+        """:meth:`assign` of policies that give everybody one part: the smallest of those held."""
+        able = {partition: tier for partition, tier in own.items() if tier is not None}
+        return dict.fromkeys(able, min(able.values())) if able else {}
+
     def contenders(self, largest: Tier) -> list[Tier]:  # noqa: ARG002 - for those that compare
         """Parts of which devices choose one for all before round 1, widest first; empty: none do.
 

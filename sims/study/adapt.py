@@ -10,9 +10,8 @@ Rewrites docs/results/adapt.csv, the tables of docs/results/adapt.md and its pic
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated
@@ -30,7 +29,9 @@ from fedtiny.data.samples import Samples
 from fedtiny.data.watch.recordings import read_recordings
 from fedtiny.engine import EngineOptions, Executor
 from fedtiny.escaping.terminal import Screen
+from fedtiny.report import rows as csv_rows
 from fedtiny.report.blocks import replace_block
+from fedtiny.runs.fields import Count, Share
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.seeding import rng
@@ -51,18 +52,23 @@ class Row:
     """One adapted model: ``recordings`` takes of each exercise, learned by ``method``."""
 
     dataset: str
-    person: int
+    person: Count
     method: str
-    recordings: int
+    recordings: Count
     seed: int
-    accuracy_before: float
-    accuracy_after: float
-    saved_bytes: int
-    peak_bytes: int
-    predicted_peak_bytes: int
+    accuracy_before: Share
+    accuracy_after: Share
+    saved_bytes: Count
+    peak_bytes: Count
+    predicted_peak_bytes: Count
     commit: str
     learning_rate: float
-    micro_batch: int
+    micro_batch: Count
+
+    @property
+    def key(self) -> tuple[str, int, str, int, int]:
+        """What the study has one row of."""
+        return self.dataset, self.person, self.method, self.recordings, self.seed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,14 +169,6 @@ def tuned(run: Path, commit: str) -> dict[MethodName, float]:
     return best
 
 
-def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """One row per adapted model."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(map(asdict, rows))
-
-
 cli = CommandLine()
 
 
@@ -190,7 +188,7 @@ def study(
         for of_each in TAKES
         for method in MethodName
     ]
-    write_csv(page.with_suffix(".csv"), rows)
+    csv_rows.write(page.with_suffix(".csv"), Row, rows)
     draw(page.with_suffix(".csv"))
     text = page.read_text(encoding="utf-8")
     table = tables(page.with_suffix(".csv"))

@@ -40,8 +40,7 @@ class Shapes(Policy):
 
     @override
     def assign(self, own: Mapping[int, Tier | None]) -> dict[int, Tier]:
-        able = super().assign(own)
-        return dict.fromkeys(able, min(able.values())) if able else {}
+        return self.alike(own)
 
     @override
     def contenders(self, largest: Tier) -> list[Tier]:

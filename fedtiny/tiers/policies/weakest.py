@@ -31,5 +31,4 @@ class Weakest(Policy):
 
     @override
     def assign(self, own: Mapping[int, Tier | None]) -> dict[int, Tier]:
-        able = super().assign(own)
-        return dict.fromkeys(able, min(able.values())) if able else {}
+        return self.alike(own)
