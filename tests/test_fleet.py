@@ -162,6 +162,21 @@ def test_the_command_speaks_json_and_says_when_nobody_can(tmp_path, capsys):
     assert row.keys() >= {"device", "count", "width", "density", "micro_batch", "peak_bytes"}
     assert (row["count"], row["seconds_per_round"], row["micro_batch"]) == (3, None, None)
     assert "is a run target and does not train" in row["refused"]
+    assert row.keys() >= {"budget_bytes", "seconds_per_round", "refused"}
+    assert (row["modes"][0]["fits"], row["modes"][0]["why"]) == (False, row["refused"])
+
+
+def test_a_group_that_a_part_fits_may_train(tmp_path, capsys):
+    small = PI.replace("pi_5", "rp2350") + "count = 1\nbudget_bytes = 400_000\n"
+    rate = 'sustained_flops = 37.5e6\nsustained_source = "assumed: in this test"\n'
+    write(tmp_path, small + rate)
+    with pytest.raises(SystemExit):
+        app(["fleet", "show", str(tmp_path / "fleet.toml"), "--tiers", "nested", "--json"])
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["width"] < 1
+    assert row["modes"][0]["mode"] == "train"
+    assert row["modes"][0]["fits"]
+    assert row["modes"][0]["how"].startswith(f"width {row['width']:g}, micro-batch")
 
 
 def test_the_command_says_which_parts_are_too_slow(tmp_path, capsys):
