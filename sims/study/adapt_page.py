@@ -59,6 +59,7 @@ def draw(csv: Path) -> Path:
         before = 100 * rows.drop_duplicates(["person", "seed"])["accuracy_before"].mean()
         for axes in (left, right):
             axes.axhline(before, linestyle="--", color="0.5")
+        left.set_xticks(sorted(set(rows["recordings"])))
         left.set_xlabel("labelled takes of each exercise")
         left.set_ylabel("accuracy, %")
         right.set_xlabel("peak of a step, KiB (two takes)")
