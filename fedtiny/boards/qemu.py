@@ -80,6 +80,7 @@ def build(
     *,
     include: Sequence[Path] = (),
     flags: Sequence[str] = (),
+    libraries: Sequence[str] = (),
 ) -> Path:
     """Compile and link a program with the board's startup code.
 
@@ -90,6 +91,7 @@ def build(
         directory: where ``program.elf`` goes.
         include: directories of headers, besides :data:`BOARD` for ``board.h``.
         flags: further compiler flags; ``-O3`` unless they say otherwise.
+        libraries: for the linker, after all objects.
 
     Raises:
         ToolchainError: the compiler is missing or rejects a source.
@@ -110,7 +112,7 @@ def build(
         f"-L{BOARD}",
         f"-T{BOARD / target.linker_script}",
     )
-    linked = [*command, *map(str, [*compiled, *ready]), *script, "-o", str(program)]
+    linked = [*command, *map(str, [*compiled, *ready]), *script, *libraries, "-o", str(program)]
     toolchain.run_tool(linked, directory, COMPILE_TIMEOUT_S)
     return program
 
