@@ -127,56 +127,54 @@ class Learner:
         active = []
         for k, rung in enumerate(self.side.rungs):
             out = self._conv(k, rung, readings.maps[k][row])
-            for cell in out:
-                ladder += np.maximum(cell, np.float32(0))
+            ladder = summed(ladder, np.maximum(out, np.float32(0)))
             active.append(out > 0)
         if self.side.rungs:
-            ladder *= self._share
+            ladder = ladder * self._share
             x = x + self._linear("out", ladder)
         return self._linear("head", x), x, ladder, active
 
     def _conv(self, k: int, rung: Rung, map_: Floats) -> Floats:
         """Before ReLU, (cells, outputs)."""
-        weight, patches = self._values[f"weight {k}"], _patches(rung, map_)
-        group = rung.outputs // rung.groups
-        out = np.repeat(self._values[f"bias {k}"][None], len(patches), axis=0)
-        for at in np.ndindex(weight.shape[1:]):
-            terms = patches[:, :, *at].repeat(group, axis=1) * weight[:, *at]
-            out += terms
-        return out
+        patches = _patches(rung, map_)
+        terms = patches * self._values[f"weight {k}"]
+        flat = terms.reshape(*terms.shape[:2], -1)
+        bias = np.broadcast_to(self._values[f"bias {k}"], flat.shape[:2])
+        return summed(bias, np.moveaxis(flat, 2, 0))
 
     def _conv_backward(
         self, k: int, rung: Rung, map_: Floats, active: Bools, gradient: Floats
     ) -> None:
-        group = rung.outputs // rung.groups
-        for patch, on in zip(_patches(rung, map_), active, strict=True):
-            own = np.where(on, gradient, np.float32(0))
-            self._grads[f"weight {k}"][:] += own[:, None, None, None] * patch.repeat(group, axis=0)
-            self._grads[f"bias {k}"][:] += own
+        weight, bias = self._grads[f"weight {k}"], self._grads[f"bias {k}"]
+        own = np.where(active, gradient, np.float32(0))
+        weight[:] = summed(weight, own[..., None, None, None] * _patches(rung, map_))
+        bias[:] = summed(bias, own)
 
     def _linear(self, name: str, x: Floats) -> Floats:
-        weight, total = self._values[f"{name} weight"], self._values[f"{name} bias"].copy()
-        for column in range(len(x)):
-            total += weight[:, column] * x[column]
-        return total
+        weight = self._values[f"{name} weight"]
+        return summed(self._values[f"{name} bias"], (weight * x).T)
 
     def _linear_backward(self, name: str, x: Floats, gradient: Floats) -> Floats:
         """The gradient of ``x``."""
-        weight, back = self._values[f"{name} weight"], np.zeros_like(x)
         self._grads[f"{name} bias"][:] += gradient
         self._grads[f"{name} weight"][:] += gradient[:, None] * x
-        for row in range(len(gradient)):
-            back += gradient[row] * weight[row]
-        return back
+        terms = gradient[:, None] * self._values[f"{name} weight"]
+        return summed(np.zeros_like(x), terms)
+
+
+def summed(first: Floats, terms: Floats) -> Floats:
+    """``first + terms[0] + terms[1] + …``, from left to right, each sum rounded to float32."""
+    last: Floats = np.add.accumulate(np.concatenate([first[None], terms]), axis=0)[-1]
+    return last
 
 
 def _patches(rung: Rung, map_: Floats) -> Floats:
-    """(cells, groups, KH, KW, channels of a group), 0 outside the map."""
+    """(cells, outputs, KH, KW, channels of a group): what each output reads, 0 outside the map."""
     (high, wide), depth = rung.kernel, rung.map.shape[0] // rung.groups
     framed = np.pad(map_, ((high // 2,) * 2, (wide // 2,) * 2, (0, 0)))
     view = np.lib.stride_tricks.sliding_window_view(framed, (high, wide), axis=(0, 1))
     cells = view.reshape(-1, rung.groups, depth, high, wide)  # channels stand before taps there
-    return cells.transpose(0, 1, 3, 4, 2)
+    return cells.transpose(0, 1, 3, 4, 2).repeat(rung.outputs // rung.groups, axis=1)
 
 
 def softmax(logits: Floats, label: int) -> tuple[np.float32, Floats]:

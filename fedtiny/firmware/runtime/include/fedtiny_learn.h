@@ -164,7 +164,7 @@ void fedtiny_learn_linear_backward(int32_t rows, int32_t columns, const float *w
  */
 float fedtiny_learn_softmax(int32_t classes, int32_t label, float *logits);
 
-/** e^x of x <= 0, within 2e-7 of it; 0 below -87 and of what is no number. */
+/** e^x of x <= 0, within 3e-7 of it; 0 below -87 and of what is no number. */
 float fedtiny_learn_exp(float x);
 
 /** The natural logarithm of a finite x >= 1, within 3e-7 of it or of 1. */
