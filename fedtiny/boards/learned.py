@@ -22,9 +22,9 @@ _RESULT = re.compile(
     r"^(\d+) lessons, (\d+) mismatches, (\d+) of (\d+) tests correct, (not )?sealed$", re.MULTILINE
 )
 _LOSS = re.compile(r"^loss ([0-9A-F]{8})$", re.MULTILINE)
-_TICKS = re.compile(r"^learn ticks (\d+) (\d+) (\d+)$", re.MULTILINE)
+_TICKS = re.compile(r"^learn ticks (\d+) (\d+) (\d+) for (\d+) windows$", re.MULTILINE)
 _STACK = re.compile(r"^stack (\d+)$", re.MULTILINE)
-_WEIGHTS = '-DMODEL_WEIGHTS_ATTRIBUTE=__attribute__((section(".external_data")))'
+PROGRAM = Path(__file__).parent / "programs" / "learn_image.c"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,6 @@ class EmulatedLearning:
         update_instructions: of one step of the optimizer.
         classify_instructions: of one window by learned weights; 0 without test windows.
         stack_bytes: highest use of the stack.
-        sizes: of the program.
     """
 
     learned: Learned
@@ -63,7 +62,6 @@ class EmulatedLearning:
     update_instructions: int
     classify_instructions: int
     stack_bytes: int
-    sizes: elf.ElfSizes
 
 
 def check(directory: Path, target: str = "check-learn") -> Learned:
@@ -87,41 +85,60 @@ def check(directory: Path, target: str = "check-learn") -> Learned:
 
 
 def emulate(
-    firmware: Path, machine: qemu.Machine, batch: int, lessons: bytes | None = None
+    firmware: Path, machine: qemu.Machine, lessons: bytes | None = None
 ) -> EmulatedLearning:
     """Build a project that learns for an emulated board with its FPU, and run lessons there.
 
     Args:
         firmware: the project.
         machine: of :data:`fedtiny.boards.qemu.MACHINES`.
-        batch: windows of a step.
         lessons: in place of the project's.
 
     Raises:
         ToolchainError: a tool is missing, the build fails, or the program faults.
         FedTinyError: no project that learns.
     """
-    _require(firmware)
-    target, firmware = with_fpu(machine), firmware.resolve()
-    runtime = firmware / "fedtiny_nn"
+    target = with_fpu(machine)
     with tempfile.TemporaryDirectory() as place:
         directory = Path(place)
-        kernels = compile_portable(target, directory / "kernels", runtime)
-        names = ("learn_main.c", "learn.c", "learn_start.c", "model.c", "model_weights.c")
-        sources = [firmware / name for name in names]
-        sources += sorted((runtime / "src" / "learn").glob("*.c"))
-        program = qemu.build(
-            target,
-            [*sources, *kernels.objects],
-            directory,
-            include=(firmware, *kernels.include),
-            flags=("-std=gnu99", "-DFEDTINY_BOARD", _WEIGHTS, *FLAGS, *kernels.flags),
-            libraries=("-lm",),
-        )
+        program = _build(target, firmware, directory, firmware.resolve() / "learn_main.c")
         content = lessons or (firmware / "lessons.bin").read_bytes()
         (directory / "lessons.bin").write_bytes(content)
         printed = qemu.run(target, program, directory, RUN_TIMEOUT_S)
-        return _emulated(target, printed, batch, elf.sizes([program]))
+        return _emulated(target, printed)
+
+
+def image_sizes(firmware: Path, machine: qemu.Machine) -> elf.ElfSizes:
+    """A whole program that learns and does nothing else; slots of flash and the stack are not in.
+
+    Args:
+        firmware: a project that learns, of the prefix ``model``.
+        machine: as for :func:`emulate`.
+
+    Raises:
+        ToolchainError: the compiler is missing or rejects a source.
+        FedTinyError: no project that learns.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        return elf.sizes([_build(with_fpu(machine), firmware, Path(place), PROGRAM)])
+
+
+def _build(target: qemu.Machine, firmware: Path, directory: Path, main: Path) -> Path:
+    _require(firmware)
+    project = firmware.resolve()
+    runtime = project / "fedtiny_nn"
+    kernels = compile_portable(target, directory / "kernels", runtime)
+    names = ("learn.c", "learn_start.c", "model.c", "model_weights.c")
+    sources = [main, *(project / name for name in names)]
+    sources += sorted((runtime / "src" / "learn").glob("*.c"))
+    return qemu.build(
+        target,
+        [*sources, *kernels.objects],
+        directory,
+        include=(project, *kernels.include),
+        flags=("-std=gnu99", "-DFEDTINY_BOARD", *FLAGS, *kernels.flags),
+        libraries=("-lm",),
+    )
 
 
 def with_fpu(machine: qemu.Machine) -> qemu.Machine:
@@ -131,21 +148,19 @@ def with_fpu(machine: qemu.Machine) -> qemu.Machine:
     return replace(machine, flags=flags)
 
 
-def _emulated(
-    target: qemu.Machine, printed: str, batch: int, sizes: elf.ElfSizes
-) -> EmulatedLearning:
+def _emulated(target: qemu.Machine, printed: str) -> EmulatedLearning:
     learned = _parsed(f"learning on {target.name}", printed)
     ticks, stack = _TICKS.search(printed), _STACK.search(printed)
     if ticks is None or stack is None:
         raise ToolchainError(f"the lessons on {target.name} reported no counts:\n{printed}")
-    learn, update, classify = (int(number) * target.tick_ns for number in ticks.groups())
+    *counted, windows = (int(number) for number in ticks.groups())
+    learn, update, classify = (taken * target.tick_ns for taken in counted)
     return EmulatedLearning(
         learned,
-        round(learn / (learned.lessons * batch)),
+        round(learn / windows),
         round(update / learned.lessons),
         round(classify / max(1, learned.tests)),
         int(stack[1]),
-        sizes,
     )
 
 

@@ -22,7 +22,8 @@ class Lessons:
     Attributes:
         counts: int16 ``(N, C, H, W)`` raw windows.
         labels: int64 ``(N,)``.
-        rows: int64 ``(steps, batch)``, windows of each step of the optimizer.
+        rows: int64 ``(steps, batch)``, windows of each step of the optimizer; −1 is none, since
+            the last batch of an epoch may be smaller.
         test_counts, test_labels: the same of what is classified afterwards; may be none.
     """
 
@@ -52,9 +53,9 @@ def expected(model: IntegerGraph, side: SideNet, lessons: Lessons) -> Expected:
     """The reference's losses and its score."""
     readings = read(model, side, lessons.counts)
     tests = read(model, side, lessons.test_counts)
-    learner = Learner(side)
+    learner, labels = Learner(side), lessons.labels
     before = _correct(learner, tests, lessons)
-    losses = [learner.step(readings, rows.tolist(), lessons.labels) for rows in lessons.rows]
+    losses = [learner.step(readings, rows[rows >= 0].tolist(), labels) for rows in lessons.rows]
     return Expected(np.array(losses, np.float32), _correct(learner, tests, lessons), before)
 
 
