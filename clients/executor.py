@@ -17,6 +17,7 @@ import signal
 import sys
 import time
 import traceback
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
@@ -26,7 +27,7 @@ from flwr.supercore.constant import TaskType
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from flwr.supercore.retry import make_simple_http_retry_invoker
 from flwr.supercore.runtime import RuntimeHttpClient
-from flwr.supernode.runtime.run_clientapp import run_clientapp
+from flwr.supernode.runtime import run_clientapp as flower
 
 from fedtiny.node.limits import trim
 
@@ -58,6 +59,7 @@ PREPARED = (
 _APP = "clients"
 _POLL_S = 1.0  # Flower's own
 _LEAVES_S = 10.0
+_LOOKS_AGAIN_S, _LOOKS_AT_LEAST_S = 0.05, 1.0  # Flower's own: 1 and 10
 _PR_SET_PDEATHSIG = 1  # of sys/prctl.h
 
 
@@ -97,6 +99,11 @@ def prepare() -> None:
     """Import what clients need; what is there now is shared with every child."""
     for name in PREPARED:
         import_module(name)
+    flower.pull_and_inflate_object_from_tree = partial(
+        flower.pull_and_inflate_object_from_tree,
+        initial_backoff=_LOOKS_AGAIN_S,
+        backoff_cap=_LOOKS_AT_LEAST_S,
+    )
     gc.collect()
     gc.freeze()  # a collection in a child would write to every object, and so copy it
     trim()
@@ -113,7 +120,7 @@ def answer(address: str, token: str) -> int:
     try:
         _forget_this_app()
         Path("/proc/self/comm").write_text(CLIENT, encoding="utf-8")
-        run_clientapp(address, token, insecure=True, parent_pid=parent)
+        flower.run_clientapp(address, token, insecure=True, parent_pid=parent)
     except SystemExit as end:  # how Flower's client ends
         status = end.code if isinstance(end.code, int) else 1
     except BaseException:
