@@ -24,6 +24,7 @@ from typing import NoReturn
 
 from flwr.proto.runtime_pb2 import AcquireTaskRequest
 from flwr.supercore.constant import TaskType
+from flwr.supercore.inflatable.inflatable_utils import pull_and_inflate_object_from_tree
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from flwr.supercore.retry import make_simple_http_retry_invoker
 from flwr.supercore.runtime import RuntimeHttpClient
@@ -59,7 +60,7 @@ PREPARED = (
 _APP = "clients"
 _POLL_S = 1.0  # Flower's own
 _LEAVES_S = 10.0
-_LOOKS_AGAIN_S, _LOOKS_AT_LEAST_S = 0.05, 1.0  # Flower's own: 1 and 10
+_FIRST_LOOK_S, _LAST_LOOKS_S = 0.05, 1.0
 _PR_SET_PDEATHSIG = 1  # of sys/prctl.h
 
 
@@ -99,14 +100,22 @@ def prepare() -> None:
     """Import what clients need; what is there now is shared with every child."""
     for name in PREPARED:
         import_module(name)
-    flower.pull_and_inflate_object_from_tree = partial(
-        flower.pull_and_inflate_object_from_tree,
-        initial_backoff=_LOOKS_AGAIN_S,
-        backoff_cap=_LOOKS_AT_LEAST_S,
-    )
+    _look_often()
     gc.collect()
     gc.freeze()  # a collection in a child would write to every object, and so copy it
     trim()
+
+
+def _look_often() -> None:
+    """A node offers a message before all of it arrived: soon look again for what is missing.
+
+    Flower's client lets pass 1 s, then 2, and up to 10 of them.
+    """
+    vars(flower)[pull_and_inflate_object_from_tree.__name__] = partial(
+        pull_and_inflate_object_from_tree,
+        initial_backoff=_FIRST_LOOK_S,
+        backoff_cap=_LAST_LOOKS_S,
+    )
 
 
 def answer(address: str, token: str) -> int:

@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -59,6 +58,8 @@ FIXED, ADJUSTED = 1, 2
 SAMPLES = 128
 """So few that no activation lies within rounding of zero, where one bit decides a gradient: over a
 whole epoch of them x86-64's kernels differ from themselves by percents, in any order."""
+
+Rows = Iterator[np.ndarray]
 
 ORDERS = 8
 TIMES = 2
@@ -240,9 +241,9 @@ def here(fed: Deployment, folder: Path, seed: int | None = None) -> dict[str, np
     """
     chosen = Library.set_index
 
-    def reordered(*arguments: Any) -> Iterator[np.ndarray]:
+    def reordered(count: int, size: int, drawn: np.random.Generator, epochs: int) -> Rows:
         order = np.random.default_rng(seed)
-        for rows in batches(*arguments):
+        for rows in batches(count, size, drawn, epochs):
             yield order.permutation(rows) if seed is not None else rows
 
     with pytest.MonkeyPatch.context() as patch:
