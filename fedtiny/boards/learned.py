@@ -85,7 +85,7 @@ def check(directory: Path, target: str = "check-learn") -> Learned:
 
 
 def emulate(
-    firmware: Path, machine: qemu.Machine, lessons: bytes | None = None
+    firmware: Path, machine: qemu.Machine, lessons: bytes | None = None, counted: bool = True
 ) -> EmulatedLearning:
     """Build a project that learns for an emulated board with its FPU, and run lessons there.
 
@@ -93,6 +93,7 @@ def emulate(
         firmware: the project.
         machine: of :data:`fedtiny.boards.qemu.MACHINES`.
         lessons: in place of the project's.
+        counted: whether instructions are; without, long lessons take a fraction of the time.
 
     Raises:
         ToolchainError: a tool is missing, the build fails, or the program faults.
@@ -104,7 +105,7 @@ def emulate(
         program = _build(target, firmware, directory, firmware.resolve() / "learn_main.c")
         content = lessons or (firmware / "lessons.bin").read_bytes()
         (directory / "lessons.bin").write_bytes(content)
-        printed = qemu.run(target, program, directory, RUN_TIMEOUT_S)
+        printed = qemu.run(target, program, directory, RUN_TIMEOUT_S, counted)
         return _emulated(target, printed)
 
 
