@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from fedtiny.adapt.names import MethodName
 from fedtiny.cli_bench import bench
 from fedtiny.cli_fleet import fleet
 from fedtiny.command_line import CommandLine
+from fedtiny.config.adapt import MethodName
 from fedtiny.escaping.terminal import Screen
 from fedtiny.option_types import FractionType
 from fedtiny.options import WATCH, Classes, Density, Input, Json, print_json

@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 from fedtiny.adapt.budget import budget_bytes
 from fedtiny.adapt.learning import Lesson
-from fedtiny.adapt.names import MethodName
 from fedtiny.adapt.personal import Order, adapt
 from fedtiny.adapt.recipe import AdaptError
 from fedtiny.adapt.recordings import read_recordings, split
 from fedtiny.cli import app
+from fedtiny.config.adapt import MethodName
 from fedtiny.data.dataset import SensorSpec
 from fedtiny.data.errors import DataError
 from fedtiny.data.statistics import Normalization

@@ -93,6 +93,14 @@ class RunFolder:
         """
         return RunFolder(self.tiers / f"width-{tier.width:g}-density-{tier.density:.6g}")
 
+    def adapted(self, method: str) -> RunFolder:
+        """Of the model as ``method`` adapted it: ``model.safetensors``, ``firmware`` …
+
+        >>> RunFolder(Path("runs/demo")).adapted("head").model.as_posix()
+        'runs/demo/adapted/head/model.safetensors'
+        """
+        return RunFolder(self.path / "adapted" / method)
+
     def create(self, config: RunConfig) -> None:
         """Make the folder and save the resolved config."""
         self.path.mkdir(parents=True, exist_ok=True)

@@ -21,10 +21,10 @@ import typer
 
 from fedtiny.adapt.learning import Lesson, accuracy, learn, measured_peak, predicted, saved_bytes
 from fedtiny.adapt.methods import METHODS
-from fedtiny.adapt.names import MethodName
 from fedtiny.adapt.recipe import Task
 from fedtiny.adapt.recordings import Recordings, windows
 from fedtiny.command_line import CommandLine
+from fedtiny.config.adapt import MethodName
 from fedtiny.data.samples import Samples
 from fedtiny.data.watch.recordings import read_recordings
 from fedtiny.engine import EngineOptions, Executor
@@ -135,7 +135,8 @@ def adapted(wearer: Wearer, method: MethodName, of_each: int, rate: float, commi
     micro_batch = batch if method is MethodName.FULL else MICRO_BATCH
     x, y = samples.batch(np.arange(len(samples)))
     recipe = METHODS[method](Task(finished.graph, finished.model, x, y, wearer.seed))
-    executor = learn(recipe, samples, Lesson(STEPS, batch, rate), micro_batch, wearer.seed)
+    lesson, generator = Lesson(STEPS, batch, rate), rng(wearer.seed, "adapt")
+    executor, _ = learn(recipe, samples, lesson, micro_batch, generator)
     before = Executor(finished.graph, finished.model, EngineOptions(BATCH))
     return Row(
         dataset="watch",
