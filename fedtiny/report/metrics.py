@@ -13,6 +13,7 @@ import pandas as pd
 from fedtiny.config import RunConfig
 from fedtiny.errors import FedTinyError
 from fedtiny.memory.ledger import LedgerEntry
+from fedtiny.report.adapting import adapting_summary
 from fedtiny.report.clock import Clock, read_clock
 from fedtiny.report.shapes import shapes_summary
 from fedtiny.report.tiers import tiers_summary
@@ -85,6 +86,7 @@ class Run:
         clock: simulated; None without one.
         tiers: who trains which part of the model; None where all train all of it.
         shapes: of the model, as devices compared them; None where they did not.
+        adapting: what devices learned after the rounds; None where they did not.
     """
 
     folder: RunFolder
@@ -110,6 +112,7 @@ class Run:
     clock: Clock | None = None
     tiers: Mapping[str, Any] | None = None
     shapes: Sequence[Mapping[str, Any]] | None = None
+    adapting: Mapping[str, Any] | None = None
 
     @property
     def last_round(self) -> int:
@@ -177,6 +180,7 @@ def read_run(folder: RunFolder) -> Run:
         clock=read_clock(log),
         tiers=tiers_summary(log),
         shapes=shapes_summary(log),
+        adapting=adapting_summary(log, config),
     )
 
 
