@@ -11,6 +11,7 @@ from typing import Any
 from fedtiny import toolchain
 from fedtiny.clock.devices import check_timed
 from fedtiny.config import RunConfig
+from fedtiny.config.adapt import AdaptUse
 from fedtiny.config.clock import ClockConfig
 from fedtiny.data.simulated import Summary, summarize
 from fedtiny.devices.budget import engine_of
@@ -126,7 +127,7 @@ def _kept(folder: RunFolder) -> str:
 
 
 def dense_config(config: RunConfig) -> RunConfig:
-    """The same federation without pruning, budgets, parts, clock, or export."""
+    """The same federation without pruning, budgets, parts, clock, adapting, or export."""
     update = {
         "dense_reference": False,
         "pruning": config.pruning.model_copy(update={"method": "dense"}),
@@ -135,6 +136,7 @@ def dense_config(config: RunConfig) -> RunConfig:
         ),
         "tiers": TiersConfig(),
         "clock": ClockConfig(),
+        "federation": config.federation.model_copy(update={"adapt": AdaptUse.OFF}),
         "export": config.export.model_copy(update={"enabled": False}),
     }
     return config.model_copy(update=update)

@@ -111,5 +111,6 @@ def _memory(found: Mapping[str, Any]) -> str:
     return (
         f"Memory of a step: {format_bytes(most['peak_bytes'])} at most, of which "
         f"{format_bytes(most['saved_bytes'])} saved for the backward pass, with "
-        f"{' or '.join(map(str, together))} samples at a time. Measured peaks that differ from the plan's: {odd} of {len(devices)}."
+        f"{' or '.join(map(str, together))} samples at a time. Measured peaks that differ "
+        f"from the plan's: {odd} of {len(devices)}."
     )
