@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fedtiny import toolchain
 from fedtiny.clock.devices import check_timed
@@ -30,6 +30,8 @@ from sims.progress import ProgressObserver
 from sims.rehearsal import check_room, rehearse
 from strategies.observer import Observer
 from strategies.tracking import Tool, tracker
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class Pipeline:
 
     def _after(self, resume: bool) -> dict[str, Any]:
         """Everything that only looks at the trained model."""
+        from fedtiny.doctor.run_modes import write_modes  # noqa: PLC0415 - only runs that get there need it
         from fedtiny.report import write  # noqa: PLC0415 - only runs that get there need it
 
         if self.config.dense_reference:
@@ -87,6 +90,7 @@ class Pipeline:
             self._step(
                 "int8, C and check", lambda: export_run(self.folder, check, accept=self.accept)
             )
+        self._step("what boards may do", lambda: write_modes(self.folder))
         return self._step("report and plots", lambda: write(self.folder, self.accept))
 
     def _federate(
@@ -112,7 +116,7 @@ class Pipeline:
             self.ray_address,
         )
 
-    def _step(self, title: str, step: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def _step(self, title: str, step: Callable[[], Result]) -> Result:
         with self.console.status(terminal_text(title)):
             return step()
 

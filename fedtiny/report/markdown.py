@@ -59,6 +59,7 @@ def render(report: Report, captions: Mapping[str, str], location: str) -> str:
         sections.ledger(report),
         figure("ledger"),
         sections.measured(report),
+        *_modes(report),
         "## Which weights stayed",
         sections.selection(report),
         figure("density"),
@@ -109,6 +110,13 @@ def _adapting(report: Report, config: RunConfig, figure: Callable[[str], str]) -
         return []
     text = adapting_section(report["adapting"], config)
     return ["## What devices learned after the rounds", text, figure("adapted")]
+
+
+def _modes(report: Report) -> list[str]:
+    if not report["modes"]:
+        return []
+    boards = (f"- {markdown_text('. '.join(one['sentences']))}" for one in report["modes"])
+    return ["## What each board may do with the model", "\n".join(boards)]
 
 
 def _failures(report: Report) -> list[str]:

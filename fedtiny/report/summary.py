@@ -71,6 +71,7 @@ def summarize(run: Run) -> dict[str, Any]:
         "tiers": run.tiers,
         "shapes": run.shapes,
         "adapting": run.adapting,
+        "modes": list(run.modes),
         "timings": timings,
         "seconds": sum(seconds for seconds in timings.values() if seconds is not None),
         "versions": versions(),

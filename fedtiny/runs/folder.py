@@ -66,6 +66,11 @@ class RunFolder:
         return self.path / "model.safetensors"
 
     @property
+    def modes(self) -> Path:
+        """What each of its boards may do with the model (:mod:`fedtiny.doctor.run_modes`)."""
+        return self.path / "modes.json"
+
+    @property
     def firmware(self) -> Path:
         """Folder of the C project."""
         return self.path / "firmware"
