@@ -1,0 +1,1 @@
+"""What the server trains and runs of a codec: decoders and classifiers, in PyTorch."""
