@@ -8,14 +8,13 @@ import numpy as np
 
 from clients.budget import within_budget
 from clients.device import Device, kept_folder
-from fedtiny.adapt.budget import budget_bytes
+from fedtiny.adapt.budget import budget_of
 from fedtiny.adapt.learning import Learned, Lesson, correct, learn_within
 from fedtiny.adapt.methods import METHODS
 from fedtiny.adapt.personal import CALIBRATION_BATCH, ranges_of
 from fedtiny.adapt.recipe import Recipe, Task
 from fedtiny.config.adapt import AdaptUse
 from fedtiny.data.samples import Samples
-from fedtiny.devices.catalog import get
 from fedtiny.engine import EngineOptions, Executor
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.seeding import rng
@@ -82,17 +81,9 @@ def _learn(device: Device, task: AdaptTask, recipe: Recipe, samples: Samples) ->
     config = device.config.adapt
     lesson = Lesson(config.steps, config.batch_size, config.learning_rate)
     generator = rng(device.config.seed, "adapt", task.round, device.partition)
+    budget = budget_of(device.config.devices, device.partition, device.board)
     with within_budget(device, None, recipe.model):
-        return learn_within(recipe, samples, lesson, _budget_bytes(device), generator)
-
-
-def _budget_bytes(device: Device) -> int | None:
-    """What a step may use; None without a board."""
-    devices = device.config.devices
-    if not device.board:
-        return None
-    own = devices.budget_bytes.get(device.partition)
-    return own or budget_bytes(get(device.board, devices.catalog))
+        return learn_within(recipe, samples, lesson, budget, generator)
 
 
 def _keep(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fedtiny import toolchain
+from fedtiny.adapt.planning import unable_to_adapt
 from fedtiny.clock.devices import check_timed
 from fedtiny.config import RunConfig
 from fedtiny.config.adapt import AdaptUse
@@ -182,11 +183,20 @@ def preflight(
         toolchain.require("make")
         toolchain.require("gcc")
     plans = _plans(config, graph, samples)
+    _check_adapting(config, graph)
     if out is not None:
         check_room(out, config, graph, samples)
     if rehearsed:
         rehearse(config, graph, samples, plans)
     return graph, plans
+
+
+def _check_adapting(config: RunConfig, graph: Graph) -> None:
+    refused: dict[str, list[int]] = {}
+    for partition, reason in unable_to_adapt(config, graph).items():
+        refused.setdefault(reason, []).append(partition)
+    if sum(map(len, refused.values())) > config.federation.tolerated(config.data.partitions):
+        raise FedTinyError("\n".join(_of(who, reason) for reason, who in refused.items()))
 
 
 def _plans(config: RunConfig, graph: Graph, samples: Summary) -> list[LedgerEntry]:

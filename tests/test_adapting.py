@@ -18,6 +18,7 @@ from clients.device import Device
 from clients.handlers import HANDLERS
 from clients.state import recall
 from fedtiny.adapt.methods import METHODS
+from fedtiny.adapt.planning import unable_to_adapt
 from fedtiny.adapt.recipe import AdaptError, Task
 from fedtiny.config import RunConfig
 from fedtiny.config.adapt import MethodName
@@ -262,3 +263,13 @@ def test_the_adapted_model_is_exported_like_any_other(together: RunFolder) -> No
         place_of(together, adapted="lora")
     with pytest.raises(FedTinyError, match="name one model"):
         place_of(together, tier="pi_4", adapted="head")
+
+
+def test_a_board_without_room_is_named_before_the_run(configure: Configure) -> None:
+    small = configure("federation.adapt=local", "devices.budget_bytes={2=100000}")
+    graph = small.graph((6, 1, 128), 7)
+    (reason,) = unable_to_adapt(small, graph).values()
+    assert "stm32f746g_disco cannot adapt by head" in reason
+    assert "ledger line" in reason
+    assert unable_to_adapt(configure("devices.budget_bytes={2=100000}"), graph) == {}
+    assert unable_to_adapt(configure("federation.adapt=local"), graph) == {}
