@@ -33,8 +33,8 @@ def _table(rows: pd.DataFrame) -> list[str]:
     takes = sorted(rows["recordings"].unique())
     before = rows.drop_duplicates(["person", "seed"])["accuracy_before"].mean()
     people, seeds = rows["person"].nunique(), rows["seed"].nunique()
-    headers = ["method", *(f"{k} of each" for k in takes), f"above `head` at {FEW}"]
-    headers += ["saved", "peak", "windows at once", "least peak", "of `head`'s"]
+    headers = ["method", *(f"{k} of each" for k in takes), f"above head at {FEW}"]
+    headers += ["saved", "peak", "windows at once", "least peak", "of head's"]
     head = rows[rows["method"] == "head"]
     least = head["least_peak_bytes"].max()
     lines = []
@@ -42,7 +42,7 @@ def _table(rows: pd.DataFrame) -> list[str]:
         most = mine.loc[mine["peak_bytes"].idxmax()]
         lines.append(
             [
-                f"`{method}`",
+                str(method),
                 *(_spread(mine[mine["recordings"] == k]) for k in takes),
                 _above(mine, head),
                 format_bytes(int(most["saved_bytes"])),
