@@ -18,8 +18,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
-from rich.progress import track
 
 from fedtiny.adapt.learning import Lesson, accuracy, learn_within, predicted
 from fedtiny.adapt.methods import METHODS
@@ -27,6 +25,7 @@ from fedtiny.adapt.recipe import Task
 from fedtiny.command_line import CommandLine
 from fedtiny.config.adapt import MethodName
 from fedtiny.engine import EngineOptions, Executor
+from fedtiny.escaping.terminal import Screen, terminal_text
 from fedtiny.report import rows as csv_rows
 from fedtiny.report.blocks import replace_block
 from fedtiny.runs.fields import Count, Share
@@ -194,9 +193,11 @@ def study(
     users = [one for run in runs for one in wearers(run)]
     csv = page.with_suffix(".csv")
     done = Study(Kept(csv), Kept(page.with_name(TRIALS)), code_version())
+    screen = Screen(stderr=True)
     for dataset in dict.fromkeys(one.dataset for one in users):
-        for method in track(list(MethodName), description=dataset, console=Console(stderr=True)):
-            done.run(method, [one for one in users if one.dataset == dataset])
+        for method in MethodName:
+            with screen.status(terminal_text(f"{dataset}: {method.value}")):
+                done.run(method, [one for one in users if one.dataset == dataset])
     draw(csv)
     text, table = page.read_text(encoding="utf-8"), tables(csv)
     page.write_text(replace_block(text, BEGIN, END, table), encoding="utf-8")
