@@ -13,10 +13,10 @@ import torch
 from learning import Device, Slot, model_objects, trained_model
 
 from fedtiny import toolchain
-from fedtiny.adapt.names import MethodName
 from fedtiny.adapt.recipe import AdaptError
 from fedtiny.bench import synthetic
 from fedtiny.boards import host, learned, qemu
+from fedtiny.config.adapt import MethodName
 from fedtiny.errors import FedTinyError
 from fedtiny.export.bundle import export
 from fedtiny.export.run import integer_model

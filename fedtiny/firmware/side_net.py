@@ -91,7 +91,7 @@ class SideNet:
     """What is learned on the device.
 
     Attributes:
-        method: of :class:`fedtiny.adapt.names.MethodName`.
+        method: of :class:`fedtiny.config.adapt.MethodName`.
         rungs: in the order in which their maps are made; empty for the head alone.
         features: what the classifier reads, in windows of one cell.
         middle: channels of the ladder; 0 without rungs.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedtiny.adapt.names import MethodName
+from fedtiny.config.adapt import MethodName
 from fedtiny.data.dataset import Dataset
 from fedtiny.export.run import TestSets, counts, integer_model
 from fedtiny.firmware.plan import ExportPlan

@@ -8,8 +8,8 @@ import numpy as np
 
 from fedtiny.adapt.methods import METHODS
 from fedtiny.adapt.methods.repnet_one_way import MIDDLE, OUT
-from fedtiny.adapt.names import MethodName
 from fedtiny.adapt.recipe import AdaptError, Recipe, Task, head_of
+from fedtiny.config.adapt import MethodName
 from fedtiny.firmware.side_net import PooledMap, Rung, SideNet
 from fedtiny.models.graph import Graph, Loss
 from fedtiny.models.ops import Activation, Conv, Pool

@@ -18,10 +18,10 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from fedtiny.adapt.names import MethodName
 from fedtiny.boards import learned, qemu
 from fedtiny.boards.elf import ElfSizes
 from fedtiny.command_line import CommandLine
+from fedtiny.config.adapt import MethodName
 from fedtiny.data.batches import batches
 from fedtiny.data.samples import Samples
 from fedtiny.escaping.terminal import Screen
@@ -35,8 +35,9 @@ from fedtiny.report import rows as csv_rows
 from fedtiny.report.blocks import replace_block
 from fedtiny.runs.fields import Count, Share
 from sims.code_version import code_version
-from sims.study.adapt import BATCH, STEPS, Wearer, adapted, wearers
+from sims.study.adapt import BATCH, STEPS, adapted
 from sims.study.learn_page import BEGIN, END, table
+from sims.study.wearers import Wearer, wearers
 
 PAGE = Path("docs/results/learn_on_mcu.md")
 CORES = ("m4", "m7", "m55")
