@@ -122,7 +122,8 @@ def _clutter(draw: np.random.Generator) -> Light:
     for _ in range(12):
         _shape(canvas, draw)
     canvas += 0.03 * draw.standard_normal((*canvas.shape[:2], 1), np.float32)
-    return (np.clip(canvas, 0, 1) * 65_535).astype(np.uint16)
+    light: Light = (np.clip(canvas, 0, 1) * 65_535).astype(np.uint16)
+    return light
 
 
 def _shape(canvas: npt.NDArray[np.float32], draw: np.random.Generator) -> None:

@@ -90,7 +90,9 @@ def classifier(finished: TrainedModel) -> Classify:
         if len(images) == 0:
             return np.zeros(0, np.int64)
         counts = images.transpose(0, 3, 1, 2)
-        return executor.logits(finished.normalization.apply(counts)).argmax(axis=1)
+        logits = executor.logits(finished.normalization.apply(counts))
+        classes: npt.NDArray[np.int64] = logits.argmax(axis=1)
+        return classes
 
     return classify
 

@@ -19,7 +19,6 @@ import typer
 
 from fedtiny.command_line import CommandLine
 from fedtiny.data.dataset import Dataset
-from fedtiny.data.idx import read_idx_directory
 from fedtiny.data.images import GRAY, RGB
 from fedtiny.escaping.terminal import Screen
 from fedtiny.report import rows as csv_rows
@@ -29,6 +28,7 @@ from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.sensing.box import Box
 from sims.camera.detector import SIDES, boxes
+from sims.camera.images import images_of
 from sims.camera.scenes import SENSOR, Scene, scene
 from sims.camera.seeing import Classify, Sight, classifier, in_one_frame, in_two_stages
 from sims.camera.training import Course, Detector, best_threshold, frames_of, train
@@ -140,11 +140,12 @@ def study(
     csv: Annotated[Path, typer.Option(help="File whose rows are completed.")] = CSV,
     scenes: Annotated[int, typer.Option(help="To train a detector on.")] = 160,
     only: Annotated[list[int] | None, typer.Option("--seed", help="Of these seeds only.")] = None,
+    k_only: Annotated[list[int] | None, typer.Option("--k", help="Of these k only.")] = None,
 ) -> None:
     """Train and test what the CSV lacks."""
     folder, course = RunFolder(run), Course(scenes)
     finished = TrainedModel.load(folder.model)
-    images = read_idx_directory(Path(folder.load_config().data.path), finished.labels)
+    images = images_of(folder, finished.labels)
     known, commit = csv_rows.read(csv, Row), code_version()
     csv_rows.write(csv, Row, known)
     done = {(row.k, row.colour, row.seed) for row in known}
@@ -152,7 +153,7 @@ def study(
     for seed in only or SEEDS:
         wanted = [
             (k, grey)
-            for k in reversed(SENSOR.poolings)
+            for k in k_only or reversed(SENSOR.poolings)
             for grey in (False, True)
             if (k, colour_of(grey), seed) not in done
         ]
