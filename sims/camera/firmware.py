@@ -212,7 +212,7 @@ cli = CommandLine()
 @cli.command()
 def firmware(
     run: Annotated[Path, typer.Argument(help="Of the study; with its detectors.")],
-    detector: Annotated[str, typer.Option(help="One of RUN/detectors.")] = "k8-rgb-0",
+    detector: Annotated[str, typer.Option(help="One of RUN/detectors.")] = "k4-grey-0",
     scenes: Annotated[int, typer.Option(help="To look at on the host.")] = 20,
     machine: Annotated[list[str] | None, typer.Option(help="Emulated boards.")] = None,
 ) -> None:

@@ -142,7 +142,7 @@ cli = CommandLine()
 def page(
     run: Annotated[Path, typer.Argument(help="Of the study; with its detectors.")],
     csv: Annotated[Path, typer.Option(help="The study's rows.")] = CSV,
-    detector: Annotated[str, typer.Option(help="That the pictures show.")] = "k8-rgb-0",
+    detector: Annotated[str, typer.Option(help="That the pictures show.")] = "k4-grey-0",
 ) -> None:
     """Draw, and rewrite the table of the page beside the CSV."""
     text = csv.with_suffix(".md").read_text(encoding="utf-8")
