@@ -47,8 +47,8 @@ EPOCHS = 6
 """Of every classifier of pictures."""
 BUDGETS = (8, 12, 16, 24, 32, 40, 48, 56, 64, 80, 96, 128)
 """Bytes of PNC and of progressive JPEG."""
-JPEG_QUALITIES, HALF_QUALITIES, WEBP_QUALITIES = (1, 5, 20), (5, 50), (1,)
-PROGRESSIVE_QUALITIES = (10, 50)
+JPEG_QUALITIES, HALF_QUALITIES, WEBP_QUALITIES = (1, 5), (5,), (1,)
+PROGRESSIVE_QUALITIES = (10,)
 RATES = (VaeRecipe(1, 2), VaeRecipe(2, 3), VaeRecipe(4, 3), VaeRecipe(4, 4))
 PNC = {
     "tail-drop": Recipe(),
