@@ -20,10 +20,10 @@ import torch
 import typer
 
 from fedtiny.codecs.blocks import split
+from fedtiny.codecs.device_half import DeviceHalf
 from fedtiny.codecs.native import NativeCode
 from fedtiny.codecs.picture_files import PictureFormat, cut, payload_bytes, read, write
 from fedtiny.codecs.server.classifying import train_classifier
-from fedtiny.codecs.server.device_half import DeviceHalf, parameters
 from fedtiny.codecs.server.fitting import Lesson, Pictures, right
 from fedtiny.codecs.server.networks import PictureClassifier
 from fedtiny.codecs.server.pnc import JointLoss, Recipe, train_pnc
@@ -81,9 +81,8 @@ class Sizes:
     @classmethod
     def of(cls, half: DeviceHalf) -> Sizes:
         """Planned as any export is; the alphabet and the coder's tables count as flash."""
-        plan, code = fit(half.encoder, ANY_CORTEX_M4).require(), half.code
-        tables = code.tables.nbytes + code.alphabet.of_int8.nbytes
-        return cls(parameters(half), plan.flash_bytes + tables, plan.arena.nbytes)
+        plan = fit(half.encoder, ANY_CORTEX_M4).require()
+        return cls(half.parameters, plan.flash_bytes + half.table_bytes, plan.arena.nbytes)
 
 
 Found = tuple[str, float, float, float, Sizes]
@@ -252,6 +251,7 @@ cli = CommandLine()
 @cli.command()
 def study(
     seeds: Annotated[int, typer.Option(help="Seeds 0 … n−1.", min=1, max=100)] = 3,
+    first_seed: Annotated[int, typer.Option(help="Leave earlier ones out.", min=0)] = 0,
     codec: Annotated[list[str] | None, typer.Option(help="Only these; default: all.")] = None,
     page: Annotated[Path, typer.Option(help="File whose tables are rewritten.")] = PAGE,
 ) -> None:
@@ -262,7 +262,7 @@ def study(
         csv_rows.write(path, Row, [])
     for job in jobs(seeds):
         known = [row for row in csv_rows.read(path, Row) if row.seed == job.seed]
-        if codec and job.codec not in codec:
+        if (codec and job.codec not in codec) or job.seed < first_seed:
             continue
         if any(row.codec == job.codec and row.belongs(job.setting) for row in known):
             continue
@@ -282,7 +282,7 @@ def study(
             csv_rows.append(path, row)
             screen.say(f"{row.codec} {setting} seed {row.seed}: {payload:.1f} B {accuracy:.3f}")
     if codec:
-        return
+        return  # parts may run beside each other; the whole command rewrites the page
     draw(path)
     text = page.read_text(encoding="utf-8")
     page.write_text(replace_block(text, BEGIN, END, tables(path)), encoding="utf-8")

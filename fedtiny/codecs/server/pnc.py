@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fedtiny.codecs.codec import Logits, Picture, Point
+from fedtiny.codecs.device_half import DeviceHalf
 from fedtiny.codecs.encoders import FEATURES, pnc_encoder
 from fedtiny.codecs.errors import CodecError
 from fedtiny.codecs.latent_code import Alphabet
-from fedtiny.codecs.server.device_half import DeviceHalf, device_half
 from fedtiny.codecs.server.fitting import Lesson, Pictures, fit, outputs, seeded
 from fedtiny.codecs.server.networks import FeatureDecoder, PictureClassifier
+from fedtiny.codecs.server.quantizing import device_half
 from fedtiny.models.initial import initial_state
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.seeding import rng
@@ -49,7 +50,7 @@ class Recipe:
         tail_drop: whether a random tail of features is dropped at every step.
         joint: the loss of stage 1.
         rebuild_epochs, joint_epochs: of stages 0 and 1.
-        bits: of a symbol. The paper sends 6 of 32×32 maps; ours have 7×7 values and half the rate.
+        bits: of a symbol; the paper sends 6, of maps of 32×32.
         features: maps.
     """
 
@@ -57,7 +58,7 @@ class Recipe:
     joint: JointLoss = JointLoss.LABELS
     rebuild_epochs: int = 1
     joint_epochs: int = 4
-    bits: int = 4
+    bits: int = 3
     features: int = FEATURES
 
 

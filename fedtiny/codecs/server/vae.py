@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fedtiny.codecs.codec import Logits, Picture, Point
+from fedtiny.codecs.device_half import DeviceHalf
 from fedtiny.codecs.encoders import vae_encoder
 from fedtiny.codecs.errors import CodecError
 from fedtiny.codecs.latent_code import Alphabet, Symbols
-from fedtiny.codecs.server.device_half import DeviceHalf, device_half
 from fedtiny.codecs.server.fitting import Lesson, Pictures, fit, outputs, seeded
 from fedtiny.codecs.server.networks import ContextModel, LatentClassifier
+from fedtiny.codecs.server.quantizing import device_half
 from fedtiny.models.initial import initial_state
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.seeding import rng

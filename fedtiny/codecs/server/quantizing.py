@@ -1,55 +1,25 @@
-"""A trained encoder as the device has it: int8, its maps' alphabet, and tables."""
+"""A trained encoder quantized, and its symbols counted."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from fedtiny.codecs.codec import Picture
-from fedtiny.codecs.errors import CodecError
-from fedtiny.codecs.latent_code import Alphabet, LatentCode, Symbols
+from fedtiny.codecs.device_half import DeviceHalf
+from fedtiny.codecs.latent_code import Alphabet, LatentCode
 from fedtiny.codecs.server.fitting import Pictures
 from fedtiny.models.ops import INPUT
 from fedtiny.models.sparse_model import from_state
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.quant import reference
-from fedtiny.quant.integer_model import IntegerGraph
 from fedtiny.quant.ptq import quantize
 from fedtiny.quant.tensors import Int8Tensor
 
 _CALIBRATED = 500
 _COUNTED = 2000
 """Training pictures that give ranges, and tables."""
-
-
-@dataclass(frozen=True, eq=False)
-class DeviceHalf:
-    """What runs on the device.
-
-    Attributes:
-        encoder: int8, exported as any other model.
-        code: of its output.
-    """
-
-    encoder: IntegerGraph
-    code: LatentCode
-
-    def symbols(self, x: np.ndarray) -> Symbols:
-        """uint8 (N, maps, positions) of counts uint8 (N, C, H, W), as the device computes them."""
-        return self.code.symbols(reference.run(self.encoder, x.astype(np.int16)))
-
-    def encode(self, x: Picture) -> bytes:
-        """The whole code of one picture.
-
-        Raises:
-            CodecError: a picture of another shape.
-        """
-        if x.shape != self.encoder.input.shape:
-            raise CodecError(f"a picture of {self.encoder.input.shape} is expected, got {x.shape}")
-        return self.code.encode(self.symbols(x[None])[0])
 
 
 def device_half(
@@ -86,8 +56,3 @@ def _ranges(encoder: GraphModule, pictures: Pictures) -> dict[str, tuple[float, 
     with torch.no_grad():
         encoder(x, observe)
     return found
-
-
-def parameters(half: DeviceHalf) -> int:
-    """Weights and biases of the encoder, batch norm folded in."""
-    return sum(int(np.prod(layer.weight.shape)) + len(layer.bias) for layer in half.encoder.layers)
