@@ -134,7 +134,7 @@ class VaeCodec:
         code = self.half.code
         rows = torch.from_numpy(symbols.astype(np.int64)).view(len(symbols), *code.shape)
         with torch.no_grad():
-            prices = _prices(self.context.eval(), rows, len(code.alphabet.values))
+            prices = prices_of(self.context.eval(), rows, len(code.alphabet.values))
         bits: np.ndarray = prices.gather(1, rows[:, None]).sum((1, 2, 3, 4)).numpy()
         return bits
 
@@ -158,7 +158,7 @@ def train_vae(pictures: Pictures, recipe: VaeRecipe, seed: int) -> VaeCodec:
 
         def loss(rows: Tensor) -> Tensor:
             quantised, shares, symbols = centres(encoder(x[rows]).view(-1, *latent))
-            prices = _prices(context, symbols, recipe.centres)
+            prices = prices_of(context, symbols, recipe.centres)
             bpp = (shares * prices.detach()).sum((1, 2, 3, 4)).mean() / pixels
             priced = prices.gather(1, symbols[:, None]).mean()
             rate = recipe.beta * (bpp - recipe.free_bpp).clamp(min=0)
@@ -175,8 +175,9 @@ def train_vae(pictures: Pictures, recipe: VaeRecipe, seed: int) -> VaeCodec:
     return VaeCodec(half, classifier.eval(), context)
 
 
-def _prices(context: ContextModel, symbols: Tensor, centres: int) -> Tensor:
-    """Bits of every symbol that could stand at each place, (N, L, C, H, W)."""
-    one_hot = functional.one_hot(symbols, centres).permute(0, 4, 1, 2, 3).float()
-    prices: Tensor = -context(one_hot).log_softmax(1) / np.log(2)
+def prices_of(context: ContextModel, symbols: Tensor, centres: int) -> Tensor:
+    """Bits of every symbol that could stand at each place, (N, L, C, H, W), of (N, C, H, W)."""
+    one_hot = functional.one_hot(symbols, centres).permute(0, 4, 1, 2, 3)
+    weights = context.first.weight.dtype
+    prices: Tensor = -context(one_hot.to(weights)).log_softmax(1) / np.log(2)
     return prices
