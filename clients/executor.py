@@ -17,16 +17,18 @@ import signal
 import sys
 import time
 import traceback
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
 from flwr.proto.runtime_pb2 import AcquireTaskRequest
 from flwr.supercore.constant import TaskType
+from flwr.supercore.inflatable.inflatable_utils import pull_and_inflate_object_from_tree
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from flwr.supercore.retry import make_simple_http_retry_invoker
 from flwr.supercore.runtime import RuntimeHttpClient
-from flwr.supernode.runtime.run_clientapp import run_clientapp
+from flwr.supernode.runtime import run_clientapp as flower
 
 from fedtiny.node.limits import trim
 
@@ -58,6 +60,7 @@ PREPARED = (
 _APP = "clients"
 _POLL_S = 1.0  # Flower's own
 _LEAVES_S = 10.0
+_FIRST_LOOK_S, _LAST_LOOKS_S = 0.05, 1.0
 _PR_SET_PDEATHSIG = 1  # of sys/prctl.h
 
 
@@ -97,9 +100,22 @@ def prepare() -> None:
     """Import what clients need; what is there now is shared with every child."""
     for name in PREPARED:
         import_module(name)
+    _look_often()
     gc.collect()
     gc.freeze()  # a collection in a child would write to every object, and so copy it
     trim()
+
+
+def _look_often() -> None:
+    """A node offers a message before all of it arrived: soon look again for what is missing.
+
+    Flower's client lets pass 1 s, then 2, and up to 10 of them.
+    """
+    vars(flower)[pull_and_inflate_object_from_tree.__name__] = partial(
+        pull_and_inflate_object_from_tree,
+        initial_backoff=_FIRST_LOOK_S,
+        backoff_cap=_LAST_LOOKS_S,
+    )
 
 
 def answer(address: str, token: str) -> int:
@@ -113,7 +129,7 @@ def answer(address: str, token: str) -> int:
     try:
         _forget_this_app()
         Path("/proc/self/comm").write_text(CLIENT, encoding="utf-8")
-        run_clientapp(address, token, insecure=True, parent_pid=parent)
+        flower.run_clientapp(address, token, insecure=True, parent_pid=parent)
     except SystemExit as end:  # how Flower's client ends
         status = end.code if isinstance(end.code, int) else 1
     except BaseException:

@@ -3,6 +3,9 @@
 ``make pi-test`` runs it, as root. Debian's arm64 packages and PyPI's arm64 wheels are a Raspberry
 Pi's; the processor is QEMU's. Not run: a kernel of that architecture, systemd, and the compiler:
 the engine is cross-compiled, else emulating a compiler would take most of the time.
+
+Its model after a round is compared with that of x86-64's baseline kernels. How far two right ones
+may lie apart is measured beside it: the baseline kernels again, each batch in another order.
 """
 
 from __future__ import annotations
@@ -16,15 +19,23 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from deployments import Deployment, finish, make, wait_for
 from guide import block_with
 from guide_hosts import mounted, run
 
+from fedtiny.config import load
+from fedtiny.data.batches import batches
 from fedtiny.engine.build import LIBRARY
 from fedtiny.engine.build import build as compile_engine
+from fedtiny.engine.library import Library
+from fedtiny.runs import checkpoint
 from fedtiny.runs.events import Exchanged
+from fedtiny.runs.folder import RunFolder
+from fedtiny.training import local
 from fedtiny.wire.phase import Phase
+from sims.backends import Backend, run_federation
 
 ROOT = Path(__file__).parents[1]
 BASE = ROOT / "build/debian-arm64"
@@ -40,6 +51,20 @@ MAGIC = (
 
 HEARTBEAT_S = 200
 """Flower's own is 30, within which an emulated client would have to be up."""
+
+FIXED, ADJUSTED = 1, 2
+"""Rounds: only the second one adjusts masks."""
+
+SAMPLES = 128
+"""So few that no activation lies within rounding of zero, where one bit decides a gradient: over a
+whole epoch of them x86-64's kernels differ from themselves by percents, in any order."""
+
+Rows = Iterator[np.ndarray]
+
+ORDERS = 8
+TIMES = 2
+"""A layer may differ by so much more than in the worst of those orders. Their differences are
+sums of thousands of roundings: from one order to the next they vary by a third at most."""
 
 pytestmark = [
     pytest.mark.deploy,
@@ -132,7 +157,8 @@ def fed(pi: Pi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment
     fed = make(
         folder / "fed",
         *("federation.max_failures=0", "federation.timeout_s=1200"),
-        *("federation.rounds=2", "federation.evaluate_every=2"),
+        *(f"federation.rounds={ADJUSTED}", f"federation.evaluate_every={ADJUSTED}"),
+        *(f"pruning.interval={ADJUSTED}", f"pruning.stop={ADJUSTED}", f"data.limit={SAMPLES}"),
         nodes=1,
         environment={"FEDTINY_TEST_HEARTBEAT_S": str(HEARTBEAT_S)},
     )
@@ -190,3 +216,54 @@ def test_it_trained_and_answered_every_message(fed: Deployment) -> None:
     assert [e.phase for e in exchanged] == [*phases, Phase.CALIBRATE]
     for one in exchanged:
         print(f"{one.phase}: {one.seconds:.0f} s")
+
+
+def test_a_round_s_values_are_those_of_x86_64_within_rounding(
+    fed: Deployment, tmp_path: Path
+) -> None:
+    ours = here(fed, tmp_path / "run")
+    others = [here(fed, tmp_path / f"order-{seed}", seed) for seed in range(ORDERS)]
+    apart = distances(ours, after_round(FIXED, fed.run))
+    allowed = {
+        name: TIMES * max(distances(ours, other)[name] for other in others) for name in apart
+    }
+    worst = max(apart, key=lambda name: apart[name] - allowed[name])
+    for name, one in apart.items():
+        print(f"{name:24} {one:.1e}, orders up to {allowed[name] / TIMES:.1e}")
+    assert apart[worst] <= allowed[worst], worst
+    assert max(allowed.values()) < 1e-5, "rounding was carried on, and nothing is compared"
+
+
+def here(fed: Deployment, folder: Path, seed: int | None = None) -> dict[str, np.ndarray]:
+    """The same round in one process of this machine, by its baseline kernels.
+
+    With a seed, the samples of each batch are in another order.
+    """
+    chosen = Library.set_index
+
+    def reordered(count: int, size: int, drawn: np.random.Generator, epochs: int) -> Rows:
+        order = np.random.default_rng(seed)
+        for rows in batches(count, size, drawn, epochs):
+            yield order.permutation(rows) if seed is not None else rows
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Library, "set_index", lambda self, name: chosen(self, name or "baseline"))
+        patch.setattr(local, "batches", reordered)
+        run_federation(load(fed.home.job), RunFolder(folder), Backend.INLINE)
+    return after_round(FIXED, RunFolder(folder))
+
+
+def after_round(round: int, folder: RunFolder) -> dict[str, np.ndarray]:
+    return checkpoint.read(folder.checkpoints / f"round-{round:05d}.safetensors")[0]
+
+
+def distances(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> dict[str, float]:
+    """Of every float array, as a share of its norm; all others must be equal."""
+    assert ours.keys() == theirs.keys()
+    same = [name for name, array in ours.items() if array.dtype != np.float32]
+    assert all(np.array_equal(ours[name], theirs[name]) for name in same), "masks"
+    return {
+        name: float(np.linalg.norm(theirs[name] - array) / np.linalg.norm(array))
+        for name, array in ours.items()
+        if name not in same and np.any(array)
+    }

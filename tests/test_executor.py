@@ -14,7 +14,10 @@ from types import SimpleNamespace
 from typing import NoReturn
 
 import pytest
+from flwr.app import ConfigRecord, RecordDict
 from flwr.clientapp.client_app import LoadClientAppError
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
+from flwr.supercore.inflatable.inflatable_utils import ObjectUnavailableError
 from flwr.supercore.object_ref import load_app
 
 from clients import executor
@@ -60,6 +63,28 @@ def test_clients_find_everything_imported_by_one_thread(tmp_path: Path) -> None:
     assert not HEAVY & set(prepared)
 
 
+def test_a_message_that_is_late_is_looked_for_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node offers its message before it has all of it; Flower's client waits 1 s, 2, up to 10."""
+    name = executor.pull_and_inflate_object_from_tree.__name__
+    monkeypatch.setattr(executor.flower, name, vars(executor.flower)[name])  # put back afterwards
+    executor._look_often()
+    pull = vars(executor.flower)[name]
+    assert name in executor.flower.pull_task_input.__code__.co_names, "it is that one it calls"
+    record = RecordDict({"numbers": ConfigRecord({"one": 1})})
+    objects = {k: one.deflate() for k, one in get_all_nested_objects(record).items()}
+    asked: list[float] = []
+
+    def late(one: str) -> bytes:
+        asked.append(time.monotonic())
+        if asked[-1] < asked[0] + 0.3:
+            raise ObjectUnavailableError(one)
+        return objects[one]
+
+    got = pull(get_object_tree(record), late, lambda _: None, return_type=RecordDict)
+    assert got == record
+    assert asked[-1] - asked[0] < 0.9, "Flower's own first pause is 0.8 s at least"
+
+
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], None]], None]:
     """Makes a function of the task's token what runs in a child."""
@@ -68,7 +93,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], None]],
         def run_clientapp(_: str, token: str, **__: object) -> None:
             run(token)
 
-        monkeypatch.setattr(executor, "run_clientapp", run_clientapp)
+        monkeypatch.setattr(executor.flower, "run_clientapp", run_clientapp)
 
     return use
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -156,15 +157,17 @@ def test_a_round_is_over_when_enough_have_answered(quick: Configure, tmp_path: P
 
 
 class SlowGrid(InlineGrid):
-    """Nobody answers; counts how often it was asked."""
+    """Nobody answers; counts how often it was asked, which takes some seconds each time."""
 
-    def __init__(self) -> None:
+    def __init__(self, asking_s: float = 0.0) -> None:
         super().__init__(client_app({}), 1, {})
+        self.asking_s = asking_s
         self.pulls = 0
 
     @override
     def pull_messages(self, message_ids: Iterable[str]) -> Iterator[Message]:
         self.pulls += 1
+        time.sleep(self.asking_s)
         yield from ()
 
 
@@ -172,6 +175,9 @@ def test_waiting_does_not_flood_the_network() -> None:
     grid = SlowGrid()
     assert Post(grid, 1.0).deliver({1: RecordDict()}, "train", 1) == {}
     assert grid.pulls < 70, "every 5 ms would be 200 times"
+    dear = SlowGrid(0.01)
+    assert Post(dear, 1.0).deliver({1: RecordDict()}, "train", 1) == {}
+    assert dear.pulls <= 6, "asking is to take a twentieth of the time"
 
 
 class ErrorGrid(SlowGrid):

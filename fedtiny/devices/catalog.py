@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError
 from fedtiny.devices.profile import DeviceProfile
 from fedtiny.errors import FedTinyError
 from fedtiny.escaping.free_text import check_free_text
+from fedtiny.sensing.sensor import Sensor, SensorError
 from fedtiny.settings import Section
 from fedtiny.text_files import TextFileError, read_toml
 
@@ -43,6 +44,17 @@ def catalog(own: str = "") -> Mapping[str, DeviceProfile]:
     return MappingProxyType(boards)
 
 
+class _Sensor(Section):
+    """``[board.sensor]``, see :class:`fedtiny.sensing.sensor.Sensor`."""
+
+    width: int
+    height: int
+    channels: int = 3
+    bits: int = 8
+    poolings: tuple[int, ...] = (1,)
+    grey: bool = True
+
+
 class _Board(Section):
     """One table of a catalogue; see the head of ``catalog.toml``."""
 
@@ -57,6 +69,7 @@ class _Board(Section):
     training_share: Annotated[float, Field(ge=0, le=1)] = 0
     runs: bool = True
     sustained_mflops: _Mega | None = None
+    sensor: _Sensor | None = None
     sources: Mapping[str, str] = Field(default_factory=dict)
 
 
@@ -130,6 +143,7 @@ def _profile(name: str, entry: object) -> DeviceProfile:
             'number that nobody measured begins with "assumed: "'
         )
     return DeviceProfile(
+        sensor=_sensor(name, board),
         name=name,
         title=board.title,
         core=board.core,
@@ -144,3 +158,14 @@ def _profile(name: str, entry: object) -> DeviceProfile:
         sustained_flops=_million(board.sustained_mflops),
         sources=dict(board.sources),
     )
+
+
+def _sensor(name: str, board: _Board) -> Sensor | None:
+    if board.sensor is None:
+        return None
+    if "sensor" not in board.sources:
+        raise FedTinyError(f"{name}.sensor: where is it from? Say so in {name}.sources.sensor")
+    try:
+        return Sensor(**board.sensor.model_dump())
+    except SensorError as error:
+        raise FedTinyError(f"{name}.sensor: {error}") from error

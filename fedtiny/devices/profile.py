@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fedtiny.sensing.sensor import Sensor
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceProfile:
@@ -25,6 +27,7 @@ class DeviceProfile:
         runs: whether the exported model may be deployed on it.
         sustained_flops: float32 FLOP/s that our engine keeps up while it trains, on one core; None
             if nobody states it: then nothing here needs time, and what does refuses the board.
+        sensor: its camera; None if it has none, or nobody says.
         sources: where each number comes from, by field (``"flash"``, ``"ram_external"`` …);
             what begins with "assumed" nobody measured.
     """
@@ -42,6 +45,7 @@ class DeviceProfile:
     runs: bool
     sustained_flops: float | None
     sources: Mapping[str, str]
+    sensor: Sensor | None = None
 
     @property
     def trains(self) -> bool:

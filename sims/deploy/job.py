@@ -31,7 +31,8 @@ from sims.deploy.progress import Follower
 from sims.flower_run import APP
 
 _JOB = "sims/configs/job.toml"
-_PARTS = ("clients", "strategies", "sims")
+_PARTS = ("clients", "strategies")  # a device unpacks the app for every message: no more than that
+_FILES = ("pyproject.toml", "LICENSE", "README.md", "sims/__init__.py")
 _POLL_S = 0.5
 _START_S = 30.0
 _TAIL_LINES = 25
@@ -129,7 +130,8 @@ def _staged(home: Home, resume: bool) -> Iterator[tuple[Path, Path]]:
         app = Path(name) / "app"
         for part in _PARTS:
             shutil.copytree(APP / part, app / part, ignore=shutil.ignore_patterns("__pycache__"))
-        for file in ("pyproject.toml", "LICENSE", "README.md"):
+        (app / _JOB).parent.mkdir(parents=True)
+        for file in _FILES:
             shutil.copy(APP / file, app / file)
         (app / _JOB).write_text(run_config.dump(admission.job_of(home)), encoding="utf-8")
         settings = Path(name) / "run.toml"
@@ -171,7 +173,7 @@ def _submit_and_wait(home: Home, app: Path, settings: Path, follower: Follower) 
             process.terminate()
             process.wait()
     follower.look()
-    if status != _DONE and shutil.disk_usage(home.results).free < _NO_SPACE_BYTES:
+    if status != _DONE and shutil.disk_usage(home.path).free < _NO_SPACE_BYTES:
         raise DeployError(_full(home))
     if status != _DONE:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
