@@ -115,7 +115,7 @@ def test_a_child_ends_with_its_own_status_and_nothing_of_its_parent_s(
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == status
 
 
-def test_a_child_takes_the_app_that_travels_with_the_run(
+def test_a_child_takes_the_app_that_travels_with_the_run_and_is_the_first_to_go(
     client: Callable[..., None], tmp_path: Path
 ) -> None:
     package = tmp_path / "clients"
@@ -126,10 +126,14 @@ def test_a_child_takes_the_app_that_travels_with_the_run(
     def run(token: str) -> None:
         app = load_app("clients.app:app", LoadClientAppError, token)
         (tmp_path / "found").write_text(app, encoding="utf-8")
+        (tmp_path / "score").write_bytes(Path("/proc/self/oom_score_adj").read_bytes())
 
     client(run)
     os.waitpid(executor.answer("127.0.0.1:1", str(tmp_path)), 0)
     assert (tmp_path / "found").read_text(encoding="utf-8") == "the run's"
+    own = int(Path("/proc/self/oom_score_adj").read_text(encoding="utf-8"))
+    score = int((tmp_path / "score").read_text(encoding="utf-8"))
+    assert score > own, "where memory ends, a client is killed, not the node"
 
 
 class Tasks:
