@@ -126,6 +126,23 @@ study-shapes: $(INSTALLED)  ## does it pay to let devices choose the network's s
 	$(BIN)/python -m sims.study.plot --study docs/results/shapes.csv --page docs/results/shapes.md \
 	  --out build/shapes
 
+ADAPT_RUN = $(BIN)/python -m sims.launch --backend inline --set dense_reference=false \
+  --set export.enabled=false --out build/adapt
+.PHONY: study-adapt
+study-adapt: $(INSTALLED)  ## ten ways to learn a user that the model never saw: what docs/results/adapt.csv lacks (1 hour)
+	for seed in 0 1 2; do \
+	  for person in 1 2 3 4 5 6 7 8 9 10; do \
+	    test -f build/adapt/person-$$person-$$seed/model.safetensors || \
+	    $(ADAPT_RUN) --config sims/configs/demo.toml --set data.partitions=9 \
+	      --set "data.unseen_people=[$$person]" --set seed=$$seed \
+	      --set name=person-$$person-$$seed || exit 1; \
+	  done; \
+	  test -f build/adapt/images-$$seed/model.safetensors || \
+	  $(ADAPT_RUN) --config sims/configs/fashion_mnist.toml --set data.limit=10000 \
+	    --set federation.evaluate_every=30 --set seed=$$seed --set name=images-$$seed || exit 1; \
+	done
+	$(BIN)/python -m sims.study.adapt build/adapt/person-* build/adapt/images-*
+
 .PHONY: bench
 bench: $(INSTALLED)  ## training steps against PyTorch's: rewrite docs/results/training.md (8 minutes)
 	$(BIN)/python -m fedtiny.bench.table $(ARGS)

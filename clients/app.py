@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
-from clients.device import device_of, receive_model
+from clients.device import device_of
 from clients.handlers import HANDLERS, Handler
 from clients.job import check_task, job_of
 from clients.records import task_of, to_packet, to_record
+from clients.state import recall, receive_model
 from fedtiny.node.limits import trim
 from fedtiny.wire.part import part_width
 from fedtiny.wire.phase import Phase
@@ -29,6 +30,7 @@ def respond(message: Message, context: Context, handler: Handler) -> Message:
         check_task(job_of(context.run_config), task, context.run_config["config"])
         packet = to_packet(message.content)
         receive_model(context, packet)
+        packet = recall(context, packet)
         device = device_of(context).at(part_width(packet))
         answer = to_record(handler(device, packet), task)
         return Message(answer, reply_to=message)

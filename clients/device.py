@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from flwr.app import ConfigRecord, Context
+from flwr.app import Context
 
 from clients.job import Job, job_of
+from clients.state import model_of
 from fedtiny.config import RunConfig
 from fedtiny.data import shares
 from fedtiny.data.client import ClientData, load_client
@@ -30,11 +31,7 @@ from fedtiny.node.measuring import hardware, measure, recognised_board
 from fedtiny.sparse.tensor import Mask
 from fedtiny.tiers.block import block_of
 from fedtiny.training.engine import UNBOUND, TrainingEngine
-from fedtiny.wire.join import JoinTask
 from fedtiny.wire.measured import Measured
-from fedtiny.wire.packet import Packet
-
-_MODEL = "model"  # record of a node's state
 
 
 @dataclass(frozen=True)
@@ -238,26 +235,13 @@ def device_of(context: Context) -> Device:
         job_of(context.run_config),
         _partition(context),
         str(context.node_config.get("device", "")),
-        str(context.state[_MODEL]["graph"]) if _MODEL in context.state else "",
+        model_of(context),
         real=bool(own),
     )
     if own and is_recorded(recorded := Path(own).expanduser()):
         return _recording_device(node, recorded)
     share = _share(context, node.partition)
     return _dealt_device(node, share, identity_of(share))
-
-
-def receive_model(context: Context, packet: Packet) -> None:
-    """Keep the model that the server's first message brings, for all later ones.
-
-    Flower may start a process for every message; what survives is the context's state.
-
-    Raises:
-        FedTinyError: it is no model.
-    """
-    if "graph" in packet.scalars:
-        graph = JoinTask.read(packet).graph
-        context.state[_MODEL] = ConfigRecord({"graph": graph.to_json()})
 
 
 def _partition(context: Context) -> int:

@@ -8,6 +8,7 @@ from math import ceil
 
 import numpy as np
 
+from clients.adapting import adapt
 from clients.budget import within_budget
 from clients.device import Device
 from fedtiny.data.batches import batches
@@ -191,5 +192,6 @@ HANDLERS: Mapping[Phase, Handler] = {
     Phase.TRAIN: train,
     Phase.EVALUATE: evaluate,
     Phase.CALIBRATE: calibrate,
+    Phase.ADAPT: adapt,
 }
 """What a device does in every phase that asks it something."""

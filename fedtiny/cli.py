@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from fedtiny.adapt.names import MethodName
 from fedtiny.cli_bench import bench
 from fedtiny.cli_fleet import fleet
 from fedtiny.command_line import CommandLine
+from fedtiny.config.adapt import MethodName
 from fedtiny.escaping.terminal import Screen
 from fedtiny.option_types import FractionType
 from fedtiny.options import WATCH, Classes, Density, Input, Json, print_json
@@ -81,6 +81,9 @@ def export(
             metavar="BOARD", help="The part of a run's model that this board trained (tiers)."
         ),
     ] = "",
+    adapted: Annotated[
+        str, typer.Option(metavar="METHOD", help="The run's model as this method adapted it.")
+    ] = "",
     accept: Accept = None,
     as_json: Json = False,
 ) -> None:
@@ -88,7 +91,7 @@ def export(
     from fedtiny.export.command import Order, export_network, export_trained  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.importing.sources import Source  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
-    order = Order(out, check, device, core, report, prefix, tier)
+    order = Order(out, check, device, core, report, prefix, tier, adapted)
     source = Source(torch, pt2e, tflite, calibration, prune)
     if run is None:
         found = export_network(source, order, show=not as_json)

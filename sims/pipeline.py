@@ -6,11 +6,13 @@ import shlex
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fedtiny import toolchain
+from fedtiny.adapt.planning import unable_to_adapt
 from fedtiny.clock.devices import check_timed
 from fedtiny.config import RunConfig
+from fedtiny.config.adapt import AdaptUse
 from fedtiny.config.clock import ClockConfig
 from fedtiny.data.simulated import Summary, summarize
 from fedtiny.devices.budget import engine_of
@@ -29,6 +31,8 @@ from sims.progress import ProgressObserver
 from sims.rehearsal import check_room, rehearse
 from strategies.observer import Observer
 from strategies.tracking import Tool, tracker
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class Pipeline:
 
     def _after(self, resume: bool) -> dict[str, Any]:
         """Everything that only looks at the trained model."""
+        from fedtiny.doctor.run_modes import write_modes  # noqa: PLC0415 - only runs that get there need it
         from fedtiny.report import write  # noqa: PLC0415 - only runs that get there need it
 
         if self.config.dense_reference:
@@ -86,6 +91,7 @@ class Pipeline:
             self._step(
                 "int8, C and check", lambda: export_run(self.folder, check, accept=self.accept)
             )
+        self._step("what boards may do", lambda: write_modes(self.folder))
         return self._step("report and plots", lambda: write(self.folder, self.accept))
 
     def _federate(
@@ -111,7 +117,7 @@ class Pipeline:
             self.ray_address,
         )
 
-    def _step(self, title: str, step: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def _step(self, title: str, step: Callable[[], Result]) -> Result:
         with self.console.status(terminal_text(title)):
             return step()
 
@@ -126,7 +132,7 @@ def _kept(folder: RunFolder) -> str:
 
 
 def dense_config(config: RunConfig) -> RunConfig:
-    """The same federation without pruning, budgets, parts, clock, or export."""
+    """The same federation without pruning, budgets, parts, clock, adapting, or export."""
     update = {
         "dense_reference": False,
         "pruning": config.pruning.model_copy(update={"method": "dense"}),
@@ -135,6 +141,7 @@ def dense_config(config: RunConfig) -> RunConfig:
         ),
         "tiers": TiersConfig(),
         "clock": ClockConfig(),
+        "federation": config.federation.model_copy(update={"adapt": AdaptUse.OFF}),
         "export": config.export.model_copy(update={"enabled": False}),
     }
     return config.model_copy(update=update)
@@ -176,11 +183,20 @@ def preflight(
         toolchain.require("make")
         toolchain.require("gcc")
     plans = _plans(config, graph, samples)
+    _check_adapting(config, graph)
     if out is not None:
         check_room(out, config, graph, samples)
     if rehearsed:
         rehearse(config, graph, samples, plans)
     return graph, plans
+
+
+def _check_adapting(config: RunConfig, graph: Graph) -> None:
+    refused: dict[str, list[int]] = {}
+    for partition, reason in unable_to_adapt(config, graph).items():
+        refused.setdefault(reason, []).append(partition)
+    if sum(map(len, refused.values())) > config.federation.tolerated(config.data.partitions):
+        raise FedTinyError("\n".join(_of(who, reason) for reason, who in refused.items()))
 
 
 def _plans(config: RunConfig, graph: Graph, samples: Summary) -> list[LedgerEntry]:

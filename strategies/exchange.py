@@ -11,6 +11,7 @@ from typing import TypeVar
 from flwr.app import Message
 
 from clients.records import to_packet, to_record, wire_bytes
+from fedtiny.config.adapt import AdaptUse
 from fedtiny.config.sections import FederationConfig
 from fedtiny.errors import FedTinyError
 from fedtiny.federation.sampling import asked_in
@@ -153,7 +154,8 @@ class Exchange:
 
         Raises:
             FederationError: more clients failed or were away than may, or all did. An evaluation
-                never fails, nor do descriptions of those that are asked to train.
+                never fails, nor do descriptions of those that are asked to train, nor devices that
+                adapt alone.
         """
         sent = self.outgoing(phase, round, packets)
         replies = self._post.deliver(sent.contents, phase.action, round, enough)
@@ -211,7 +213,7 @@ class Exchange:
         for failure in failures:
             if failure.refused:
                 self._count(sent.round, failure.partition)
-        if not _may_fail(sent.phase, sent.round):
+        if not self._may_fail(sent.phase, sent.round):
             self._check(sent, failures, results)
         return results
 
@@ -272,6 +274,16 @@ class Exchange:
         )
         return results, failures
 
+    def _may_fail(self, phase: Phase, round: int) -> bool:
+        """Whether a run goes on if nobody answers."""
+        match phase:
+            case Phase.EVALUATE:
+                return True
+            case Phase.ADAPT:
+                return self._federation.adapt is AdaptUse.LOCAL
+            case _:
+                return phase is Phase.DESCRIBE and round > 0
+
     def doubt(self, phase: Phase, round: int, reasons: Mapping[int, str]) -> None:
         """Tell of replies that were well-formed but not believed, and count them as offences."""
         for partition, reason in reasons.items():
@@ -300,11 +312,6 @@ class Exchange:
 
 _SETTLE_S = 10.0
 """For the right node to come after one that is not needed."""
-
-
-def _may_fail(phase: Phase, round: int) -> bool:
-    """Whether a run goes on if nobody answers."""
-    return phase is Phase.EVALUATE or (phase is Phase.DESCRIBE and round > 0)
 
 
 def _hint(failures: Sequence[Failure]) -> str:

@@ -140,7 +140,7 @@ class FedTinyStrategy(Strategy):
             self._state = server.prepare(initial)
             self._arrays = to_arrays(self._state.model)
             result = super().start(grid, self._arrays, rounds, wait_s, evaluate_fn=evaluate_fn)
-            trained = server.calibrate(self._state)
+            trained = server.leave(self._state)
         self.trained = trained.model
         result.arrays = to_arrays(self.trained.model)
         trained.save(self._folder)

@@ -44,6 +44,7 @@ from fedtiny.wire.join import JoinTask
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
 from fedtiny.wire.train import TrainResult
+from strategies.adapting import Adapting
 from strategies.evaluation import GlobalEvaluation
 from strategies.exchange import Exchange
 from strategies.facts import density_fields
@@ -109,7 +110,7 @@ class Server:
                     break
                 self.join(round)
                 state = self.save(self.play(state, round))
-            return self.calibrate(state)
+            return self.leave(state)
 
     @contextmanager
     def observed(self, next_round: int = 1, resumed: bool = False) -> Iterator[None]:
@@ -269,6 +270,11 @@ class Server:
         model = self.federation.model(state, tier, state.round)
         labels, sensor = self.data.labels, self.data.sensor
         return TrainedModel(graph, model, state.normalization, ranges, labels, sensor)
+
+    def leave(self, state: ServerState) -> Trained:
+        """What the federation leaves: its model, and what devices learn beside it after that."""
+        run = self.config, self.federation, self.data, self.exchange, self.observer
+        return Adapting(*run, self.introductions).run(state, self.calibrate(state))
 
     @cached_property
     def evaluation(self) -> GlobalEvaluation:

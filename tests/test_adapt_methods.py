@@ -10,8 +10,8 @@ from builders import batch_of, random_model
 
 from fedtiny.adapt.folding import folded
 from fedtiny.adapt.methods import METHODS
-from fedtiny.adapt.names import MethodName
 from fedtiny.adapt.recipe import AdaptError, Recipe, Task, head_parameters
+from fedtiny.config.adapt import MethodName
 from fedtiny.engine import Executor, available, plan
 from fedtiny.models import build
 from fedtiny.models.graph import Graph

@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 from fedtiny.adapt.budget import budget_bytes
 from fedtiny.adapt.learning import Lesson
-from fedtiny.adapt.names import MethodName
 from fedtiny.adapt.personal import Order, adapt
 from fedtiny.adapt.recipe import AdaptError
 from fedtiny.adapt.recordings import read_recordings, split
 from fedtiny.cli import app
+from fedtiny.config.adapt import MethodName
 from fedtiny.data.dataset import SensorSpec
 from fedtiny.data.errors import DataError
 from fedtiny.data.statistics import Normalization
@@ -99,7 +99,7 @@ def test_the_command_adapts_saves_and_says_what_it_took(run, own):
 
 @pytest.mark.parametrize("method", list(MethodName))
 def test_every_method_learns_the_wearer(finished, own, method):
-    order = Order(own, method, lesson=Lesson(60, 16, 3e-3))
+    order = Order(own, method, lesson=Lesson(100, 16, 1e-2))
     found = adapt(finished, order, get("pi_zero_2_w")).outcome
     assert found.accuracy_after > found.accuracy_before
     assert found.peak_bytes == found.predicted_peak_bytes

@@ -19,6 +19,7 @@ from sims.pipeline import Pipeline
 STEPS = {
     "dense reference": "sims.pipeline.run_federation",
     "export": "fedtiny.export.run.export_run",
+    "boards": "fedtiny.doctor.run_modes.write_modes",
     "report": "fedtiny.report.write",
 }
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from fedtiny.cli import app
 from fedtiny.config import RunConfig
 from fedtiny.errors import FedTinyError
-from fedtiny.export.tiers import tier_folder
+from fedtiny.export.places import tier_folder
 from fedtiny.report import write
 from fedtiny.runs.events import (
     DeviceDescribed,

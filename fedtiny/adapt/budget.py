@@ -1,5 +1,7 @@
 """What a board may use to adapt."""
 
+from fedtiny.config.sections import DevicesConfig
+from fedtiny.devices.catalog import get
 from fedtiny.devices.profile import DeviceProfile
 
 SHARE = 0.75
@@ -17,3 +19,11 @@ def budget_bytes(profile: DeviceProfile) -> int:
     (False, True)
     """
     return profile.training_budget_bytes or int(SHARE * profile.ram_bytes)
+
+
+def budget_of(devices: DevicesConfig, partition: int, board: str) -> int | None:
+    """Bytes of one step on the device that holds ``partition``; None without a board."""
+    if not board:
+        return None
+    own = devices.budget_bytes.get(partition)
+    return own or budget_bytes(get(board, devices.catalog))

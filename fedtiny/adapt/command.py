@@ -40,7 +40,7 @@ def adapt_run(run: Path, order: Order, wish: Wish, show: bool) -> dict[str, Any]
     folder = RunFolder(run)
     config = folder.load_config()
     profile = get(wish.device, config.devices.catalog)
-    out = wish.out or run / "adapted" / order.method.value
+    out = wish.out or folder.adapted(order.method.value).path
     found = adapt(TrainedModel.load(folder.model), order, profile)
     found.save(out)
     result = {**found.outcome.to_json(), "folder": str(out)}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import fmean
 
 import numpy as np
 
@@ -34,28 +35,80 @@ class Lesson:
     learning_rate: float = 3e-3
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Learned:
+    """What a lesson came to.
+
+    Attributes:
+        executor: with the adapted parameters.
+        loss: mean over the steps, nats.
+        step: that fitted the budget.
+        prediction: its bytes by ledger line.
+        peak_bytes: of a real step, measured.
+        saved_bytes: what a forward pass leaves for the backward pass.
+    """
+
+    executor: Executor
+    loss: float
+    step: StepPlan
+    prediction: MemoryPrediction
+    peak_bytes: int
+    saved_bytes: int
+
+
+def learn_within(
+    recipe: Recipe,
+    samples: Samples,
+    lesson: Lesson,
+    budget_bytes: int | None,
+    generator: np.random.Generator,
+) -> Learned:
+    """A lesson with the largest micro-batch that fits a budget; None: all windows at once.
+
+    Raises:
+        BudgetError: none does; names the ledger line.
+    """
+    batch = min(lesson.batch, len(samples))
+    lesson = replace(lesson, batch=batch)
+    step = StepPlan(batch)
+    prediction = predicted(recipe, batch, batch)
+    if budget_bytes is not None:
+        step, prediction = fitted(recipe, batch, budget_bytes)
+    peak = measured_peak(recipe, samples, batch, step.micro_batch)
+    executor, loss = learn(recipe, samples, lesson, step.micro_batch, generator)
+    saved = saved_bytes(recipe, step.micro_batch)
+    return Learned(executor, loss, step, prediction, peak, saved)
+
+
 def learn(
-    recipe: Recipe, samples: Samples, lesson: Lesson, micro_batch: int, seed: int
-) -> Executor:
-    """The executor after ``lesson.steps`` steps on ``samples``."""
+    recipe: Recipe,
+    samples: Samples,
+    lesson: Lesson,
+    micro_batch: int,
+    generator: np.random.Generator,
+) -> tuple[Executor, float]:
+    """The executor after ``lesson.steps`` steps on ``samples``, and their mean loss in nats."""
     executor = Executor(
         recipe.graph, recipe.model, recipe.options(micro_batch), lr=lesson.learning_rate
     )
-    generator = np.random.default_rng(seed)
     epochs = -(-lesson.steps // -(-len(samples) // lesson.batch))
     order = batches(len(samples), lesson.batch, generator, epochs)
-    for _, rows in zip(range(lesson.steps), order, strict=False):
-        executor.step(*samples.batch(rows))
-    return executor
+    turns = zip(range(lesson.steps), order, strict=False)
+    return executor, fmean(executor.step(*samples.batch(rows)) for _, rows in turns)
 
 
 def accuracy(executor: Executor, samples: Samples) -> float:
     """Share of ``samples`` that it labels correctly."""
-    correct = 0
+    return correct(executor, samples) / len(samples)
+
+
+def correct(executor: Executor, samples: Samples) -> int:
+    """How many of ``samples`` it labels correctly."""
+    found = 0
     for rows in samples.rows(executor.layout.options.micro_batch):
         x, y = samples.batch(rows)
-        correct += int((executor.logits(x).argmax(axis=1) == y).sum())
-    return correct / len(samples)
+        found += int((executor.logits(x).argmax(axis=1) == y).sum())
+    return found
 
 
 def fitted(recipe: Recipe, batch: int, budget_bytes: int) -> tuple[StepPlan, MemoryPrediction]:

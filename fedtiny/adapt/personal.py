@@ -13,23 +13,24 @@ from fedtiny.adapt.budget import budget_bytes
 from fedtiny.adapt.learning import (
     Lesson,
     accuracy,
-    fitted,
-    learn,
-    measured_peak,
-    saved_bytes,
+    learn_within,
     training_macs,
 )
 from fedtiny.adapt.methods import METHODS
-from fedtiny.adapt.names import MethodName
 from fedtiny.adapt.outcome import Outcome
-from fedtiny.adapt.recipe import Recipe, Task
+from fedtiny.adapt.recipe import Task
 from fedtiny.adapt.recordings import Recordings, read_recordings, split, windows
+from fedtiny.config.adapt import MethodName
 from fedtiny.data.samples import Samples
 from fedtiny.devices.profile import DeviceProfile
 from fedtiny.engine import EngineOptions, Executor
 from fedtiny.engine.state import parameter_sizes
+from fedtiny.models.graph import Graph
+from fedtiny.models.sparse_model import SparseModel
 from fedtiny.runs import atomic
 from fedtiny.runs.trained_model import TrainedModel
+from fedtiny.seeding import rng
+from fedtiny.training.trainer import Ranges
 
 CALIBRATION_BATCH = 4
 """Windows at a time when ranges are taken, after learning: forward passes alone need less."""
@@ -89,16 +90,14 @@ def adapt(finished: TrainedModel, order: Order, profile: DeviceProfile) -> Adapt
     own = read_recordings(order.data, finished.labels, finished.graph.input_shape)
     first, last = split(own, order.of_each)
     samples, held_out = (_samples(finished, part, order.stride) for part in (first, last))
-    batch = min(order.lesson.batch, len(samples))
-    lesson = replace(order.lesson, batch=batch)
     x, y = samples.batch(np.arange(len(samples)))
     recipe = METHODS[order.method](Task(finished.graph, finished.model, x, y, order.seed))
-    step, prediction = fitted(recipe, batch, budget_bytes(profile))
-    peak = measured_peak(recipe, samples, batch, step.micro_batch)
     before = accuracy(_evaluator(finished), held_out)
     started = time.monotonic()
-    executor = learn(recipe, samples, lesson, step.micro_batch, order.seed)
+    generator = rng(order.seed, "adapt")
+    found = learn_within(recipe, samples, order.lesson, budget_bytes(profile), generator)
     seconds = time.monotonic() - started
+    executor = found.executor
     sizes, trained = parameter_sizes(executor.layout), executor.layout.trained
     outcome = Outcome(
         method=order.method.value,
@@ -109,19 +108,19 @@ def adapt(finished: TrainedModel, order: Order, profile: DeviceProfile) -> Adapt
         held_out=len(last.classes),
         windows=len(samples),
         held_out_windows=len(held_out),
-        saved_bytes=saved_bytes(recipe, step.micro_batch),
-        peak_bytes=peak,
-        predicted_peak_bytes=prediction.peak_bytes,
+        saved_bytes=found.saved_bytes,
+        peak_bytes=found.peak_bytes,
+        predicted_peak_bytes=found.prediction.peak_bytes,
         budget_bytes=budget_bytes(profile),
-        lines=prediction.lines,
-        micro_batch=step.micro_batch,
-        batch=batch,
-        steps=lesson.steps,
+        lines=found.prediction.lines,
+        micro_batch=found.step.micro_batch,
+        batch=min(order.lesson.batch, len(samples)),
+        steps=order.lesson.steps,
         trained_parameters=sum(size for name, size in sizes.items() if name in trained),
         macs=training_macs(recipe),
         seconds=seconds,
     )
-    return Adapted(_calibrated(finished, recipe, executor, samples), outcome, held_out)
+    return Adapted(calibrated(finished, recipe.graph, executor.model(), samples), outcome, held_out)
 
 
 def _samples(finished: TrainedModel, part: Recordings, stride: int | None) -> Samples:
@@ -134,11 +133,20 @@ def _evaluator(finished: TrainedModel) -> Executor:
     return Executor(finished.graph, finished.model, EngineOptions(CALIBRATION_BATCH))
 
 
-def _calibrated(
-    finished: TrainedModel, recipe: Recipe, executor: Executor, samples: Samples
+def calibrated(
+    finished: TrainedModel, graph: Graph, model: SparseModel, samples: Samples
 ) -> TrainedModel:
-    """The adapted model with the ranges of its tensors on what it learned from."""
-    model = executor.model()
-    forward = Executor(recipe.graph, model, EngineOptions(CALIBRATION_BATCH))
-    ranges = forward.ranges(samples.batch(rows)[0] for rows in samples.rows(CALIBRATION_BATCH))
-    return replace(finished, graph=recipe.graph, model=model, ranges=ranges)
+    """An adapted model with the ranges of its tensors on what it learned from.
+
+    Args:
+        finished: that was adapted; its ranges are not read.
+        graph, model: what came of it.
+        samples: that it learned from.
+    """
+    return replace(finished, graph=graph, model=model, ranges=ranges_of(graph, model, samples))
+
+
+def ranges_of(graph: Graph, model: SparseModel, samples: Samples) -> Ranges:
+    """Smallest and largest value of every tensor on ``samples``."""
+    forward = Executor(graph, model, EngineOptions(CALIBRATION_BATCH))
+    return forward.ranges(samples.batch(rows)[0] for rows in samples.rows(CALIBRATION_BATCH))

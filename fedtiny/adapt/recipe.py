@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,8 @@ from fedtiny.models.graph import Graph
 from fedtiny.models.ops import Linear
 from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel
-from fedtiny.sparse.tensor import Floats
+from fedtiny.sparse.tensor import Floats, SparseTensor
+from fedtiny.wire.packet import concatenate, split
 
 TILE_BYTES = 16 * 1024
 """Target size of a padded tile: devices that adapt have small caches and little memory."""
@@ -62,6 +64,47 @@ class Recipe:
         return EngineOptions(
             micro_batch, tile_bytes=TILE_BYTES, trained=self.trained, optimizer=Optimizer.ADAM
         )
+
+    def values(self, model: SparseModel) -> Floats:
+        """What is trained of ``model``, float32 (n,), in the order of ``trained``.
+
+        Raises:
+            AdaptError: everything is: that is a model, and no part of one.
+        """
+        return concatenate([_of(model, name) for name in self._trained])
+
+    def at(self, values: Floats) -> Recipe:
+        """This recipe with other numbers to begin with; the inverse of :meth:`values`.
+
+        Raises:
+            AdaptError: they are not as many as are trained.
+        """
+        shapes = {name: _of(self.model, name).shape for name in self._trained}
+        size = sum(prod(shape) for shape in shapes.values())
+        if values.shape != (size,):
+            raise AdaptError(f"{values.size} numbers for the {size} that {self.graph.name} trains")
+        weights, dense = dict(self.model.weights), dict(self.model.dense)
+        for name, part in split(values, shapes).items():
+            if name in dense:
+                dense[name] = part
+            else:
+                layer = _sparse_layer(name)
+                weights[layer] = SparseTensor(weights[layer].mask, part)
+        return replace(self, model=SparseModel(weights, dense))
+
+    @property
+    def _trained(self) -> tuple[str, ...]:
+        if self.trained is None:
+            raise AdaptError("all parameters are trained: send the model")
+        return self.trained
+
+
+def _of(model: SparseModel, name: str) -> Floats:
+    return model.dense[name] if name in model.dense else model.weights[_sparse_layer(name)].values
+
+
+def _sparse_layer(name: str) -> str:
+    return name.removesuffix(f".{ParameterKind.WEIGHT.value}")
 
 
 Method = Callable[[Task], Recipe]

@@ -56,15 +56,35 @@ def implausible_updates(
     allowed = {"update": factor, **dict.fromkeys(("statistics", "growth"), OTHERS_FACTOR * factor)}
     reasons: dict[int, str] = {}
     for what, most in allowed.items():
-        middle = median(measures[k][what] for k in order)
-        for k in order:
-            length = measures[k][what]
-            if middle > 0 and length > most * middle and k not in reasons:
-                reasons[k] = (
-                    f"its {what} is {length / middle:.3g} times as long as the round's median, "
-                    f"more than {most:g}"
-                )
+        found = implausible_lengths({k: measures[k][what] for k in order}, most, what)
+        reasons = found | reasons  # the first reason stays
     return dict(sorted(reasons.items()))
+
+
+def implausible_lengths(
+    lengths: Mapping[int, float], most: float, what: str = "update"
+) -> dict[int, str]:
+    """The devices of which something is far longer than the others', with the reason.
+
+    Args:
+        lengths: by partition.
+        most: one may be this times the median; 0: no bound.
+        what: is measured, in words.
+
+    >>> sorted(implausible_lengths({0: 1.0, 1: 1.2, 2: 90.0}, 6))
+    [2]
+    """
+    if not most or len(lengths) < MIN_REPLIES:
+        return {}
+    middle = median(lengths.values())
+    return {
+        k: (
+            f"its {what} is {length / middle:.3g} times as long as the round's median, more than "
+            f"{most:g}"
+        )
+        for k, length in sorted(lengths.items())
+        if middle > 0 and length > most * middle
+    }
 
 
 def implausible_ranges(ranges: Mapping[int, Ranges], factor: float) -> dict[int, str]:

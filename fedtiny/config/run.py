@@ -21,6 +21,7 @@ from pydantic import (
 
 from fedtiny import methods
 from fedtiny.aggregation.config import TrustConfig
+from fedtiny.config.adapt import AdaptConfig
 from fedtiny.config.clock import ClockConfig
 from fedtiny.config.overrides import overridden, with_groups
 from fedtiny.config.sections import (
@@ -89,6 +90,7 @@ class RunConfig(Section):
     tiers: TiersConfig = Field(default_factory=TiersConfig)
     clock: ClockConfig = Field(default_factory=ClockConfig)
     trust: TrustConfig = Field(default_factory=TrustConfig)
+    adapt: AdaptConfig = Field(default_factory=AdaptConfig)
     export: ExportConfig = Field(default_factory=ExportConfig)
 
     @field_validator("name")
@@ -153,6 +155,7 @@ class RunConfig(Section):
                 "clock.mode = 'buffered' adds steps of devices that train the whole model: set "
                 "tiers.policy = 'none', or clock.mode = 'synchronous'"
             )
+        self.adapt.check(self.federation.adapt, self.tiers.is_on)
         nobody = [k for k in self.devices.budget_bytes if not 0 <= k < self.data.partitions]
         if nobody:
             raise ValueError(

@@ -8,6 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from fedtiny.config.adapt import AdaptUse
 from fedtiny.escaping.c_prefix import PrefixError, check_prefix
 from fedtiny.fleet.group import Group, seats
 from fedtiny.settings import MOST, Count, CountOrNone, Section
@@ -32,6 +33,8 @@ class FederationConfig(Section):
             whatever the method asks then; 0: all. Any other describes itself before its first task.
         evaluate_clients: clients drawn anew for every evaluation; 0: all.
         calibrate_clients: clients drawn after the last round to report ranges; 0: all.
+        adapt: what devices learn of their own data after the last round, see ``[adapt]``.
+        adapt_clients: clients that do; 0: all.
     """
 
     rounds: Count = 30
@@ -44,6 +47,8 @@ class FederationConfig(Section):
     describe_clients: CountOrNone = 0
     evaluate_clients: CountOrNone = 0
     calibrate_clients: CountOrNone = 0
+    adapt: AdaptUse = AdaptUse.OFF
+    adapt_clients: CountOrNone = 0
 
     def tolerated(self, partitions: int) -> int:
         """How many of the clients may fail or be away."""

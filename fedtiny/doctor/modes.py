@@ -15,9 +15,9 @@ import numpy as np
 from fedtiny.adapt.budget import budget_bytes
 from fedtiny.adapt.learning import predicted
 from fedtiny.adapt.methods import METHODS
-from fedtiny.adapt.names import MethodName
 from fedtiny.adapt.recipe import Recipe, Task
 from fedtiny.bench import synthetic
+from fedtiny.config.adapt import MethodName
 from fedtiny.devices.planner import plan_step
 from fedtiny.devices.profile import DeviceProfile
 from fedtiny.errors import FedTinyError

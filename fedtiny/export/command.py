@@ -10,9 +10,9 @@ from typing import Any
 
 from fedtiny.errors import FedTinyError
 from fedtiny.export.imported import export_imported
+from fedtiny.export.places import place_of
 from fedtiny.export.run import export_run, fit_run, target_for
 from fedtiny.export.tables import fit_dictionary, print_fit, print_found, print_remarks
-from fedtiny.export.tiers import tier_folder
 from fedtiny.firmware.planner import Fit, fit
 from fedtiny.importing.sources import Source
 from fedtiny.runs import identity
@@ -33,6 +33,7 @@ class Order:
         prefix: of the model's names in C; empty: made from its name.
         tier: the part of a run's model that this board, or folder of its ``tiers``, holds; empty:
             all of it.
+        adapted: the model as this method adapted it, see ``fedtiny adapt``; empty: as it was.
     """
 
     out: Path | None = None
@@ -42,6 +43,7 @@ class Order:
     report: bool = False
     prefix: str = ""
     tier: str = ""
+    adapted: str = ""
 
 
 def export_trained(
@@ -63,14 +65,14 @@ def export_trained(
             f"--out is for networks of your own: a run's project is written to {folder.firmware}"
         )
     identity.verify(folder, accept)
-    place = tier_folder(folder, order.tier) if order.tier else folder
-    fitted = fit_run(folder, order.device, order.core, order.tier)
+    place = place_of(folder, order.tier, order.adapted)
+    fitted = fit_run(folder, order.device, order.core, place)
     if show:
         print_fit(fitted)
     if order.report:
         return fit_dictionary(fitted)
     with folder.locked("fedtiny export"):
-        found = export_run(folder, order.check, fitted, order.prefix, accept, order.tier)
+        found = export_run(folder, order.check, fitted, order.prefix, accept, place)
     return _shown(found, place.firmware, show)
 
 
@@ -81,8 +83,9 @@ def export_network(source: Source, order: Order, show: bool) -> dict[str, Any]:
         FedTinyError: no network or no folder was named, or see
             :func:`fedtiny.export.imported.export_imported`.
     """
-    if order.tier:
-        raise FedTinyError("--tier is of a run's model: name a run folder, too")
+    for option, given in (("--tier", order.tier), ("--adapted", order.adapted)):
+        if given:
+            raise FedTinyError(f"{option} is of a run's model: name a run folder, too")
     if not source.named:
         raise FedTinyError("name a run folder, or a network with " + Source.OPTIONS)
     if order.out is None and not order.report:

@@ -24,7 +24,6 @@ from fedtiny.errors import FedTinyError
 from fedtiny.escaping.c_prefix import check_prefix, prefix_of
 from fedtiny.export.bundle import export
 from fedtiny.export.report import FirmwareReport
-from fedtiny.export.tiers import tier_folder
 from fedtiny.firmware import load
 from fedtiny.firmware.interface import SensorInterface
 from fedtiny.firmware.planner import (
@@ -73,13 +72,16 @@ class TestSets:
 
 
 def fit_run(
-    folder: RunFolder, device: str | None = None, core: str | None = None, tier: str = ""
+    folder: RunFolder,
+    device: str | None = None,
+    core: str | None = None,
+    place: RunFolder | None = None,
 ) -> Fit:
     """How a finished run's model fits a board, before anything is written.
 
     Args:
         folder: with ``model.safetensors``.
-        tier: one tier's part of the model instead, see :func:`fedtiny.export.tiers.tier_folder`.
+        place: of another of its models instead, see :func:`fedtiny.export.places.place_of`.
         device: a board of the catalogue, whose core the plan is for.
         core: in place of a board: a core without limits; by default a Cortex-M4.
 
@@ -88,7 +90,7 @@ def fit_run(
             quantized.
     """
     target = target_for(folder.load_config().devices.catalog, device, core)
-    place = tier_folder(folder, tier) if tier else folder
+    place = place or folder
     return fit(integer_model(TrainedModel.load(place.model)), target)
 
 
@@ -118,7 +120,7 @@ def export_run(
     fitted: Fit | None = None,
     prefix: str = "",
     accept: Collection[Part] = (),
-    tier: str = "",
+    place: RunFolder | None = None,
 ) -> dict[str, Any]:
     """Export a finished simulation's model to its ``firmware/`` and record the outcome.
 
@@ -132,8 +134,8 @@ def export_run(
         prefix: of the model's names in C; empty for the config's, or else one made from the run's
             name.
         accept: what may differ from what the run was begun with, or left.
-        tier: one tier's part of the model instead, see :func:`fedtiny.export.tiers.tier_folder`;
-            its project and its outcome go to the tier's folder.
+        place: of another of its models instead, see :func:`fedtiny.export.places.place_of`; its
+            project and its outcome go there.
 
     Returns:
         What ``export.json`` holds: accuracies of the float model and of the compiled C (unchecked:
@@ -150,8 +152,8 @@ def export_run(
     prefix = check_prefix(prefix) if prefix else own_prefix(config)
     federation = deal(config.data, config.seed)
     identity.verify(folder, accept, federation.digest)
-    place = tier_folder(folder, tier) if tier else folder
-    fitted = fitted or fit_run(folder, tier=tier)
+    place = place or folder
+    fitted = fitted or fit_run(folder, place=place)
     plan = fitted.require()
     trained, tests = TrainedModel.load(place.model), test_sets(federation)
     integer, engine = plan.model, engine_of(config)

@@ -43,5 +43,7 @@ def asked_in(
             return sample(seed, "evaluate", round, partitions, federation.evaluate_clients)
         case Phase.CALIBRATE:
             return sample(seed, "calibrate", round, partitions, federation.calibrate_clients)
+        case Phase.ADAPT:
+            return sample(seed, "adapt", round, partitions, federation.adapt_clients)
         case _:
             return sample(seed, "describe", 0, partitions, federation.describe_clients)

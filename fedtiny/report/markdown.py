@@ -9,6 +9,7 @@ from fedtiny.config import RunConfig
 from fedtiny.escaping.markdown import markdown_code, markdown_text
 from fedtiny.methods import METHODS
 from fedtiny.report import sections
+from fedtiny.report.adapting import adapting_section
 from fedtiny.report.clock import clock_section
 from fedtiny.report.shapes import shapes_section
 from fedtiny.report.tables import percent, size
@@ -53,10 +54,12 @@ def render(report: Report, captions: Mapping[str, str], location: str) -> str:
         *_simulated_time(report, figure),
         *_shapes(report),
         *_tiers(report, figure),
+        *_adapting(report, config, figure),
         "## Memory of each device",
         sections.ledger(report),
         figure("ledger"),
         sections.measured(report),
+        *_modes(report),
         "## Which weights stayed",
         sections.selection(report),
         figure("density"),
@@ -100,6 +103,20 @@ def _tiers(report: Report, figure: Callable[[str], str]) -> list[str]:
         return []
     text = tiers_section(report["tiers"])
     return ["## Parts of the model", text, figure("accuracy_tiers")]
+
+
+def _adapting(report: Report, config: RunConfig, figure: Callable[[str], str]) -> list[str]:
+    if report["adapting"] is None:
+        return []
+    text = adapting_section(report["adapting"], config)
+    return ["## What devices learned after the rounds", text, figure("adapted")]
+
+
+def _modes(report: Report) -> list[str]:
+    if not report["modes"]:
+        return []
+    boards = (f"- {markdown_text('. '.join(one['sentences']))}" for one in report["modes"])
+    return ["## What each board may do with the model", "\n".join(boards)]
 
 
 def _failures(report: Report) -> list[str]:

@@ -13,6 +13,7 @@ import pandas as pd
 from fedtiny.config import RunConfig
 from fedtiny.errors import FedTinyError
 from fedtiny.memory.ledger import LedgerEntry
+from fedtiny.report.adapting import adapting_summary
 from fedtiny.report.clock import Clock, read_clock
 from fedtiny.report.shapes import shapes_summary
 from fedtiny.report.tiers import tiers_summary
@@ -85,6 +86,8 @@ class Run:
         clock: simulated; None without one.
         tiers: who trains which part of the model; None where all train all of it.
         shapes: of the model, as devices compared them; None where they did not.
+        adapting: what devices learned after the rounds; None where they did not.
+        modes: what each board may do with the model, as ``modes.json`` has it; most often empty.
     """
 
     folder: RunFolder
@@ -110,6 +113,8 @@ class Run:
     clock: Clock | None = None
     tiers: Mapping[str, Any] | None = None
     shapes: Sequence[Mapping[str, Any]] | None = None
+    adapting: Mapping[str, Any] | None = None
+    modes: Sequence[Mapping[str, Any]] = ()
 
     @property
     def last_round(self) -> int:
@@ -177,6 +182,8 @@ def read_run(folder: RunFolder) -> Run:
         clock=read_clock(log),
         tiers=tiers_summary(log),
         shapes=shapes_summary(log),
+        adapting=adapting_summary(log, config),
+        modes=_modes(folder),
     )
 
 
@@ -302,6 +309,13 @@ def _labels(folder: RunFolder, evaluations: Sequence[Evaluated]) -> list[str]:
         _, manifest = checkpoint.read(folder.model)
         return list(texts(folder.model, manifest, "labels"))
     return [str(k) for k in range(len(evaluations[0].confusion))]
+
+
+def _modes(folder: RunFolder) -> Sequence[Mapping[str, Any]]:
+    if not folder.modes.is_file():
+        return ()
+    found: list[dict[str, Any]] = read_json(folder.modes)
+    return found
 
 
 def _export(folder: RunFolder) -> Mapping[str, Any] | None:

@@ -70,6 +70,8 @@ def summarize(run: Run) -> dict[str, Any]:
         "clock": clock_summary(run.clock, run.config),
         "tiers": run.tiers,
         "shapes": run.shapes,
+        "adapting": run.adapting,
+        "modes": list(run.modes),
         "timings": timings,
         "seconds": sum(seconds for seconds in timings.values() if seconds is not None),
         "versions": versions(),
@@ -199,8 +201,12 @@ def _timings(run: Run) -> dict[str, float | None]:
 def _federation_seconds(run: Run) -> float:
     """Pre-training, rounds (their exchanges included), and the exchanges before and after them."""
     exchanges = _direction(run, "up")
-    outside = exchanges[(exchanges["round"] == 0) | (exchanges["phase"] == Phase.CALIBRATE)]
+    outside = exchanges[(exchanges["round"] == 0) | exchanges["phase"].isin(_AFTER)]
     return float(run.pretrained.seconds + run.rounds["seconds"].sum() + outside["seconds"].sum())
+
+
+_AFTER = (Phase.CALIBRATE, Phase.ADAPT)
+"""Phases after the rounds."""
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

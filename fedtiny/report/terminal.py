@@ -7,13 +7,14 @@ from typing import Any
 
 from fedtiny.config import RunConfig
 from fedtiny.methods import METHODS
+from fedtiny.report.adapting import adapting_lines
 from fedtiny.report.tables import against, percent, size
 from fedtiny.report.words import GROUPS, group_title
 
 
 def headline(report: Mapping[str, Any]) -> list[str]:
     """What a report says, in a few lines of plain text."""
-    lines = [_density(report), *_accuracy(report), _uplink(report)]
+    lines = [_density(report), *_accuracy(report), *_adapting(report), _uplink(report)]
     return [*lines, *_simulated(report), *_memory(report), *_firmware(report)]
 
 
@@ -37,6 +38,10 @@ def _accuracy(report: Mapping[str, Any]) -> list[str]:
         if known:
             lines.append(f"{group_title(config, group)}: {', '.join(known)}")
     return lines
+
+
+def _adapting(report: Mapping[str, Any]) -> list[str]:
+    return adapting_lines(report["adapting"], RunConfig.model_validate(report["config"]))
 
 
 def _uplink(report: Mapping[str, Any]) -> str:

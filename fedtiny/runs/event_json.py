@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, TypeAdapter, ValidationError
 
 from fedtiny.errors import FedTinyError
+from fedtiny.runs.adapt_events import Adapted, AdaptedTested
 from fedtiny.runs.clock_events import ClockAdvanced, GroupMissing, RoundLost, TaskTimed
 from fedtiny.runs.contest_events import ShapeCompared
 from fedtiny.runs.events import (
@@ -54,6 +55,8 @@ Kind = (
     | GroupMissing
     | RoundLost
     | Stopped
+    | Adapted
+    | AdaptedTested
     | RunFinished
 )
 """Each of them."""

@@ -66,6 +66,11 @@ class RunFolder:
         return self.path / "model.safetensors"
 
     @property
+    def modes(self) -> Path:
+        """What each of its boards may do with the model (:mod:`fedtiny.doctor.run_modes`)."""
+        return self.path / "modes.json"
+
+    @property
     def firmware(self) -> Path:
         """Folder of the C project."""
         return self.path / "firmware"
@@ -92,6 +97,14 @@ class RunFolder:
         'width-0.25-density-0.8'
         """
         return RunFolder(self.tiers / f"width-{tier.width:g}-density-{tier.density:.6g}")
+
+    def adapted(self, method: str) -> RunFolder:
+        """Of the model as ``method`` adapted it: ``model.safetensors``, ``firmware`` …
+
+        >>> RunFolder(Path("runs/demo")).adapted("head").model.as_posix()
+        'runs/demo/adapted/head/model.safetensors'
+        """
+        return RunFolder(self.path / "adapted" / method)
 
     def create(self, config: RunConfig) -> None:
         """Make the folder and save the resolved config."""

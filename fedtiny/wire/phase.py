@@ -7,7 +7,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Self
 
-from fedtiny.wire import calibrate, candidates, describe, evaluate, join, saliency, train
+from fedtiny.wire import adapt, calibrate, candidates, describe, evaluate, join, saliency, train
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -64,6 +64,8 @@ class Phase(StrEnum):
     """The global model on every device's test samples."""
     CALIBRATE = ("calibrate", "calibrate int8", "devices calibrate", calibrate.FIELDS)
     """Activation ranges for quantization."""
+    ADAPT = ("adapt", "adapt", "devices adapt the model", adapt.FIELDS)
+    """After the rounds: devices learn of their own data (``federation.adapt``)."""
 
     def __new__(
         cls, value: str, label: str = "", doing: str = "", replies: Mapping[str, str] = _NOTHING

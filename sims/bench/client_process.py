@@ -49,8 +49,8 @@ def answer(app: ClientApp, path: Path, node: Mapping[str, str] = MappingProxyTyp
     import numpy as np  # noqa: PLC0415 - what is imported when is what this process measures
     from flwr.app import Context, Message, RecordDict  # noqa: PLC0415 - what is imported when is what this process measures
 
-    from clients.device import receive_model  # noqa: PLC0415 - what is imported when is what this process measures
     from clients.records import to_record, wire_bytes  # noqa: PLC0415 - what is imported when is what this process measures
+    from clients.state import receive_model  # noqa: PLC0415 - what is imported when is what this process measures
     from fedtiny.wire.packet import Packet  # noqa: PLC0415 - what is imported when is what this process measures
     from sims.grids.identity import assume_identity  # noqa: PLC0415 - what is imported when is what this process measures
 

@@ -1,16 +1,16 @@
-"""``python -m sims.study.adapt RUN… --tune RUN``: how far each method learns people never seen.
+"""``python -m sims.study.adapt RUN…``: how far each method learns users never seen.
 
-A run's held-out people are new wearers. The source has two recordings of each person and exercise,
-one an arm, about 35 s long: a *labelled recording* here is a take of 5 s, drawn from the first part
-of these; a model is tested on all windows of the last part, half a window away from any take.
-Learning rates are tuned on the people that the run of ``--tune`` held out, none of the study's.
+Every method has the same bytes for a step (:data:`BUDGET_BYTES`) and the same number of trials: its
+learning rate for a user is the one with the best mean over the *other* users of its data set, in
+the runs of the lowest seed.
 
-Rewrites docs/results/adapt.csv, the tables of docs/results/adapt.md and its picture.
+Appends what docs/results/adapt.csv lacks, then rewrites the tables of docs/results/adapt.md and its
+picture. ``make study-adapt`` makes the runs, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -19,37 +19,41 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from fedtiny.adapt.learning import Lesson, accuracy, learn, measured_peak, predicted, saved_bytes
+from fedtiny.adapt.learning import Lesson, accuracy, learn_within, predicted
 from fedtiny.adapt.methods import METHODS
-from fedtiny.adapt.names import MethodName
 from fedtiny.adapt.recipe import Task
-from fedtiny.adapt.recordings import Recordings, windows
 from fedtiny.command_line import CommandLine
-from fedtiny.data.samples import Samples
-from fedtiny.data.watch.recordings import read_recordings
+from fedtiny.config.adapt import MethodName
 from fedtiny.engine import EngineOptions, Executor
-from fedtiny.escaping.terminal import Screen
+from fedtiny.escaping.terminal import Screen, terminal_text
 from fedtiny.report import rows as csv_rows
 from fedtiny.report.blocks import replace_block
 from fedtiny.runs.fields import Count, Share
-from fedtiny.runs.folder import RunFolder
-from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.seeding import rng
 from sims.code_version import code_version
 from sims.study.adapt_page import BEGIN, END, draw, tables
+from sims.study.wearers import Wearer, wearers
 
 PAGE = Path("docs/results/adapt.md")
-TAKE, STRIDE, LATE = 256, 64, 0.4
-"""Readings of a take, between the starts of windows; share of a recording that is tested on."""
+TRIALS = "adapt_tuning.csv"
 TAKES, TUNED_TAKES = (1, 2, 5), 2
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
-STEPS, BATCH, MICRO_BATCH = 100, 16, 4
-"""Of learning; without batch norm four windows at a time give the gradients of all sixteen."""
+STEPS, BATCH = 100, 16
+BUDGET_BYTES: Mapping[str, int] = {"watch": 768 * 1024, "fashion_mnist": 2304 * 1024}
+"""Of a step, the batch included: what the hungriest method needs at its smallest micro-batch."""
+
+
+Key = tuple[str, int, str, int, int, float]
+"""Data set, person, method, takes, seed, learning rate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One adapted model: ``recordings`` takes of each exercise, learned by ``method``."""
+    """One adapted model: ``recordings`` takes of each class, learned by ``method``.
+
+    ``peak_bytes`` are of the largest micro-batch within the budget, ``least_peak_bytes`` of the
+    smallest there is, as planned.
+    """
 
     dataset: str
     person: Count
@@ -64,109 +68,117 @@ class Row:
     commit: str
     learning_rate: float
     micro_batch: Count
+    least_peak_bytes: Count
 
     @property
-    def key(self) -> tuple[str, int, str, int, int]:
+    def key(self) -> Key:
         """What the study has one row of."""
-        return self.dataset, self.person, self.method, self.recordings, self.seed
+        who = self.dataset, self.person
+        return *who, self.method, self.recordings, self.seed, self.learning_rate
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Wearer:
-    """A person whom a model never saw.
+class Kept:
+    """Rows of a file, which grows by every one that is made.
 
-    Attributes:
-        finished: the model.
-        seed: of the run that made it.
-        person: as the source numbers them.
-        takes: all that could be labelled.
-        tested: windows of the last part of every recording.
+    Args:
+        path: CSV, which need not exist.
     """
 
-    finished: TrainedModel
-    seed: int
-    person: int
-    takes: Recordings
-    tested: Samples
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows = {row.key: row for row in csv_rows.read(path, Row)}
+        csv_rows.write(path, Row, self._rows.values())
 
-    def labelled(self, of_each: int) -> Samples:
-        """Windows of ``of_each`` takes of every exercise; more contain those of fewer."""
-        draw_, rows = rng(self.seed, f"takes of {self.person}"), list[int]()
-        for k in np.unique(self.takes.classes):
-            rows += draw_.permutation(np.flatnonzero(self.takes.classes == k))[:of_each].tolist()
-        return _samples(self.finished, self.takes.take(np.array(rows, np.int64)))
-
-
-def wearers(run: Path) -> Iterator[Wearer]:
-    """The people whom a finished run held out."""
-    folder = RunFolder(run)
-    config, finished = folder.load_config(), TrainedModel.load(folder.model)
-    recordings = read_recordings()
-    people = config.data.unseen_people or tuple(np.unique(recordings["person"])[-2:].tolist())
-    starts = np.cumsum(recordings["length"]) - recordings["length"]
-    for person in people:
-        early: list[tuple[np.ndarray, int]] = []
-        late: list[tuple[np.ndarray, int]] = []
-        for row in np.flatnonzero(recordings["person"] == person):
-            length, label = int(recordings["length"][row]), int(recordings["label"][row])
-            readings = recordings["counts"][starts[row] : starts[row] + length]
-            cut = int(length * (1 - LATE))
-            early += [(readings[i : i + TAKE], label) for i in range(0, cut - TAKE + 1, TAKE)]
-            late.append((readings[cut + finished.graph.input_shape[2] // 2 :], label))
-        tested = _samples(finished, _recordings(late))
-        yield Wearer(finished, config.seed, int(person), _recordings(early), tested)
+    def get(self, key: Key, make: Callable[[], Row]) -> Row:
+        """The row of this key; made, and on disk, if there was none."""
+        if key not in self._rows:
+            self._rows[key] = make()
+            csv_rows.append(self._path, self._rows[key])
+        return self._rows[key]
 
 
-def _recordings(parts: Sequence[tuple[np.ndarray, int]]) -> Recordings:
-    readings = tuple(readings for readings, _ in parts)
-    return Recordings(readings, np.array([label for _, label in parts], np.int64))
+@dataclass(frozen=True)
+class Study:
+    """What is done of it, and what is left.
 
+    Attributes:
+        results, trials: rows, and those that learning rates were chosen by.
+        commit: of the code.
+    """
 
-def _samples(finished: TrainedModel, part: Recordings) -> Samples:
-    window = finished.graph.input_shape[2]
-    data = windows(part, window, STRIDE, finished.labels, finished.sensor)
-    return Samples(data, finished.normalization)
+    results: Kept
+    trials: Kept
+    commit: str
 
-
-def adapted(wearer: Wearer, method: MethodName, of_each: int, rate: float, commit: str) -> Row:
-    """Learn one wearer by one method."""
-    finished, samples = wearer.finished, wearer.labelled(of_each)
-    batch = min(BATCH, len(samples))
-    micro_batch = batch if method is MethodName.FULL else MICRO_BATCH
-    x, y = samples.batch(np.arange(len(samples)))
-    recipe = METHODS[method](Task(finished.graph, finished.model, x, y, wearer.seed))
-    executor = learn(recipe, samples, Lesson(STEPS, batch, rate), micro_batch, wearer.seed)
-    before = Executor(finished.graph, finished.model, EngineOptions(BATCH))
-    return Row(
-        dataset="watch",
-        person=wearer.person,
-        method=method.value,
-        recordings=of_each,
-        seed=wearer.seed,
-        accuracy_before=round(accuracy(before, wearer.tested), 4),
-        accuracy_after=round(accuracy(executor, wearer.tested), 4),
-        saved_bytes=saved_bytes(recipe, micro_batch),
-        peak_bytes=measured_peak(recipe, samples, batch, micro_batch),
-        predicted_peak_bytes=predicted(recipe, batch, micro_batch).peak_bytes,
-        commit=commit,
-        learning_rate=rate,
-        micro_batch=micro_batch,
-    )
-
-
-def tuned(run: Path, commit: str) -> dict[MethodName, float]:
-    """The learning rate of each method with the best mean accuracy on a run's held-out people."""
-    people, best = list(wearers(run)), dict[MethodName, float]()
-    for method in MethodName:
-        means = {
-            rate: fmean(
-                adapted(one, method, TUNED_TAKES, rate, commit).accuracy_after for one in people
-            )
+    def run(self, method: MethodName, users: Sequence[Wearer]) -> None:
+        """Everything about users of one data set that is left of a method."""
+        first = min(one.seed for one in users)
+        found = {
+            (one.person, rate): self._trial(one, method, TUNED_TAKES, rate)
+            for one in users
+            if one.seed == first
             for rate in RATES
         }
-        best[method] = max(means, key=lambda rate: means[rate])
-        Screen(stderr=True).say(f"{method.value}: {means}")
-    return best
+        for one in users:
+            rate = _best(found, one.person)
+            for of_each in TAKES:
+                self._result(one, method, of_each, rate, is_trial=one.seed == first)
+
+    def _trial(self, one: Wearer, method: MethodName, of_each: int, rate: float) -> Row:
+        key = key_of(one, method, of_each, rate)
+        return self.trials.get(key, lambda: adapted(one, method, of_each, rate, self.commit))
+
+    def _result(
+        self, one: Wearer, method: MethodName, of_each: int, rate: float, is_trial: bool
+    ) -> Row:
+        def make() -> Row:
+            if is_trial and of_each == TUNED_TAKES:  # it was made to choose the rate
+                return self._trial(one, method, of_each, rate)
+            return adapted(one, method, of_each, rate, self.commit)
+
+        return self.results.get(key_of(one, method, of_each, rate), make)
+
+
+def key_of(one: Wearer, method: MethodName, of_each: int, rate: float) -> Key:
+    """What :attr:`Row.key` will be."""
+    return one.dataset, one.person, method.value, of_each, one.seed, rate
+
+
+def _best(found: Mapping[tuple[int, float], Row], person: int) -> float:
+    """The rate that is best for everybody else."""
+
+    def others(rate: float) -> float:
+        return fmean(
+            row.accuracy_after for (who, one), row in found.items() if who != person and one == rate
+        )
+
+    return max(RATES, key=others)
+
+
+def adapted(one: Wearer, method: MethodName, of_each: int, rate: float, commit: str) -> Row:
+    """Learn one user by one method."""
+    finished, samples = one.finished, one.labelled(of_each)
+    x, y = samples.batch(np.arange(len(samples)))
+    recipe = METHODS[method](Task(finished.graph, finished.model, x, y, one.seed))
+    lesson, budget = Lesson(STEPS, BATCH, rate), BUDGET_BYTES[one.dataset]
+    found = learn_within(recipe, samples, lesson, budget, rng(one.seed, "adapt", 0, one.person))
+    before = Executor(finished.graph, finished.model, EngineOptions(BATCH))
+    return Row(
+        dataset=one.dataset,
+        person=one.person,
+        method=method.value,
+        recordings=of_each,
+        seed=one.seed,
+        accuracy_before=round(accuracy(before, one.tested), 4),
+        accuracy_after=round(accuracy(found.executor, one.tested), 4),
+        saved_bytes=found.saved_bytes,
+        peak_bytes=found.peak_bytes,
+        predicted_peak_bytes=found.prediction.peak_bytes,
+        commit=commit,
+        learning_rate=rate,
+        micro_batch=found.step.micro_batch,
+        least_peak_bytes=predicted(recipe, min(BATCH, len(samples)), 1).peak_bytes,
+    )
 
 
 cli = CommandLine()
@@ -174,24 +186,20 @@ cli = CommandLine()
 
 @cli.command()
 def study(
-    runs: Annotated[list[Path], typer.Argument(help="Finished watch runs; their held-out people.")],
-    tune: Annotated[Path, typer.Option(help="A finished run that held out other people.")],
+    runs: Annotated[list[Path], typer.Argument(help="Finished runs; users they never saw.")],
     page: Annotated[Path, typer.Option(help="File whose tables are rewritten.")] = PAGE,
 ) -> None:
-    """Tune on one run's people, learn the others', rewrite CSV, tables and picture."""
-    commit = code_version()
-    rates = tuned(tune, commit)
-    rows = [
-        adapted(wearer, method, of_each, rates[method], commit)
-        for run in runs
-        for wearer in wearers(run)
-        for of_each in TAKES
-        for method in MethodName
-    ]
-    csv_rows.write(page.with_suffix(".csv"), Row, rows)
-    draw(page.with_suffix(".csv"))
-    text = page.read_text(encoding="utf-8")
-    table = tables(page.with_suffix(".csv"))
+    """Tune, learn every user by every method, write CSV, tables and picture."""
+    users = [one for run in runs for one in wearers(run)]
+    csv = page.with_suffix(".csv")
+    done = Study(Kept(csv), Kept(page.with_name(TRIALS)), code_version())
+    screen = Screen(stderr=True)
+    for dataset in dict.fromkeys(one.dataset for one in users):
+        for method in MethodName:
+            with screen.status(terminal_text(f"{dataset}: {method.value}")):
+                done.run(method, [one for one in users if one.dataset == dataset])
+    draw(csv)
+    text, table = page.read_text(encoding="utf-8"), tables(csv)
     page.write_text(replace_block(text, BEGIN, END, table), encoding="utf-8")
     print(table)
 

@@ -16,8 +16,8 @@ from fedtiny.adapt.methods import (
     repnet_one_way,
     sparse_update,
 )
-from fedtiny.adapt.names import MethodName
 from fedtiny.adapt.recipe import Method
+from fedtiny.config.adapt import MethodName
 
 METHODS: Mapping[MethodName, Method] = {
     MethodName.FULL: full.prepare,

@@ -8,6 +8,7 @@ from pathlib import Path
 import fedtiny.report.plots._alone  # before any other module imports Matplotlib
 from fedtiny.report.metrics import Run
 from fedtiny.report.plots.accuracy import accuracy_by_round, accuracy_by_time, accuracy_by_uplink
+from fedtiny.report.plots.adapting import accuracy_adapted
 from fedtiny.report.plots.clock import round_gantt
 from fedtiny.report.plots.density import layer_densities
 from fedtiny.report.plots.footprint import firmware_footprint
@@ -34,6 +35,8 @@ def plot_run(run: Run, folder: Path) -> dict[str, str]:
             charts += [accuracy_by_time(alone), round_gantt(run.clock)]
         if run.tiers is not None and run.tiers["history"]:
             charts.append(accuracy_by_tier(run.tiers))
+        if run.adapting is not None:
+            charts.append(accuracy_adapted(run.adapting, run.config))
         if run.ledger:
             charts.append(memory_ledger(run))
         if run.export:

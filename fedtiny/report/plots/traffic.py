@@ -23,6 +23,7 @@ _STACK = {
     Phase.DESCRIBE: _REST,
     Phase.CALIBRATE: _REST,
     Phase.SALIENCY: "score weights",
+    Phase.ADAPT: "adapt",
 }
 """Parts of a bar, in order, by phase."""
 

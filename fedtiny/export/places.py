@@ -1,10 +1,45 @@
-"""Which part of a run's model a board has."""
+"""Which of a run's models: the global one, a board's part of it, or what was learned after it."""
 
 from __future__ import annotations
 
 from fedtiny.errors import FedTinyError
 from fedtiny.runs.events import DeviceDescribed, TierGiven
 from fedtiny.runs.folder import RunFolder
+
+
+def place_of(folder: RunFolder, tier: str = "", adapted: str = "") -> RunFolder:
+    """Where the model lies that is meant, and where its project goes.
+
+    Args:
+        folder: of a finished run.
+        tier: a board, or a part of the model, see :func:`tier_folder`; empty: none.
+        adapted: a method by which the model was adapted; empty: none.
+
+    Raises:
+        FedTinyError: there is no such model; the message lists what there is.
+    """
+    if tier and adapted:
+        raise FedTinyError(f"--tier {tier} and --adapted {adapted}: name one model")
+    if adapted:
+        return adapted_folder(folder, adapted)
+    return tier_folder(folder, tier) if tier else folder
+
+
+def adapted_folder(folder: RunFolder, method: str) -> RunFolder:
+    """Where the model lies as ``method`` adapted it, by ``fedtiny adapt`` or by the federation.
+
+    Raises:
+        FedTinyError: nobody did; the message lists what there is.
+    """
+    place = folder.adapted(method)
+    if place.model.is_file():
+        return place
+    there = sorted(path.parent.name for path in place.path.parent.glob("*/model.safetensors"))
+    raise FedTinyError(
+        f"--adapted {method}: {folder.path} has no model adapted so; there is "
+        f"{', '.join(there) or 'none'}. `fedtiny adapt` makes one, and so does a run with "
+        'federation.adapt = "federated"'
+    )
 
 
 def tier_folder(folder: RunFolder, name: str) -> RunFolder:
