@@ -31,7 +31,6 @@ NEEDS_EXTRA = [
     "fedtiny.boards",
     "fedtiny.codecs.emulated",
     "fedtiny.codecs.exporting",
-    "fedtiny.codecs.native",
     "fedtiny.codecs.server",
     "fedtiny.doctor.ops",
     "fedtiny.export",
