@@ -30,7 +30,7 @@ from flwr.supercore.retry import make_simple_http_retry_invoker
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime import run_clientapp as flower
 
-from fedtiny.node.limits import trim
+from fedtiny.node.limits import be_the_victim, trim
 
 CLIENT = "flwr-clientapp"
 """How a child is called where processes are listed; at most 15 letters."""
@@ -127,6 +127,7 @@ def answer(address: str, token: str) -> int:
         return child
     status = 1
     try:
+        be_the_victim()
         _forget_this_app()
         Path("/proc/self/comm").write_text(CLIENT, encoding="utf-8")
         flower.run_clientapp(address, token, insecure=True, parent_pid=parent)

@@ -17,8 +17,12 @@ import pytest
 from flwr.app import ConfigRecord, RecordDict
 from flwr.clientapp.client_app import LoadClientAppError
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
-from flwr.supercore.inflatable.inflatable_utils import ObjectUnavailableError
+from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectUnavailableError,
+    pull_and_inflate_object_from_tree,
+)
 from flwr.supercore.object_ref import load_app
+from flwr.supernode.runtime import run_clientapp as flower
 
 from clients import executor
 from sims.bench.client import write_message
@@ -65,11 +69,11 @@ def test_clients_find_everything_imported_by_one_thread(tmp_path: Path) -> None:
 
 def test_a_message_that_is_late_is_looked_for_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """A node offers its message before it has all of it; Flower's client waits 1 s, 2, up to 10."""
-    name = executor.pull_and_inflate_object_from_tree.__name__
-    monkeypatch.setattr(executor.flower, name, vars(executor.flower)[name])  # put back afterwards
+    name = pull_and_inflate_object_from_tree.__name__
+    monkeypatch.setattr(flower, name, vars(flower)[name])  # put back afterwards
     executor._look_often()
-    pull = vars(executor.flower)[name]
-    assert name in executor.flower.pull_task_input.__code__.co_names, "it is that one it calls"
+    pull = vars(flower)[name]
+    assert name in flower.pull_task_input.__code__.co_names, "it is that one it calls"
     record = RecordDict({"numbers": ConfigRecord({"one": 1})})
     objects = {k: one.deflate() for k, one in get_all_nested_objects(record).items()}
     asked: list[float] = []
@@ -93,7 +97,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], None]],
         def run_clientapp(_: str, token: str, **__: object) -> None:
             run(token)
 
-        monkeypatch.setattr(executor.flower, "run_clientapp", run_clientapp)
+        monkeypatch.setattr(flower, "run_clientapp", run_clientapp)
 
     return use
 
@@ -115,7 +119,7 @@ def test_a_child_ends_with_its_own_status_and_nothing_of_its_parent_s(
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == status
 
 
-def test_a_child_takes_the_app_that_travels_with_the_run(
+def test_a_child_takes_the_app_that_travels_with_the_run_and_is_the_first_to_go(
     client: Callable[..., None], tmp_path: Path
 ) -> None:
     package = tmp_path / "clients"
@@ -126,10 +130,14 @@ def test_a_child_takes_the_app_that_travels_with_the_run(
     def run(token: str) -> None:
         app = load_app("clients.app:app", LoadClientAppError, token)
         (tmp_path / "found").write_text(app, encoding="utf-8")
+        (tmp_path / "score").write_bytes(Path("/proc/self/oom_score_adj").read_bytes())
 
     client(run)
     os.waitpid(executor.answer("127.0.0.1:1", str(tmp_path)), 0)
     assert (tmp_path / "found").read_text(encoding="utf-8") == "the run's"
+    own = int(Path("/proc/self/oom_score_adj").read_text(encoding="utf-8"))
+    score = int((tmp_path / "score").read_text(encoding="utf-8"))
+    assert score > own, "where memory ends, a client is killed, not the node"
 
 
 class Tasks:

@@ -16,7 +16,7 @@ ALLOWANCE_BYTES = 32 << 20
 
 _M_MMAP_THRESHOLD = -3  # of malloc.h
 _LARGE_BYTES = 256 << 10
-_VICTIM = 500  # of at most 1000: the kernel picks this process before the node
+_VICTIM = 500  # of at most 1000
 
 
 def free_memory_bytes() -> int | None:
@@ -44,12 +44,17 @@ def limited(budget_bytes: int) -> Iterator[None]:
     on pages stands behind it. If all memory runs out, the kernel ends this process, not the node.
     """
     limit = budget_bytes + ALLOWANCE_BYTES
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(str(_VICTIM), encoding="utf-8")
+    be_the_victim()
     _return_large_blocks()
     trim()
     with own_group(limit), _address_space(limit):
         yield
+
+
+def be_the_victim() -> None:
+    """If memory runs out, the kernel ends this process first: an update is lost, not a node."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(_VICTIM), encoding="utf-8")
 
 
 @contextmanager
