@@ -136,3 +136,19 @@ def test_encoding_is_refused_with_the_policy_and_fits_where_it_is_allowed() -> N
     assert "of flash" in encoding(replace(open_, flash_bytes=33 * 1024), images).why
     last = examine(open_, images, 16, 0.05).modes[-1]
     assert last == found
+
+
+def test_a_board_that_is_refused_for_training_adapts_in_c_with_its_ledger() -> None:
+    train, adapt, *_ = examine(get("nrf52840"), WATCH, batch=64, density=0.05).modes
+    assert not train.fits
+    assert adapt.how == "repnet_one_way beside int8, in C"
+    assert adapt.lines.keys() == {"flash", "arena", "learner", "window"}
+    assert adapt.peak_bytes < 96 * 1024
+    small = replace(get("nrf52840"), ram_internal_bytes=70 * 1024)
+    head = examine(small, WATCH, batch=64, density=0.05).modes[1]
+    assert head.how == "head beside int8, in C"
+    tiny = replace(get("nrf52840"), ram_internal_bytes=8 * 1024)
+    none = examine(tiny, WATCH, batch=64, density=0.05).modes[1]
+    assert not none.fits
+    assert "ledger line" in none.why
+    assert "head in C" in none.why

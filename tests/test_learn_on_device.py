@@ -48,7 +48,7 @@ class Case:
         network, shape, classes, method = CASES[name]
         self.trained = trained_model(network, shape, classes, 0.2)
         self.model = integer_model(self.trained)
-        self.side = side_net(self.trained, self.model, method, 0)
+        self.side = side_net(self.trained.graph, self.trained.model, self.model, method, 0)
         self.fitted = fit_learning(self.model, self.side, ANY_CORTEX_M4)
         draw = np.random.default_rng(0)
         centres = draw.normal(0, 500, (classes, *shape))
@@ -367,7 +367,7 @@ def test_more_than_the_flash_reserved_is_refused_by_planner_and_compiler(ladder,
 
 def test_what_needs_the_backbones_gradient_is_refused(ladder):
     with pytest.raises(AdaptError, match="on the device learn by head or repnet_one_way"):
-        side_net(ladder.trained, ladder.model, MethodName.FULL, 0)
+        side_net(ladder.trained.graph, ladder.trained.model, ladder.model, MethodName.FULL, 0)
 
 
 def test_a_project_that_does_not_learn_has_nothing_of_it(ladder, tmp_path):

@@ -12,6 +12,7 @@ from fedtiny.devices.planner import BudgetError, plan_device
 from fedtiny.devices.profile import DeviceProfile
 from fedtiny.doctor.arena import estimate_arena_bytes
 from fedtiny.doctor.encoding import encoding
+from fedtiny.doctor.learning import in_c_at_least, learning
 from fedtiny.doctor.modes import Mode, Verdict, adapting
 from fedtiny.engine import EngineOptions
 from fedtiny.memory.ledger import MemoryPrediction, format_bytes
@@ -115,8 +116,10 @@ def examine(
     sizes = {"flash": run.flash_bytes, "arena": run.arena_bytes}
     how = "int8" if run.possible else ""
     infer = Verdict(Mode.INFER, run.possible, sizes, profile.ram_bytes, how, run.reason)
-    others = adapting(profile, graph, batch, density), infer, encoding(profile, graph)
-    modes = (train, *others)
+    adapt = adapting(profile, graph, batch, density)
+    if not adapt.fits:
+        adapt = in_c_at_least(adapt, learning(profile, graph, density))
+    modes = (train, adapt, infer, encoding(profile, graph))
     return BoardReport(profile, training, run, modes)
 
 

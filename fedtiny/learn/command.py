@@ -40,7 +40,8 @@ class OnDevice:
             FedTinyError: another method, or a model that cannot learn by it.
         """
         model = integer_model(trained)
-        return fit_learning(model, side_net(trained, model, self.method, self.seed), target)
+        side = side_net(trained.graph, trained.model, model, self.method, self.seed)
+        return fit_learning(model, side, target)
 
     def lessons(self, plan: ExportPlan, tests: TestSets) -> bytes:
         """A few steps on windows of people who took no part, or of any where none stayed out."""

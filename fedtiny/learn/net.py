@@ -14,19 +14,21 @@ from fedtiny.firmware.side_net import PooledMap, Rung, SideNet
 from fedtiny.models.graph import Graph, Loss
 from fedtiny.models.ops import Activation, Conv, Pool
 from fedtiny.models.parameters import ParameterKind
+from fedtiny.models.sparse_model import SparseModel
 from fedtiny.quant.integer_model import IntegerGraph
-from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.sparse.tensor import Floats
 
 RATES: Mapping[MethodName, float] = {MethodName.HEAD: 1e-2, MethodName.REPNET_ONE_WAY: 3e-3}
 """Methods that a microcontroller learns by, with the learning rates of docs/results/adapt.md."""
 
 
-def side_net(trained: TrainedModel, model: IntegerGraph, method: MethodName, seed: int) -> SideNet:
+def side_net(
+    graph: Graph, finished: SparseModel, model: IntegerGraph, method: MethodName, seed: int
+) -> SideNet:
     """What ``model`` learns beside it.
 
     Args:
-        trained: a finished model.
+        graph, finished: a finished model.
         model: the same in int8.
         method: one of :data:`RATES`.
         seed: of new weights.
@@ -39,10 +41,9 @@ def side_net(trained: TrainedModel, model: IntegerGraph, method: MethodName, see
             f"{method.value} needs gradients through the backbone, which is int8 code in flash; "
             f"on the device learn by {' or '.join(RATES)}"
         )
-    graph = trained.graph
     _check(graph)
     none = np.zeros((0, *graph.input_shape), np.float32)
-    recipe = METHODS[method](Task(graph, trained.model, none, np.zeros(0, np.int64), seed))
+    recipe = METHODS[method](Task(graph, finished, none, np.zeros(0, np.int64), seed))
     rungs = _rungs(recipe.graph, graph, model)
     features = PooledMap.of(model, head_of(graph).input, (1, 1))
     return SideNet(

@@ -113,7 +113,7 @@ def learned_rows(wearer: Wearer, method: MethodName, commit: str) -> Iterator[Ro
     by_float = adapted(wearer, method, TAKES, RATES[method], commit)
     lessons, finished = lessons_of(wearer), wearer.finished
     model = integer_model(finished)
-    side = side_net(finished, model, method, wearer.seed)
+    side = side_net(finished.graph, finished.model, model, method, wearer.seed)
     found = expected(model, side, lessons)
     for core in CORES:
         fitted = fit_learning(model, side, target_of_core(core))
