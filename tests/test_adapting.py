@@ -26,8 +26,10 @@ from fedtiny.data.samples import Samples
 from fedtiny.data.server import load_server
 from fedtiny.engine import EngineOptions, Executor, available
 from fedtiny.errors import FedTinyError
+from fedtiny.export.command import Order, export_trained
 from fedtiny.export.places import place_of
 from fedtiny.export.run import export_run
+from fedtiny.learn.command import OnDevice
 from fedtiny.report import write
 from fedtiny.runs.adapt_events import Adapted, AdaptedTested
 from fedtiny.runs.events import Doubted, Exchanged
@@ -261,6 +263,9 @@ def test_the_adapted_model_is_exported_like_any_other(together: RunFolder) -> No
     assert float_share == pytest.approx(share)
     with pytest.raises(FedTinyError, match="there is head"):
         place_of(together, adapted="lora")
+    order = Order(adapted="head")
+    with pytest.raises(FedTinyError, match="leave one out"):
+        export_trained(together, order, (), False, OnDevice(MethodName.HEAD))
     with pytest.raises(FedTinyError, match="name one model"):
         place_of(together, tier="pi_4", adapted="head")
 

@@ -63,11 +63,17 @@ def export_trained(
         learning: what it learns on the device, if anything.
 
     Raises:
-        FedTinyError: also if a folder was named: a run has its own.
+        FedTinyError: also if a folder was named: a run has its own; or an adapted model is to
+            learn.
     """
     if order.out is not None:
         raise FedTinyError(
             f"--out is for networks of your own: a run's project is written to {folder.firmware}"
+        )
+    if learning is not None and order.adapted:
+        raise FedTinyError(
+            f"--adapted {order.adapted} and --learn: what learns on a board starts from the run's "
+            "own model; leave one out"
         )
     identity.verify(folder, accept)
     place = place_of(folder, order.tier, order.adapted)
