@@ -48,7 +48,7 @@ firmware-test: install  ## firmware on emulated Cortex-M boards; installs compil
 	  tests/test_firmware_cmsis_nn.py tests/test_firmware_dense_scratch.py \
 	  tests/test_engine_build.py tests/test_engine_aarch64.py tests/test_tflite_wheel.py \
 	  tests/test_runtime_qemu.py tests/test_export_torch.py tests/test_from_torch.py tests/test_firmware_robust.py \
-	  tests/test_adapt_personal.py tests/test_sensing_c.py $(ARGS)
+	  tests/test_adapt_personal.py tests/test_sensing_c.py tests/test_camera.py tests/test_codecs_trained.py $(ARGS)
 
 .PHONY: deploy-test
 deploy-test: $(INSTALLED)  ## real processes over TLS, flwr run, liars, hostile environments
@@ -125,6 +125,20 @@ study-shapes: $(INSTALLED)  ## does it pay to let devices choose the network's s
 	$(BIN)/python -m sims.study.sweep sims/configs/study_shapes_fashion_mnist.toml $(ARGS)
 	$(BIN)/python -m sims.study.plot --study docs/results/shapes.csv --page docs/results/shapes.md \
 	  --out build/shapes
+
+CAMERA = runs/camera
+
+.PHONY: camera
+camera: $(INSTALLED)  ## a sensor that pools, a detector, a federated classifier: what docs/results/hirise.csv lacks
+	test -f $(CAMERA)/model.safetensors || \
+	  $(BIN)/python -m sims.launch --config sims/configs/camera.toml --backend inline
+	$(BIN)/python -m sims.camera.study $(CAMERA) $(ARGS)
+	$(BIN)/python -m sims.camera.page $(CAMERA)
+	$(BIN)/python -m sims.camera.firmware $(CAMERA)
+
+.PHONY: study-codecs
+study-codecs: $(INSTALLED)  ## pictures sent as a few bytes, Fashion-MNIST: what docs/results/codecs.csv lacks
+	$(BIN)/python -m sims.study.codecs $(ARGS)
 
 ADAPT_RUN = $(BIN)/python -m sims.launch --backend inline --set dense_reference=false \
   --set export.enabled=false --out build/adapt

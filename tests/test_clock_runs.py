@@ -32,6 +32,7 @@ from fedtiny.runs.events import (
 )
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.outcome import Outcome
+from fedtiny.settings import ConfigError
 from fedtiny.wire.join import JoinTask
 from fedtiny.wire.phase import Phase
 from fedtiny.wire.train import TrainResult, TrainTask
@@ -99,8 +100,12 @@ run_federation(load(config), RunFolder(folder), Backend.INLINE, observers=[Kill(
 
 @pytest.mark.parametrize(
     ("mode", "backend", "kinds"),
-    [((*WAITS, *PARTS), Backend.RAY, 4), (IMPATIENT, Backend.RAY, 2)],
-    ids=["synchronous with parts", "buffered"],
+    [
+        ((*WAITS, *PARTS), Backend.RAY, 4),
+        (IMPATIENT, Backend.RAY, 2),
+        ((*IMPATIENT, *PARTS, "clock.deadline_s=1.5"), Backend.INLINE, 2),
+    ],
+    ids=["synchronous with parts", "buffered", "buffered with parts"],
 )
 def test_the_same_bytes_on_every_backend_and_after_kill_9(
     timed: Configure, tmp_path: Path, mode: tuple[str, ...], backend: Backend, kinds: int
@@ -121,7 +126,15 @@ def test_the_same_bytes_on_every_backend_and_after_kill_9(
     for part in parts:
         assert (second.path / part).read_bytes() == (first.path / part).read_bytes()
     on_their_way = [one for one in tasks if one.version < 4 <= one.round]
-    assert bool(on_their_way) == (mode is IMPATIENT), "when the run was interrupted"
+    assert bool(on_their_way) == (IMPATIENT[0] in mode), "when the run was interrupted"
+
+
+@pytest.mark.parametrize("policy", ["fedrolex", "fiarse"])
+def test_steps_into_parts_that_move_are_refused(timed: Configure, policy: str) -> None:
+    with pytest.raises(ConfigError, match="parts change from round to round"):
+        timed(*BUFFERED, f"tiers.policy={policy}")
+    with pytest.raises(ConfigError, match=r"tiers\.restore"):
+        timed(*BUFFERED, "tiers.policy=nested", "tiers.restore={1 = 0.5, 3 = 1.0}")
 
 
 def test_a_round_waits_for_its_fastest_and_no_longer(timed: Configure, tmp_path: Path) -> None:

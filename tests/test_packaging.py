@@ -29,6 +29,8 @@ NEEDS_EXTRA = [
     "fedtiny.adapt.exporting",
     "fedtiny.bench",
     "fedtiny.boards",
+    "fedtiny.codecs.emulated",
+    "fedtiny.codecs.exporting",
     "fedtiny.codecs.native",
     "fedtiny.codecs.server",
     "fedtiny.doctor.ops",

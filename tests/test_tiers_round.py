@@ -11,6 +11,7 @@ from builders import SMALL, trained_state
 from fedtiny.aggregation.combiner import Combine, Combiner
 from fedtiny.aggregation.mean import merge_growth
 from fedtiny.aggregation.parts import PartResult, average_parts, part_statistics
+from fedtiny.clock.buffered import rebased, step_of
 from fedtiny.config import parse
 from fedtiny.data.statistics import Normalization
 from fedtiny.federation.parts import Parts
@@ -276,3 +277,24 @@ def test_a_density_that_nobody_trained_has_the_statistics_of_the_global_model() 
     own = {HALF: {"body.bn.running_mean": np.full(8, 7, np.float32)}}
     thin = parts.model(state.model, own, state.ranks, Tier(0.5, 0.2), 1)
     assert thin.dense["body.bn.running_mean"].tolist() == [7, 7, 7, 7]
+
+
+def test_steps_that_are_not_stale_make_the_model_of_a_round_with_parts() -> None:
+    """FedBuff with parts: each step is added to the part that it was taken in."""
+    whole, state = federation(), state_of({0: WHOLE, 1: HALF, 2: Tier(0.25, 1.0), 3: HALF})
+    task, found = begin(whole, state, 1), replies(whole, state, 1)
+    asked = {k: one.model for k, one in task.tasks.items()}
+    found = {k: replace(one, found={}) for k, one in found.items()}
+    steps = {k: step_of(SMALL, asked[k], one) for k, one in found.items()}
+    moved = {k: rebased(SMALL, asked[k], one, 0, 1.0) for k, one in steps.items()}
+    still = replace(task, quotas={})
+    plain, _ = finish(whole, state, still, found)
+    buffered, _ = finish(whole, state, still, moved)
+    for name, array in plain.model.to_dense().items():
+        np.testing.assert_allclose(buffered.model.to_dense()[name], array, atol=2e-6)
+    stale = {k: rebased(SMALL, asked[k], one, 3, 1.0) for k, one in steps.items()}
+    slower, _ = finish(whole, state, still, stale)
+    for name, weight in slower.model.weights.items():
+        full = plain.model.weights[name].values - state.model.weights[name].values
+        half = weight.values - state.model.weights[name].values
+        np.testing.assert_allclose(half, full / 2, atol=2e-6)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -13,13 +13,16 @@ from pydantic import Field, TypeAdapter, ValidationError
 from fedtiny.clock.buffered import Step
 from fedtiny.clock.course import Course
 from fedtiny.models.graph import Graph
-from fedtiny.models.sparse_model import SparseModel
 from fedtiny.runs.fields import Count, complaint
 from fedtiny.runs.tensors import Array, CheckpointError
-from fedtiny.wire.models import read_values, value_arrays
+from fedtiny.sparse.tensor import SparseError
+from fedtiny.wire.models import model_arrays, read_model
 from fedtiny.wire.packet import Packet, WireError
 
 _PREFIX = "clock."
+
+GraphOf = Callable[[int], Graph]
+"""By partition, the part of the model that its device trains."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,12 +53,12 @@ class ClockState:
     flights: tuple[Flight, ...] = field(default=())
 
     def arrays(self, graph: Graph) -> dict[str, Array]:
-        """What is on its way, by name, for a checkpoint."""
+        """What is on its way, by name, for a checkpoint; ``graph`` is the whole model."""
         return {
             f"{_PREFIX}{number}.{name}": array
             for number, flight in enumerate(self.flights)
             if flight.step is not None
-            for name, array in value_arrays(graph, flight.step.change).items()
+            for name, array in model_arrays(graph, flight.step.change).items()
         }
 
     def manifest(self) -> dict[str, Any]:
@@ -93,8 +96,7 @@ _CLOCK = TypeAdapter(_Clock)
 
 def read_clock(
     path: Path,
-    graph: Graph,
-    model: SparseModel,
+    graph_of: GraphOf,
     arrays: Mapping[str, Array],
     manifest: object,
 ) -> ClockState:
@@ -102,8 +104,7 @@ def read_clock(
 
     Args:
         path: of the checkpoint, for messages.
-        graph: the model.
-        model: the server's, under whose masks everything on its way is.
+        graph_of: what a device trains.
         arrays: of the checkpoint.
         manifest: what it keeps of the clock.
 
@@ -117,7 +118,7 @@ def read_clock(
     if not isfinite(read.now_s):
         raise CheckpointError(f"{path}: of its clock, now_s: {read.now_s}")
     flights = [
-        Flight(one.course, _step(path, graph, model, arrays, number, one))
+        Flight(one.course, _step(path, graph_of(one.course.partition), arrays, number, one))
         for number, one in enumerate(read.flights)
     ]
     return ClockState(read.now_s, read.tasks, tuple(flights))
@@ -126,16 +127,15 @@ def read_clock(
 def _step(
     path: Path,
     graph: Graph,
-    model: SparseModel,
     arrays: Mapping[str, Array],
     number: int,
     flight: _Flight,
 ) -> Step | None:
     if flight.count is None or flight.loss is None:
         return None
-    names = "values", "dense"
+    names = "masks", "values", "dense"
     try:
         packet = Packet({name: arrays[f"{_PREFIX}{number}.{name}"] for name in names})
-        return Step(read_values(graph, model.masks, packet), flight.count, flight.loss)
-    except (KeyError, WireError) as error:
+        return Step(read_model(graph, packet), flight.count, flight.loss)
+    except (KeyError, WireError, SparseError) as error:
         raise CheckpointError(f"{path}: of what was on its way, {error}") from error

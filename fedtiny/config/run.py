@@ -150,10 +150,12 @@ class RunConfig(Section):
                 "counts, or data.partitions"
             )
         self.clock.check(self.devices, self.federation, self.data.partitions, self.method.adjusts)
-        if self.tiers.is_on and self.clock.mode == "buffered":
+        policy = self.tier_policy
+        if self.clock.mode == "buffered" and policy is not None and policy.moves:
             raise ValueError(
-                "clock.mode = 'buffered' adds steps of devices that train the whole model: set "
-                "tiers.policy = 'none', or clock.mode = 'synchronous'"
+                "clock.mode = 'buffered' adds steps to the part that they were taken in, but with "
+                f"tiers.policy = {self.tiers.policy.value!r}, or tiers.restore, parts change from "
+                "round to round: set a policy whose parts stay, or clock.mode = 'synchronous'"
             )
         self.adapt.check(self.federation.adapt, self.tiers.is_on)
         nobody = [k for k in self.devices.budget_bytes if not 0 <= k < self.data.partitions]

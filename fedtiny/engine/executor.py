@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterable, Iterator, Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,9 @@ class Executor:
     differ in the last bits between instruction sets.
 
     Args:
-        graph: the model's architecture; must end in a linear layer.
+        graph: the model's architecture; must end in a linear layer, or in a convolution without
+            batch norm and activation. Of logits that are a map only values and ranges are computed:
+            there is no loss for it here.
         model: parameters and masks to start from; copied.
         options: micro-batch, threads, what is saved and what is recomputed.
         lr, momentum, weight_decay: of the optimizer as in PyTorch, on every parameter trained.
@@ -151,16 +154,18 @@ class Executor:
         return float(self._loss[0]), int(self._correct[0])
 
     def logits(self, x: Images) -> Floats:
-        """float32 ``(N, classes)`` of ``x`` under the running statistics."""
-        labels, classes = np.zeros(len(x), np.int64), self.layout.graph.classes
-        self._check(x, labels)
+        """float32 ``(N, classes)``, of a map ``(N, C, H, W)``, under the running statistics."""
+        self._check_samples(x)
+        shape = self.layout.graph.shapes[self.layout.graph.logits]
+        labels, values = np.zeros(len(x), np.int64), prod(shape)
         rows = []
         for part, zeros in self.micro_batches(x, labels):
             self.execute(self._ops[Which.EVALUATE], part, zeros)
             out = self.bytes_of(self.plan.logits).view(f"f{self._lib.real_bytes}")
-            blocks = out.reshape(-1, classes, self.layout.lanes)
-            rows.append(blocks.transpose(0, 2, 1).reshape(-1, classes)[: len(part)].copy())
-        return np.concatenate(rows, dtype=np.float32)
+            blocks = out.reshape(-1, values, self.layout.lanes)
+            rows.append(blocks.transpose(0, 2, 1).reshape(-1, values)[: len(part)].copy())
+        logits: Floats = np.concatenate(rows, dtype=np.float32)
+        return logits if shape[1:] == (1, 1) else logits.reshape(len(x), *shape)
 
     def batch_norm_moments(self, batches: Iterable[Images]) -> dict[str, Floats]:
         """Batch-norm statistics of ``batches``: cumulative averages over their micro-batches.
@@ -185,7 +190,7 @@ class Executor:
     def _average_statistics(self, x: Images, seen: int) -> int:
         """Average in the statistics of ``x`` after ``seen`` micro-batches; returns their number."""
         labels = np.zeros(len(x), np.int64)
-        self._check(x, labels)
+        self._check_samples(x)
         for part, zeros in self.micro_batches(x, labels):
             seen += 1
             self.execute(
@@ -210,7 +215,7 @@ class Executor:
 
     def _forward(self, ops: ctypes.Array[abi.Op], x: Images) -> None:
         labels = np.zeros(len(x), np.int64)
-        self._check(x, labels)
+        self._check_samples(x)
         for part, zeros in self.micro_batches(x, labels):
             self.execute(ops, part, zeros)
 
@@ -283,10 +288,19 @@ class Executor:
         self._lib.run(self._set, run)
 
     def _check(self, x: Images, y: Labels) -> None:
+        self._check_samples(x)
+        graph = self.layout.graph
+        if graph.shapes[graph.logits][1:] != (1, 1):
+            raise EngineError(
+                f"{graph.name}: the engine has a loss for classifiers only, not for logits of "
+                f"shape {graph.shapes[graph.logits]}; train it on what one cell of the map sees"
+            )
+        if y.shape != (len(x),) or y.min() < 0 or y.max() >= graph.classes:
+            raise EngineError(f"y must be {len(x)} classes within [0, {graph.classes})")
+
+    def _check_samples(self, x: Images) -> None:
         graph = self.layout.graph
         if x.ndim != 4 or x.shape[1:] != graph.input_shape or len(x) == 0:
             raise EngineError(
                 f"x must be (N, {', '.join(map(str, graph.input_shape))}), not {x.shape}"
             )
-        if y.shape != (len(x),) or y.min() < 0 or y.max() >= graph.classes:
-            raise EngineError(f"y must be {len(x)} classes within [0, {graph.classes})")

@@ -24,7 +24,7 @@ from fedtiny.engine.state import state_items
 from fedtiny.memory.arena import Buffer
 from fedtiny.memory.ledger import LedgerLine
 from fedtiny.models.graph import Graph
-from fedtiny.models.ops import Activation, Linear, Node
+from fedtiny.models.ops import Activation, Conv, Linear, Node
 from fedtiny.sparse.tensor import Mask
 
 _FIXED_BYTES = 2 * abi.ALIGNMENT_BYTES + 2 * 8
@@ -210,11 +210,14 @@ def _check(layout: Layout) -> None:
 
 def _check_node(graph: Graph, node: Node) -> None:
     if node.name == graph.logits:
-        plain = isinstance(node, Linear) and node.activation is Activation.NONE
+        normed = isinstance(node, Conv) and node.batch_norm
+        layer = isinstance(node, Conv | Linear) and not normed
+        plain = layer and node.activation is Activation.NONE
         if not plain or graph.consumers[node.name]:
             raise EngineError(
-                f"{graph.name}: the engine wants logits from a linear layer without activation "
-                f"that no other node reads, not from {node.name!r}"
+                f"{graph.name}: the engine wants logits from a linear layer (or a convolution "
+                "without batch norm) without activation that no other node reads, not from "
+                f"{node.name!r}"
             )
 
 

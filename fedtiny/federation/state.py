@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from fedtiny.clock.state import ClockState, read_clock
+from fedtiny.clock.state import ClockState, GraphOf, read_clock
 from fedtiny.config import RunConfig, digest
 from fedtiny.data.statistics import Normalization
 from fedtiny.federation import checkpointed_tiers as tiers
@@ -23,8 +23,9 @@ from fedtiny.runs import checkpoint
 from fedtiny.runs.fields import Count, complaint
 from fedtiny.runs.tensors import Array, CheckpointError
 from fedtiny.runs.trained_model import model_arrays, read_graph, read_model, read_normalization
+from fedtiny.tiers.block import block_of
 from fedtiny.tiers.cut import Ranks
-from fedtiny.tiers.tier import Tier
+from fedtiny.tiers.tier import WHOLE, Tier
 
 _KEEP = 2
 _MEMORY = "memory."
@@ -136,6 +137,11 @@ _OFFENCES = TypeAdapter(dict[Count, Count])
 _PROGRESS = TypeAdapter(Progress)
 
 
+def _graph_of(graph: Graph, tiers: Mapping[int, Tier]) -> GraphOf:
+    smallest = min(tiers.values(), default=WHOLE)
+    return lambda partition: block_of(graph, tiers.get(partition, smallest).width).graph
+
+
 def _state(
     path: Path, graph: Graph, arrays: Mapping[str, Array], manifest: Mapping[str, Any]
 ) -> ServerState:
@@ -157,7 +163,7 @@ def _state(
     model = read_model(path, graph, arrays)
     clock = None
     if "clock" in manifest:
-        clock = read_clock(path, graph, model, arrays, manifest["clock"])
+        clock = read_clock(path, _graph_of(graph, given), arrays, manifest["clock"])
     return ServerState(
         round, model, normalization, story, memory, described, offences, progress, given,
         statistics, ranks, clock,

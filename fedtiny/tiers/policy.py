@@ -43,6 +43,11 @@ class Policy(ABC):
         """Whether channels are put in order of importance first."""
         return False
 
+    @property
+    def moves(self) -> bool:
+        """Whether what a device trains of the model changes while masks do not."""
+        return bool(self.reranks or self.shift(1) or self.config.restore)
+
     @abstractmethod
     def ladder(self) -> Iterator[Sequence[Tier]]:
         """What a device may hold, the most wanted width first, and of each the densest first.

@@ -18,6 +18,7 @@ from fedtiny.runs.events import Metered
 from fedtiny.runs.outcome import Outcome
 from fedtiny.seeding import rng
 from fedtiny.wire.phase import Phase
+from fedtiny.wire.train import TrainResult
 from strategies.clock.timed import TimedServer
 from strategies.server import Round
 
@@ -173,7 +174,8 @@ class BufferedServer(TimedServer):
 
     def _run(self, begun: Course, current: Round, down_bytes: int, up_bytes: int) -> Course:
         task, samples = current.task.tasks[begun.partition], self.samples(begun.partition)
-        course = self.devices.run(begun, self.graph, task, samples, down_bytes, up_bytes)
+        graph = current.task.blocks[begun.partition].graph
+        course = self.devices.run(begun, graph, task, samples, down_bytes, up_bytes)
         if course.outcome is Outcome.COUNTED and course.ended_s > self._limit(begun):
             course = replace(course, outcome=Outcome.LATE)
         return course
@@ -223,10 +225,11 @@ class BufferedServer(TimedServer):
         if not version.buffer:
             return self.lose(before, round, clock, len(version.ended))
         rate = self.config.clock.server_rate
-        results = {}
-        for k, flight in sorted(version.buffer.items()):
-            if flight.step is not None:
-                stale = round - flight.course.version
-                results[k] = rebased(self.graph, before.model, flight.step, stale, rate)
-        after = self.conclude(self._of(version, results), results)
+        arrived = {k: one for k, one in sorted(version.buffer.items()) if one.step is not None}
+        current, results = self._of(version, arrived), dict[int, TrainResult]()
+        for k, flight in arrived.items():
+            part, stale = current.task.tasks[k].model, round - flight.course.version
+            assert flight.step is not None
+            results[k] = rebased(self.graph, part, flight.step, stale, rate)
+        after = self.conclude(current, results)
         return replace(after, clock=clock)

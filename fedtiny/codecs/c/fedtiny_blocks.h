@@ -1,4 +1,6 @@
-/* Blocks of at most 64 bytes that carry a code over a radio, each checked by itself.
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Blocks of at most 64 bytes that carry a code over a radio, each checked by itself.
  *
  *   byte 0       bit 7: the code ends here; bits 0 to 6: number of the message, modulo 128
  *   byte 1       which block of the message, from 0

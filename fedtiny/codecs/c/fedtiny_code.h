@@ -1,4 +1,6 @@
-/* An encoder's int8 maps as bytes: a table gives symbols, a range coder with static tables bytes.
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * An encoder's int8 maps as bytes: a table gives symbols, a range coder with static tables bytes.
  *
  * No allocation, recursion or state; a prefix of a code is a code of fewer maps, so a buffer that is
  * too small for all gets what fits.

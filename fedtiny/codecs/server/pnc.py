@@ -1,0 +1,191 @@
+"""PNC (Wang et al., RTSS 2023): features in order of importance, as many as arrive in time.
+
+Training drops a random tail of the features at every step, so that the first say most. Stage 0
+rebuilds pictures; stage 1 trains for a frozen classifier, too. The recipe leaves open whether by
+labels or by the classifier's answer to the clean picture: :class:`JointLoss` has both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fedtiny.codecs.codec import Logits, Picture, Point
+from fedtiny.codecs.device_half import DeviceHalf
+from fedtiny.codecs.encoders import FEATURES, pnc_encoder
+from fedtiny.codecs.errors import CodecError
+from fedtiny.codecs.latent_code import Alphabet
+from fedtiny.codecs.server.fitting import Lesson, Pictures, fit, outputs, seeded
+from fedtiny.codecs.server.networks import FeatureDecoder, PictureClassifier
+from fedtiny.codecs.server.quantizing import device_half
+from fedtiny.models.initial import initial_state
+from fedtiny.models.torch_module import GraphModule
+from fedtiny.seeding import rng
+
+_MSE_WEIGHT = 10.0
+"""Of the pictures' error beside the classifier's, in stage 1."""
+
+
+class JointLoss(StrEnum):
+    """What stage 1 adds to the pictures' error."""
+
+    LABELS = "labels"
+    """Cross-entropy of the classifier's logits."""
+
+    CLEAN_LOGITS = "clean_logits"
+    """Their divergence from those of the clean picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a PNC codec is trained.
+
+    Attributes:
+        tail_drop: whether a random tail of features is dropped at every step.
+        joint: the loss of stage 1.
+        rebuild_epochs, joint_epochs: of stages 0 and 1.
+        bits: of a symbol; the paper sends 6, of maps of 32×32.
+        features: maps.
+    """
+
+    tail_drop: bool = True
+    joint: JointLoss = JointLoss.LABELS
+    rebuild_epochs: int = 1
+    joint_epochs: int = 4
+    bits: int = 3
+    features: int = FEATURES
+
+
+@dataclass(frozen=True, eq=False)
+class PncCodec:
+    """A trained codec; any prefix of a code is one.
+
+    Attributes:
+        half: on the device.
+        decoder: features to pictures.
+        classifier: of pictures; frozen.
+        points: what was measured.
+    """
+
+    half: DeviceHalf
+    decoder: FeatureDecoder
+    classifier: PictureClassifier
+    points: tuple[Point, ...] = ()
+
+    def encode(self, x: Picture, budget_bytes: int) -> bytes:
+        """The first bytes of the code."""
+        return self.half.encode(x)[:budget_bytes]
+
+    def decode(self, code: bytes) -> Logits:
+        """Logits by the features that arrived whole.
+
+        Raises:
+            CodecError: not one did.
+        """
+        symbols = self.half.code.decode(code)
+        if len(symbols) == 0:
+            raise CodecError(f"{len(code)} bytes hold no whole feature; wait for more")
+        values = torch.from_numpy(self.half.code.values(symbols)[None])
+        logits: Logits = outputs(self.server, values)[0]
+        return logits
+
+    def payload_bytes(self, code: bytes) -> int:
+        """All of them: tables are known beforehand, and there is no header."""
+        return len(code)
+
+    def ladder(self) -> tuple[Point, ...]:
+        """What was measured."""
+        return self.points
+
+    @property
+    def server(self) -> nn.Sequential:
+        """Features to logits."""
+        return nn.Sequential(self.decoder, self.classifier)
+
+    def right(self, pictures: Pictures) -> np.ndarray:
+        """Whether each picture gets its class by its first 0, 1 … M features, bool (N, M + 1)."""
+        code, found = self.half.code, list[np.ndarray]()
+        symbols = self.half.symbols(pictures.data.x)
+        values = code.alphabet.values[symbols].reshape(len(symbols), *code.shape)
+        for sent in range(code.shape[0] + 1):
+            kept = values.copy()
+            kept[:, sent:] = 0
+            logits = outputs(self.server, torch.from_numpy(kept))
+            found.append(logits.argmax(1) == pictures.data.y)
+        return np.stack(found, 1)
+
+
+def train_pnc(
+    pictures: Pictures, classifier: PictureClassifier, recipe: Recipe, seed: int
+) -> PncCodec:
+    """Both stages, then the device's half.
+
+    Args:
+        pictures: public, on the server.
+        classifier: of clean pictures; is not trained.
+        recipe: losses and lengths.
+        seed: of weights, order and drops.
+    """
+    classifier.requires_grad_(False).eval()
+    shape = pictures.data.input_shape
+    with seeded(seed, "pnc"):
+        graph = pnc_encoder(shape, recipe.features)
+        encoder, decoder = GraphModule(graph), FeatureDecoder(recipe.features, shape[0])
+        encoder.load(initial_state(graph, rng(seed, "pnc encoder")))
+        encoder.train()
+        decoder.train()
+        trained = [*encoder.parameters(), *decoder.parameters()]
+        code = (-1, *graph.shapes[graph.logits])
+        x, y, number = pictures.x, pictures.y, len(pictures.data)
+        drop = tail_drop if recipe.tail_drop else _keep
+
+        def rebuilt(rows: Tensor) -> Tensor:
+            found: Tensor = decoder(drop(encoder(x[rows]).view(code)))
+            return found
+
+        def error(rows: Tensor) -> Tensor:
+            return functional.mse_loss(rebuilt(rows), x[rows])
+
+        def joint(rows: Tensor) -> Tensor:
+            found = rebuilt(rows)
+            known = _LOSSES[recipe.joint](classifier, found, x[rows], y[rows])
+            return _MSE_WEIGHT * functional.mse_loss(found, x[rows]) + known
+
+        fit(trained, error, number, Lesson(recipe.rebuild_epochs, seed=seed))
+        fit(trained, joint, number, Lesson(recipe.joint_epochs, seed=seed + 1))
+    half = device_half(
+        encoder, pictures, lambda out: Alphabet.of_bits(recipe.bits, out.scale, out.zero_point)
+    )
+    return PncCodec(half, decoder.eval(), classifier)
+
+
+def tail_drop(features: Tensor) -> Tensor:
+    """Zeros in the last L ~ U{0 … M − 1} maps of each of (N, M, H, W)."""
+    number, maps = features.shape[:2]
+    kept = maps - torch.randint(0, maps, (number, 1))
+    return features * (torch.arange(maps)[None] < kept)[:, :, None, None]
+
+
+def _keep(features: Tensor) -> Tensor:
+    return features
+
+
+def _labels(classifier: nn.Module, rebuilt: Tensor, _clean: Tensor, y: Tensor) -> Tensor:
+    return functional.cross_entropy(classifier(rebuilt), y)
+
+
+def _clean_logits(classifier: nn.Module, rebuilt: Tensor, clean: Tensor, _y: Tensor) -> Tensor:
+    wanted = classifier(clean).softmax(1)
+    return functional.kl_div(classifier(rebuilt).log_softmax(1), wanted, reduction="batchmean")
+
+
+_LOSSES: dict[JointLoss, Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]] = {
+    JointLoss.LABELS: _labels,
+    JointLoss.CLEAN_LOGITS: _clean_logits,
+}

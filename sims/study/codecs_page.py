@@ -1,0 +1,122 @@
+"""The tables and the picture of docs/results/codecs.md, from its CSV."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from fedtiny.report.plots.style import colors, legend_below, panels, style
+
+BEGIN, END = "<!-- codecs: made by `make study-codecs` -->", "<!-- /codecs -->"
+
+_BITS = ": bits by "
+
+
+def tables(csv: Path) -> str:
+    """Accuracy by budget, by setting of the codecs without budgets, and sizes of encoders."""
+    rows = pd.read_csv(csv)
+    bits = rows["setting"].str.contains(_BITS)
+    cuts = rows["setting"].str.contains(" @ ")
+    parts = [
+        "Accuracy in %, mean ± standard deviation over seeds. *Payload*: bytes that depend on the "
+        "picture; headers and tables that both ends can hold beforehand are left out for all. "
+        "*File*: a picture file as it stands, or for our codes the blocks of the radio, flags and "
+        "checksums included. Bytes are means per picture.",
+        _by_budget(rows[cuts]),
+        _by_setting(rows[~bits & ~cuts]),
+        _coded(rows[rows["codec"] == "vae"]),
+        _encoders(rows),
+    ]
+    return "\n\n".join(parts)
+
+
+def _by_budget(rows: pd.DataFrame) -> str:
+    split = rows["setting"].str.rsplit(" @ ", n=1, expand=True)
+    rows = rows.assign(name=rows["codec"] + ": " + split[0], budget=split[1])
+    names = list(dict.fromkeys(rows["name"]))
+    lines = [f"| payload at most | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
+    for budget in dict.fromkeys(rows["budget"]):
+        cells = [
+            _accuracy(rows[(rows["name"] == name) & (rows["budget"] == budget)]) for name in names
+        ]
+        lines.append(f"| {budget} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", _counted(rows, "name")])
+
+
+def _by_setting(rows: pd.DataFrame) -> str:
+    lines = [
+        "| codec | setting | payload | file | accuracy | seeds |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    found = rows.groupby(["codec", "setting"])
+    for (codec, setting), mine in sorted(found, key=lambda one: one[1]["payload_bytes"].mean()):
+        payload, file = mine["payload_bytes"].mean(), mine["file_bytes"].mean()
+        sizes = f"{payload:.1f} B | {file:.1f} B"
+        lines.append(f"| {codec} | {setting} | {sizes} | {_accuracy(mine)} | {len(mine)} |")
+    return "\n".join(lines)
+
+
+def _coded(rows: pd.DataFrame) -> str:
+    """What codes take, beside what tables and context model say."""
+    split = rows["setting"].str.split(_BITS, n=1, expand=True).reindex(columns=[0, 1])
+    rows = rows.assign(rate=split[0], by=split[1].fillna("coded"))
+    means = rows.pivot_table(values="payload_bytes", index="rate", columns="by", sort=False)
+    lines = [
+        "| VAE | coded | bits by static tables | bits by context model |",
+        "|---|---:|---:|---:|",
+    ]
+    for rate, mine in means.iterrows():
+        found = (mine["coded"], mine["static tables"], mine["context model"])
+        lines.append(f"| {rate} | {' | '.join(f'{size:.2f} B' for size in found)} |")
+    return "\n".join(lines)
+
+
+def _encoders(rows: pd.DataFrame) -> str:
+    lines = [
+        "| encoder | parameters | flash: weights and tables | arena |",
+        "|---|---:|---:|---:|",
+    ]
+    made = rows.dropna(subset=["encoder_parameters"])
+    names = made["codec"] + ", " + made["setting"].str.split(" @ ").str[0]
+    for name, mine in made.groupby(names, sort=False):
+        columns = ("encoder_parameters", "encoder_flash_bytes", "arena_bytes")
+        parameters, flash, arena = (f"{int(mine[column].max()):,}" for column in columns)
+        lines.append(f"| {name} | {parameters} | {flash} B | {arena} B |")
+    return "\n".join(lines)
+
+
+def _accuracy(rows: pd.DataFrame) -> str:
+    if rows.empty:
+        return ""
+    found = 100 * rows["accuracy"]
+    return f"{found.mean():.1f} ± {found.std(ddof=0):.1f}"
+
+
+def _counted(rows: pd.DataFrame, by: str) -> str:
+    seeds = rows.groupby(by, sort=False)["seed"].nunique()
+    return "Seeds: " + ", ".join(f"{name} {number}" for name, number in seeds.items()) + "."
+
+
+def draw(csv: Path) -> Path:
+    """Accuracy against payload, means over seeds."""
+    rows = pd.read_csv(csv)
+    rows = rows[~rows["setting"].str.contains(_BITS)]
+    cut = rows["setting"].str.contains(" @ ")
+    kind = rows["setting"].str.extract(r"(\w+ classifier)")[0]
+    names = rows["setting"].str.split(" @ ").str[0].where(cut, kind.fillna("")).str.strip()
+    rows = rows.assign(line=(rows["codec"] + " " + names).str.strip())
+    means = rows.groupby(["line", "setting"], sort=False, as_index=False)[
+        ["payload_bytes", "accuracy"]
+    ].mean()
+    lines = list(means["line"].unique())
+    with style():
+        figure, (axes,) = panels(1, 1, 8.0, 5.5)
+        for name, color in zip(lines, colors(len(lines)), strict=True):
+            mine = means[means["line"] == name].sort_values("payload_bytes")
+            axes.plot(mine["payload_bytes"], 100 * mine["accuracy"], "o-", color=color, label=name)
+        axes.set_xlabel("payload, bytes per picture")
+        axes.set_ylabel("accuracy, %")
+        legend_below(figure, [axes])
+        figure.savefig(csv.with_suffix(".png"), dpi=150, metadata={"Software": None})
+    return csv.with_suffix(".png")

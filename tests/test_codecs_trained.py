@@ -1,0 +1,218 @@
+"""Trained codecs: both halves agree, drops and masks do what they say, exports match."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from fedtiny.boards import host, kernels, qemu
+from fedtiny.codecs.blocks import Receiver, crc16, split
+from fedtiny.codecs.emulated import encode
+from fedtiny.codecs.encoders import pnc_encoder, vae_encoder
+from fedtiny.codecs.errors import CodecError
+from fedtiny.codecs.exporting import export_codec
+from fedtiny.codecs.native import NativeCode
+from fedtiny.codecs.server.classifying import classify, train_classifier
+from fedtiny.codecs.server.fitting import Lesson, Pictures
+from fedtiny.codecs.server.networks import ContextModel
+from fedtiny.codecs.server.pnc import JointLoss, Recipe, tail_drop, train_pnc
+from fedtiny.codecs.server.vae import Centres, VaeRecipe, prices_of, train_vae
+from fedtiny.data.dataset import Dataset, SensorSpec
+from fedtiny.models.cost import forward_macs
+from fedtiny.quant import reference
+
+
+def drawn(number, seed):
+    """Bright squares in one of four corners, and noise: the corner is the class."""
+    draw = np.random.default_rng(seed)
+    y = draw.integers(0, 4, number)
+    x = draw.integers(0, 80, (number, 1, 28, 28))
+    for picture, corner in zip(x, y, strict=True):
+        row, column = 3 + 14 * (corner // 2), 3 + 14 * (corner % 2)
+        picture[0, row : row + 8, column : column + 8] += draw.integers(60, 170)
+    labels = tuple("abcd")
+    sensor = SensorSpec(("grey",), ("1",), (1.0,))
+    return Dataset(x.astype(np.uint8), y, np.zeros(number, np.int64), labels, sensor)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Threads that wait for each other are slow where cores are few."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return Pictures.of(drawn(320, 0), drawn(60, 1))
+
+
+@pytest.fixture(scope="module")
+def classifier(pictures):
+    return train_classifier(pictures[0], Lesson(4))
+
+
+@pytest.fixture(scope="module")
+def pnc(pictures, classifier):
+    return train_pnc(pictures[0], classifier, Recipe(rebuild_epochs=1, joint_epochs=5), 0)
+
+
+@pytest.fixture(scope="module")
+def vae(pictures):
+    return train_vae(pictures[0], VaeRecipe(2, 3, epochs=8), 0)
+
+
+def accuracy(codec, test, budget):
+    codes = [codec.encode(x, budget) for x in test.data.x]
+    found = [int(codec.decode(code).argmax()) for code in codes]
+    return float(np.mean(np.array(found) == test.data.y))
+
+
+def test_pnc_answers_from_any_prefix(pnc, pictures):
+    test = pictures[1]
+    correct = pnc.right(test)
+    whole = [pnc.encode(x, 4096) for x in test.data.x]
+    assert accuracy(pnc, test, 4096) == correct[:, -1].mean() > 0.9
+    size = int(np.median([len(code) for code in whole]) // 2)
+    features = [len(pnc.half.code.decode(code[:size])) for code in whole]
+    assert 0 < min(features) < 10
+    assert accuracy(pnc, test, size) == correct[np.arange(len(whole)), features].mean()
+    assert all(pnc.payload_bytes(code) == len(code) for code in whole)
+    with pytest.raises(CodecError, match="no whole feature"):
+        pnc.decode(b"")
+    with pytest.raises(CodecError, match="is expected"):
+        pnc.encode(test.data.x[0, :, :8], 64)
+
+
+def test_lost_and_shuffled_blocks_are_fewer_features(pnc, pictures):
+    x = pictures[1].data.x[0]
+    code = pnc.encode(x, 4096)
+    receiver = Receiver(5)
+    blocks = split(code, 5)
+    for block in reversed(blocks[:-1]):
+        receiver.offer(block)
+    assert receiver.code == code[: 60 * (len(blocks) - 1)]
+    assert np.array_equal(pnc.decode(receiver.code), pnc.decode(pnc.encode(x, len(receiver.code))))
+
+
+def test_the_vae_codec_has_one_rate(vae, pictures):
+    test = pictures[1]
+    assert accuracy(vae, test, 4096) == vae.right(test).mean() > 0.9
+    code = vae.encode(test.data.x[0], 4096)
+    with pytest.raises(CodecError, match="rate is fixed"):
+        vae.encode(test.data.x[0], len(code) - 1)
+    with pytest.raises(CodecError, match=r"hold 0 of 2 maps"):
+        vae.decode(code[:2])
+    symbols = vae.half.symbols(test.data.x)
+    table = np.array([vae.half.code.bits(one) for one in symbols])
+    coded = np.array([len(vae.encode(x, 4096)) for x in test.data.x])
+    assert (coded <= table / 8 * 1.02 + 8).all()
+    assert vae.context_bits(symbols).shape == table.shape
+    assert set(symbols.ravel().tolist()) == {0, 1, 2}
+
+
+def test_both_joint_losses_and_no_drop_train(pictures, classifier):
+    part = Pictures(pictures[0].data.take(np.arange(128)), pictures[0].normalization)
+    recipes = [Recipe(joint=joint, joint_epochs=1) for joint in JointLoss]
+    recipes += [Recipe(tail_drop=False, joint_epochs=1)] * 2
+    trained = [
+        train_pnc(part, classifier, recipe, 0).decoder.out.weight.detach().numpy().tobytes()
+        for recipe in recipes
+    ]
+    assert len(set(trained)) == 3
+    assert trained[-1] == trained[-2]  # a function of the seed
+
+
+def test_tail_drop_leaves_the_first_maps():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        kept = tail_drop(torch.ones(5000, 10, 1, 1))[:, :, 0, 0].numpy()
+    assert (np.diff(kept, axis=1) <= 0).all()
+    counts = np.bincount(kept.sum(1).astype(int), minlength=11)
+    assert counts[0] == 0
+    assert np.abs(counts[1:] - 500).max() < 100  # L is uniform
+
+
+def test_centres_are_nearest_forward_and_soft_backward():
+    centres, z = Centres(3), torch.tensor([[[[-1.2, 0.1, 0.9]]]], requires_grad=True)
+    quantised, shares, symbols = centres(z)
+    assert symbols.ravel().tolist() == [0, 1, 2]
+    assert torch.equal(quantised.ravel(), centres.values[symbols.ravel()])
+    quantised.sum().backward(retain_graph=True)
+    soft = (shares * centres.values[None, :, None, None, None]).sum(1)
+    (wanted,) = torch.autograd.grad(soft.sum(), z)
+    assert torch.equal(z.grad, wanted)
+    assert z.grad.abs().min() > 0
+
+
+def test_the_context_model_sees_only_what_came_before():
+    torch.manual_seed(1)
+    model, one_hot = ContextModel(3), torch.rand(1, 3, 3, 5, 5)
+    before = model(one_hot)
+    at = (1, 2, 2)
+    one_hot[0, :, *at] += 1.0
+    changed = (model(one_hot) != before).any(1)[0].flatten().numpy()
+    position = np.ravel_multi_index(at, (3, 5, 5))
+    assert not changed[: position + 1].any()
+    assert changed[position + 1 :].any()
+
+
+def test_encoders_are_small(pnc, vae):
+    for codec, graph in ((pnc, pnc_encoder((1, 28, 28))), (vae, vae_encoder((1, 28, 28), 2))):
+        assert codec.half.parameters <= 10_000
+        assert codec.half.parameters == sum(
+            int(np.prod(layer.weight_shape)) + layer.weight_shape[0] for layer in graph.layers
+        )
+        assert forward_macs(graph) < 200_000
+
+
+def test_the_context_model_is_one_distribution_over_whole_latents():
+    """By the chain rule: what it says of all 2⁶ latents of six places sums up to 1."""
+    torch.manual_seed(2)
+    latents = torch.tensor(list(product((0, 1), repeat=6))).view(-1, 2, 1, 3)
+    prices = prices_of(ContextModel(2).double(), latents, 2)
+    bits = prices.gather(1, latents[:, None]).sum((1, 2, 3, 4))
+    assert float((2 ** -bits.detach()).sum()) == pytest.approx(1)
+
+
+@pytest.fixture(scope="module")
+def project(pnc, pictures, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("codec") / "firmware"
+    report = export_codec(pnc.half, directory, pictures[1].data.x[:16])
+    assert report.flash_bytes + pnc.half.table_bytes <= 12 * 1024
+    assert report.arena_bytes <= 64 * 1024
+    return directory
+
+
+def test_the_exported_encoder_and_coder_match_on_the_host(project, pnc, pictures, tmp_path):
+    result = host.check(project)
+    assert (result.vectors, result.mismatches) == (16, 0)
+    native = NativeCode(pnc.half.code, tmp_path)
+    x = pictures[1].data.x[:16]
+    latents = reference.run(pnc.half.encoder, x.astype(np.int16))
+    assert [native.encode(one, 4096) for one in latents] == [pnc.half.encode(one) for one in x]
+
+
+@pytest.mark.firmware
+@pytest.mark.parametrize("machine", ["qemu-m4", "qemu-m55"])
+def test_boards_write_the_same_codes_and_blocks(project, pnc, pictures, machine, tmp_path):
+    target, x = qemu.machine(machine), pictures[1].data.x[:16]
+    compiled = kernels.compile_portable(target, tmp_path / "kernels")
+    found = encode(target, project, x, compiled, tmp_path / "program")
+    codes = [pnc.half.encode(one) for one in x]
+    assert [(one.size, one.crc16) for one in found] == [(len(c), crc16(c)) for c in codes]
+    blocks = [split(code, 5) for code in codes]
+    assert [(one.blocks, one.blocks_crc16) for one in found] == [
+        (len(parts), crc16(b"".join(parts))) for parts in blocks
+    ]
+    assert {one.maps for one in found} == {10}
+    assert all(one.encoder_instructions > one.coder_instructions > 0 for one in found)
+
+
+def test_a_classifier_takes_counts(classifier, pictures):
+    test = pictures[1]
+    logits = classify(classifier, test)(test.data.x)
+    assert (logits.argmax(1) == test.data.y).mean() > 0.9
