@@ -36,6 +36,9 @@ CLIENT = "flwr-clientapp"
 """How a child is called where processes are listed; at most 15 letters."""
 
 PREPARED = (
+    "fedtiny.adapt.learning",
+    "fedtiny.adapt.methods",
+    "fedtiny.adapt.personal",
     "fedtiny.config",
     "fedtiny.data.client",
     "fedtiny.data.kept",
@@ -44,11 +47,13 @@ PREPARED = (
     "fedtiny.node.measuring",
     "fedtiny.training.learning_rate",
     "fedtiny.training.local",
+    "fedtiny.wire.adapt",
     "fedtiny.wire.calibrate",
     "fedtiny.wire.candidates",
     "fedtiny.wire.describe",
     "fedtiny.wire.evaluate",
     "fedtiny.wire.join",
+    "fedtiny.wire.kept",
     "fedtiny.wire.model_task",
     "fedtiny.wire.saliency",
     "fedtiny.wire.train",
