@@ -48,7 +48,8 @@ firmware-test: install  ## firmware on emulated Cortex-M boards; installs compil
 	  tests/test_firmware_cmsis_nn.py tests/test_firmware_dense_scratch.py \
 	  tests/test_engine_build.py tests/test_engine_aarch64.py tests/test_tflite_wheel.py \
 	  tests/test_runtime_qemu.py tests/test_export_torch.py tests/test_from_torch.py tests/test_firmware_robust.py \
-	  tests/test_adapt_personal.py tests/test_sensing_c.py tests/test_camera.py tests/test_codecs_trained.py $(ARGS)
+	  tests/test_adapt_personal.py tests/test_sensing_c.py tests/test_camera.py tests/test_codecs_trained.py \
+	  tests/test_learn_on_device.py $(ARGS)
 
 .PHONY: deploy-test
 deploy-test: $(INSTALLED)  ## real processes over TLS, flwr run, liars, hostile environments

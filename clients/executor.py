@@ -36,7 +36,6 @@ CLIENT = "flwr-clientapp"
 """How a child is called where processes are listed; at most 15 letters."""
 
 PREPARED = (
-    "fedtiny.adapt.learning",
     "fedtiny.adapt.methods",
     "fedtiny.adapt.personal",
     "fedtiny.config",

@@ -12,6 +12,7 @@ from fedtiny.cli_bench import bench
 from fedtiny.cli_fleet import fleet
 from fedtiny.command_line import CommandLine
 from fedtiny.config.adapt import MethodName
+from fedtiny.errors import FedTinyError
 from fedtiny.escaping.terminal import Screen
 from fedtiny.option_types import FractionType
 from fedtiny.options import WATCH, Classes, Density, Input, Json, print_json
@@ -84,6 +85,13 @@ def export(
     adapted: Annotated[
         str, typer.Option(metavar="METHOD", help="The run's model as this method adapted it.")
     ] = "",
+    learn: Annotated[
+        MethodName | None,
+        typer.Option(
+            help="Of a run's model: what its project can learn on the device; head or "
+            "repnet_one_way."
+        ),
+    ] = None,
     accept: Accept = None,
     as_json: Json = False,
 ) -> None:
@@ -94,10 +102,17 @@ def export(
     order = Order(out, check, device, core, report, prefix, tier, adapted)
     source = Source(torch, pt2e, tflite, calibration, prune)
     if run is None:
+        if learn is not None:
+            raise FedTinyError("--learn is of a run's model: name a run folder, too")
         found = export_network(source, order, show=not as_json)
     else:
         source.refuse_beside(run)
-        found = export_trained(RunFolder(run), order, accept or (), show=not as_json)
+        learning = None
+        if learn is not None:
+            from fedtiny.learn.command import OnDevice  # noqa: PLC0415 - only this command pays for it; base installations lack some
+
+            learning = OnDevice(learn)
+        found = export_trained(RunFolder(run), order, accept or (), not as_json, learning)
     if as_json:
         print_json(found)
 

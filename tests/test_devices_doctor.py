@@ -1,12 +1,15 @@
 """What the doctor says of boards and of this machine."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fedtiny.devices.catalog import catalog, get
 from fedtiny.devices.flash import estimate_flash_bytes, layer_nnz
-from fedtiny.doctor.boards import estimate_arena_bytes, examine, examine_all
+from fedtiny.doctor.arena import estimate_arena_bytes
+from fedtiny.doctor.boards import examine, examine_all
+from fedtiny.doctor.encoding import encoding
 from fedtiny.doctor.environment import check_environment
 from fedtiny.models import build
 from fedtiny.models.graph import Graph
@@ -117,3 +120,19 @@ def test_environment_names_missing_programs(monkeypatch: pytest.MonkeyPatch, tmp
     checks = {check.name: check for check in check_environment()}
     assert not checks["gcc"].ok
     assert checks["gcc"].fix == "apt install gcc"
+
+
+def test_encoding_is_refused_with_the_policy_and_fits_where_it_is_allowed() -> None:
+    images, series = build("resnet8", (3, 32, 32), 10), WATCH
+    assert not any(board.raw_data_may_leave for board in catalog().values())
+    board = get("nrf52840")
+    assert "may not leave" in encoding(board, images).why
+    open_ = replace(board, raw_data_may_leave=True)
+    assert "time series" in encoding(open_, series).why
+    found = encoding(open_, images)
+    assert found.fits
+    assert found.lines["arena"] == 3 * 32 * 32 + 16 * 16 * 16, "the picture and the first map"
+    assert "of RAM" in encoding(replace(open_, ram_internal_bytes=4096), images).why
+    assert "of flash" in encoding(replace(open_, flash_bytes=33 * 1024), images).why
+    last = examine(open_, images, 16, 0.05).modes[-1]
+    assert last == found

@@ -77,6 +77,24 @@ def test_the_plan_of_the_board_is_what_is_written(run):
     assert code["stm32f407"] != code["esp32_s3"]
 
 
+def test_a_run_that_learns_on_the_device_is_written_and_checked(run):
+    found = invoke("export", run.path, "--learn", "head", "--json")
+    assert (found["lessons"], found["lesson_mismatches"], found["mismatches"]) == (4, 0, 0)
+    assert found["learn"]["parameters"] == 7 * 96 + 7
+    assert found["learn"]["ram_bytes"] == (
+        found["arena_bytes"] + found["learn"]["learner_bytes"] + found["learn"]["window_bytes"]
+    )
+    readme = (run.firmware / "README.md").read_text(encoding="utf-8")
+    assert f"| {found['learn']['ram_bytes']} |" in readme
+    for line, message in (
+        (["export", run.path, "--learn", "full"], "learn by head or repnet_one_way"),
+        (["export", "--learn", "head"], "name a run folder, too"),
+    ):
+        done = CliRunner().invoke(app, list(map(str, line)))
+        assert done.exit_code != 0
+        assert message in " ".join(done.output.split())
+
+
 def test_a_board_it_does_not_fit_is_refused_before_anything_is_written(run, monkeypatch):
     monkeypatch.setattr("fedtiny.firmware.planner.RAM_RESERVE_BYTES", 128 * 1024 + 192 * 1024)
     with pytest.raises(DoesNotFitError, match="nrf52840"):

@@ -31,7 +31,6 @@ NEEDS_EXTRA = [
     "fedtiny.boards",
     "fedtiny.codecs.emulated",
     "fedtiny.codecs.exporting",
-    "fedtiny.codecs.native",
     "fedtiny.codecs.server",
     "fedtiny.doctor.ops",
     "fedtiny.export",
@@ -40,6 +39,7 @@ NEEDS_EXTRA = [
     "fedtiny.importing.pt2e_program",
     "fedtiny.importing.pt2e_source",
     "fedtiny.importing.torch_module",
+    "fedtiny.learn",
     "fedtiny.models.from_torch",
     "fedtiny.models.torch_module",
     "fedtiny.models.torch_ops",
@@ -183,6 +183,7 @@ def test_wheel_holds_the_package_the_executor_and_nothing_else(wheel):
         "fedtiny/engine/src/kernels.cpp",
         "fedtiny/firmware/runtime/include/fedtiny_nn.h",
         "fedtiny/firmware/runtime/src/fedtiny_crc32.c",
+        "fedtiny/firmware/runtime/src/learn/fedtiny_learn_forward.c",
         "fedtiny/firmware/templates/Makefile.jinja",
     ],
 )

@@ -70,6 +70,7 @@ class _Board(Section):
     runs: bool = True
     sustained_mflops: _Mega | None = None
     sensor: _Sensor | None = None
+    raw_data_may_leave: bool = False
     sources: Mapping[str, str] = Field(default_factory=dict)
 
 
@@ -144,6 +145,7 @@ def _profile(name: str, entry: object) -> DeviceProfile:
         )
     return DeviceProfile(
         sensor=_sensor(name, board),
+        raw_data_may_leave=board.raw_data_may_leave,
         name=name,
         title=board.title,
         core=board.core,

@@ -28,6 +28,8 @@ class DeviceProfile:
         sustained_flops: float32 FLOP/s that our engine keeps up while it trains, on one core; None
             if nobody states it: then nothing here needs time, and what does refuses the board.
         sensor: its camera; None if it has none, or nobody says.
+        raw_data_may_leave: its user allows that what it records is sent, encoded: the policy that
+            mode ``encode`` needs.
         sources: where each number comes from, by field (``"flash"``, ``"ram_external"`` …);
             what begins with "assumed" nobody measured.
     """
@@ -46,6 +48,7 @@ class DeviceProfile:
     sustained_flops: float | None
     sources: Mapping[str, str]
     sensor: Sensor | None = None
+    raw_data_may_leave: bool = False
 
     @property
     def trains(self) -> bool:

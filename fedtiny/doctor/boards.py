@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 
 from fedtiny.devices.flash import estimate_flash_bytes, flash_reason, layer_nnz
 from fedtiny.devices.planner import BudgetError, plan_device
 from fedtiny.devices.profile import DeviceProfile
+from fedtiny.doctor.arena import estimate_arena_bytes
+from fedtiny.doctor.encoding import encoding
 from fedtiny.doctor.modes import Mode, Verdict, adapting
 from fedtiny.engine import EngineOptions
 from fedtiny.memory.ledger import MemoryPrediction, format_bytes
 from fedtiny.memory.step import StepPlan
 from fedtiny.models.graph import Graph
-from fedtiny.models.ops import INPUT
 from fedtiny.sparse.tensor import Mask
 from fedtiny.training.sparse import memory as engine_memory
 
@@ -69,7 +69,7 @@ class BoardReport:
         profile: of the board.
         training: as a client of a federation.
         run: of the int8 model.
-        modes: what it may do, in order of preference: train, adapt, infer.
+        modes: what it may do, in order of preference: train, adapt, infer, encode.
     """
 
     profile: DeviceProfile
@@ -115,7 +115,8 @@ def examine(
     sizes = {"flash": run.flash_bytes, "arena": run.arena_bytes}
     how = "int8" if run.possible else ""
     infer = Verdict(Mode.INFER, run.possible, sizes, profile.ram_bytes, how, run.reason)
-    modes = (train, adapting(profile, graph, batch, density), infer)
+    others = adapting(profile, graph, batch, density), infer, encoding(profile, graph)
+    modes = (train, *others)
     return BoardReport(profile, training, run, modes)
 
 
@@ -160,20 +161,3 @@ def _examine_run(profile: DeviceProfile, graph: Graph, density: float) -> RunVer
         )
     reason = f"{profile.name}: {'; '.join(reasons)}" if reasons else ""
     return RunVerdict(not reasons, flash, arena, reason)
-
-
-def estimate_arena_bytes(graph: Graph) -> int:
-    """Bytes of int8 activations live at once, at the worst node: a lower bound of any arena.
-
-    >>> from fedtiny.models import smartwatch_cnn
-    >>> estimate_arena_bytes(smartwatch_cnn((6, 1, 128), 7)) == 32 * 128 + 64 * 64
-    True
-    """
-    nodes = graph.nodes
-    last_use = {name: i for i, node in enumerate(nodes) for name in node.inputs}
-    born = {INPUT: -1, **{node.name: i for i, node in enumerate(nodes)}}
-    peak = 0
-    for i in range(len(nodes)):
-        live = [name for name in born if born[name] <= i <= last_use.get(name, len(nodes))]
-        peak = max(peak, sum(prod(graph.shapes[name]) for name in live))
-    return peak

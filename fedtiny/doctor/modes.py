@@ -1,4 +1,4 @@
-"""What a board may do with a model: train it with others, adapt it to its wearer, or run it.
+"""What a board may do with a model: train it, adapt it, run it, or only encode pictures for it.
 
 Modes in order of preference; a board's is the first that fits, and every other says why not.
 """
@@ -35,6 +35,7 @@ class Mode(StrEnum):
     TRAIN = "train"
     ADAPT = "adapt"
     INFER = "infer"
+    ENCODE = "encode"
 
 
 @dataclass(frozen=True, slots=True)

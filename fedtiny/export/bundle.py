@@ -8,7 +8,7 @@ from fedtiny import toolchain
 from fedtiny.boards import elf, host
 from fedtiny.errors import FedTinyError
 from fedtiny.export.project import BUILD, describe_project, write_project
-from fedtiny.export.report import FirmwareReport, layer_reports
+from fedtiny.export.report import FirmwareReport, layer_reports, learn_report
 from fedtiny.firmware.interface import SensorInterface
 from fedtiny.firmware.plan import ExportPlan
 from fedtiny.firmware.planner import ANY_CORTEX_M4, Target
@@ -26,6 +26,7 @@ def export(
     interface: SensorInterface,
     target: Target = ANY_CORTEX_M4,
     compiled: bool = True,
+    lessons: bytes = b"",
 ) -> FirmwareReport:
     """Write the C project of ``plan`` into ``directory``, replacing an earlier export.
 
@@ -37,6 +38,7 @@ def export(
         interface: names for people.
         target: the plan was made for; the manifest names it.
         compiled: build it once to know its code's size; else that is 0, by no compiler.
+        lessons: what a project that learns checks itself with, see :mod:`fedtiny.learn.lessons`.
 
     Raises:
         FedTinyError: no vectors, names that do not fit, a directory that holds something else,
@@ -46,7 +48,7 @@ def export(
         raise FedTinyError("an export needs at least one test window to check itself with")
     toolchain.require("make")
     toolchain.require("gcc")
-    write_project(directory, plan, vector_file(plan.model, counts), interface)
+    write_project(directory, plan, vector_file(plan.model, counts), interface, lessons)
     code_bytes, compiler = _measure_code(directory) if compiled else (0, "no compiler")
     report = FirmwareReport(
         plan.flash_bytes,
@@ -55,6 +57,7 @@ def export(
         compiler,
         len(counts),
         layer_reports(plan),
+        None if plan.side is None else learn_report(plan, plan.side),
     )
     describe_project(directory, plan, target, interface, report)
     return report
@@ -70,5 +73,6 @@ def _measure_code(directory: Path) -> tuple[int, str]:
     model = directory / BUILD / "model.o"
     if not model.is_file():
         raise ToolchainError(f"`make objects` in {directory} left no {BUILD}/model.o")
-    objects = elf.needed([model], sorted((directory / BUILD).rglob("*.o")))
+    roots = [path for path in (model, directory / BUILD / "learn.o") if path.is_file()]
+    objects = elf.needed(roots, sorted((directory / BUILD).rglob("*.o")))
     return elf.sizes(objects).code_bytes, version.splitlines()[0]

@@ -11,7 +11,7 @@ from typing import Any
 from fedtiny.errors import FedTinyError
 from fedtiny.export.imported import export_imported
 from fedtiny.export.places import place_of
-from fedtiny.export.run import export_run, fit_run, target_for
+from fedtiny.export.run import Learning, export_run, fit_run, target_for
 from fedtiny.export.tables import fit_dictionary, print_fit, print_found, print_remarks
 from fedtiny.firmware.planner import Fit, fit
 from fedtiny.importing.sources import Source
@@ -47,7 +47,11 @@ class Order:
 
 
 def export_trained(
-    folder: RunFolder, order: Order, accept: Collection[Part], show: bool
+    folder: RunFolder,
+    order: Order,
+    accept: Collection[Part],
+    show: bool,
+    learning: Learning | None = None,
 ) -> dict[str, Any]:
     """A finished run's model to its ``firmware/``; see :func:`fedtiny.export.run.export_run`.
 
@@ -56,6 +60,7 @@ def export_trained(
         order: what to make of it.
         accept: what may differ from what the run was begun with, or left.
         show: print tables for people.
+        learning: what it learns on the device, if anything.
 
     Raises:
         FedTinyError: also if a folder was named: a run has its own.
@@ -66,13 +71,13 @@ def export_trained(
         )
     identity.verify(folder, accept)
     place = place_of(folder, order.tier, order.adapted)
-    fitted = fit_run(folder, order.device, order.core, place)
+    fitted = fit_run(folder, order.device, order.core, place, learning)
     if show:
         print_fit(fitted)
     if order.report:
         return fit_dictionary(fitted)
     with folder.locked("fedtiny export"):
-        found = export_run(folder, order.check, fitted, order.prefix, accept, place)
+        found = export_run(folder, order.check, fitted, order.prefix, accept, place, learning)
     return _shown(found, place.firmware, show)
 
 

@@ -27,7 +27,11 @@ BUILD = "build"
 
 
 def write_project(
-    directory: Path, plan: ExportPlan, vectors: bytes, interface: SensorInterface
+    directory: Path,
+    plan: ExportPlan,
+    vectors: bytes,
+    interface: SensorInterface,
+    lessons: bytes = b"",
 ) -> None:
     """Everything that a build needs: model, kernels, test vectors and packaging.
 
@@ -36,6 +40,7 @@ def write_project(
         plan: the model and how it is computed.
         vectors: of the plan's model, see :func:`fedtiny.firmware.vectors.vector_file`.
         interface: names for people.
+        lessons: for a plan with something to learn, see :mod:`fedtiny.learn.lessons`.
 
     Raises:
         FedTinyError: names that do not fit, or a directory that holds something else.
@@ -44,7 +49,9 @@ def write_project(
     _clear(directory)
     _write_texts(directory, texts)
     (directory / "vectors.bin").write_bytes(vectors)
-    _copy_runtime(directory / RUNTIME)
+    if plan.side is not None:
+        (directory / "lessons.bin").write_bytes(lessons)
+    _copy_runtime(directory / RUNTIME, learns=plan.side is not None)
     _write_texts(directory, packaging(plan, interface, _kernel_files(directory)))
 
 
@@ -95,9 +102,12 @@ def _write_texts(directory: Path, texts: Mapping[str, str]) -> None:
         (directory / name).write_text(text, encoding="utf-8")
 
 
-def _copy_runtime(target: Path) -> None:
+def _copy_runtime(target: Path, learns: bool) -> None:
+    left_out = ["__pycache__", "*.py"]
+    if not learns:
+        left_out += ["learn", "fedtiny_learn.h"]
     with resources.as_file(resources.files("fedtiny.firmware") / "runtime") as runtime:
-        shutil.copytree(runtime, target, ignore=shutil.ignore_patterns("__pycache__", "*.py"))
+        shutil.copytree(runtime, target, ignore=shutil.ignore_patterns(*left_out))
 
 
 def _kernel_files(directory: Path) -> list[str]:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fedtiny.firmware.plan import ExportPlan, Step
+from fedtiny.firmware.side_net import SideNet
 from fedtiny.quant.integer_model import IntegerLayer
+
+COUNT_BYTES = 2
+"""Of one raw count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,27 @@ class LayerReport:
 
 
 @dataclass(frozen=True, slots=True)
+class LearnReport:
+    """What a project takes that learns, beside what classifying takes.
+
+    Attributes:
+        method: what is learned.
+        parameters: numbers that are learned.
+        learner_bytes: RAM of weights, gradients and the optimizer's moments.
+        window_bytes: RAM of the counts that are learned from.
+        ram_bytes: these and the arena: all but the stack.
+        flash_bytes: the untrained start and two slots for learned weights.
+    """
+
+    method: str
+    parameters: int
+    learner_bytes: int
+    window_bytes: int
+    ram_bytes: int
+    flash_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class FirmwareReport:
     """Sizes of an exported model.
 
@@ -45,6 +70,7 @@ class FirmwareReport:
         compiler: first line of its version.
         vectors: test windows in the project.
         layers: in execution order.
+        learn: of a project that learns.
     """
 
     flash_bytes: int
@@ -53,6 +79,20 @@ class FirmwareReport:
     compiler: str
     vectors: int
     layers: tuple[LayerReport, ...]
+    learn: LearnReport | None = None
+
+
+def learn_report(plan: ExportPlan, side: SideNet) -> LearnReport:
+    """What learning takes."""
+    window = plan.model.input.nbytes * COUNT_BYTES
+    return LearnReport(
+        side.method,
+        side.parameters,
+        side.learner_bytes,
+        window,
+        plan.arena.nbytes + side.learner_bytes + window,
+        side.flash_bytes,
+    )
 
 
 def layer_reports(plan: ExportPlan) -> tuple[LayerReport, ...]:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from fedtiny.boards import host
+from fedtiny.boards import host, learned
 from fedtiny.config import RunConfig
 from fedtiny.data.dataset import Dataset, SensorSpec, concatenate
 from fedtiny.data.samples import Samples
@@ -26,6 +26,7 @@ from fedtiny.export.bundle import export
 from fedtiny.export.report import FirmwareReport
 from fedtiny.firmware import load
 from fedtiny.firmware.interface import SensorInterface
+from fedtiny.firmware.plan import ExportPlan
 from fedtiny.firmware.planner import (
     ANY_CORTEX_M4,
     Fit,
@@ -71,11 +72,24 @@ class TestSets:
         return concatenate((self.same_people, self.unseen_people))
 
 
+class Learning(Protocol):
+    """What an exported model learns on the device, besides."""
+
+    def fit(self, trained: TrainedModel, target: Target) -> Fit:
+        """The plan of the model with what it learns."""
+        ...
+
+    def lessons(self, plan: ExportPlan, tests: TestSets) -> bytes:
+        """What the project checks its learning with."""
+        ...
+
+
 def fit_run(
     folder: RunFolder,
     device: str | None = None,
     core: str | None = None,
     place: RunFolder | None = None,
+    learning: Learning | None = None,
 ) -> Fit:
     """How a finished run's model fits a board, before anything is written.
 
@@ -84,14 +98,17 @@ def fit_run(
         place: of another of its models instead, see :func:`fedtiny.export.places.place_of`.
         device: a board of the catalogue, whose core the plan is for.
         core: in place of a board: a core without limits; by default a Cortex-M4.
+        learning: what it learns on the device, if anything.
 
     Raises:
-        FedTinyError: no such run, board or core, both of them, or a model that cannot be
-            quantized.
+        FedTinyError: no such run, board or core, both of them, a model that cannot be quantized,
+            or cannot learn.
     """
     target = target_for(folder.load_config().devices.catalog, device, core)
-    place = place or folder
-    return fit(integer_model(TrainedModel.load(place.model)), target)
+    trained = TrainedModel.load((place or folder).model)
+    if learning is not None:
+        return learning.fit(trained, target)
+    return fit(integer_model(trained), target)
 
 
 def target_for(catalog: str, device: str | None, core: str | None) -> Target:
@@ -121,6 +138,7 @@ def export_run(
     prefix: str = "",
     accept: Collection[Part] = (),
     place: RunFolder | None = None,
+    learning: Learning | None = None,
 ) -> dict[str, Any]:
     """Export a finished simulation's model to its ``firmware/`` and record the outcome.
 
@@ -136,11 +154,12 @@ def export_run(
         accept: what may differ from what the run was begun with, or left.
         place: of another of its models instead, see :func:`fedtiny.export.places.place_of`; its
             project and its outcome go there.
+        learning: that of ``fitted``, if it was given.
 
     Returns:
         What ``export.json`` holds: accuracies of the float model and of the compiled C (unchecked:
         of the integer reference), vectors and mismatches of the check (``None`` if unchecked),
-        sizes, layers.
+        sizes, layers, and lessons and their mismatches of a project that learns.
 
     Raises:
         DoesNotFitError: the model does not fit the board of ``fitted``.
@@ -153,18 +172,22 @@ def export_run(
     federation = deal(config.data, config.seed)
     identity.verify(folder, accept, federation.digest)
     place = place or folder
-    fitted = fitted or fit_run(folder, place=place)
+    fitted = fitted or fit_run(folder, place=place, learning=learning)
     plan = fitted.require()
     trained, tests = TrainedModel.load(place.model), test_sets(federation)
     integer, engine = plan.model, engine_of(config)
     vectors, interface = counts(tests.all), sensor_interface(trained.labels, trained.sensor, prefix)
-    firmware = export(plan, place.firmware, vectors, interface, fitted.target)
+    lessons = learning.lessons(plan, tests) if learning else b""
+    firmware = export(plan, place.firmware, vectors, interface, fitted.target, lessons=lessons)
     result = host.check(place.firmware) if check else None
+    taught = learned.check(place.firmware) if check and learning else None
     predict = predictor(integer, place.firmware, check)
     found = {
         "float": {name: float_accuracy(trained, engine, data) for name, data in _named(tests)},
         "int8": {name: int8_accuracy(predict, data) for name, data in _named(tests)},
         **outcome(fitted.target, firmware, result),
+        "lessons": taught and taught.lessons,
+        "lesson_mismatches": taught and taught.mismatches,
         "seconds": time.monotonic() - started,
     }
     atomic.write(place.path / EXPORT_JSON, json.dumps(found, indent=1) + "\n")

@@ -100,6 +100,16 @@ def print_found(found: Mapping[str, Any], folder: Path) -> None:
     Screen().print(
         f"{folder}: flash {found['flash_bytes']:,} B, arena {found['arena_bytes']:,} B; {checked}"
     )
+    taken = found.get("learn")
+    if taken:
+        lessons = "lessons not checked"
+        if found["lesson_mismatches"] is not None:
+            lessons = f"{found['lessons']} lessons, {found['lesson_mismatches']} mismatches"
+        Screen().print(
+            f"learns by {taken['method']}: {taken['ram_bytes']:,} B of RAM in all (arena, learner "
+            f"of {taken['parameters']:,} parameters, a window; stack apart), "
+            f"{taken['flash_bytes']:,} B of flash for the start and two slots; {lessons}"
+        )
 
 
 def fit_dictionary(fit: Fit) -> dict[str, Any]:

@@ -6,7 +6,7 @@ op writes over an operand that nobody reads later.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from fedtiny.memory.arena import Buffer, live_bytes, place
@@ -37,28 +37,41 @@ def scratch_name(node: str) -> str:
     return f"{node} scratch"
 
 
-def plan_arena(model: IntegerGraph, scratch_bytes: Mapping[str, int]) -> Arena:
+def plan_arena(
+    model: IntegerGraph,
+    scratch_bytes: Mapping[str, int],
+    beside: Sequence[Buffer] = (),
+    kept: Collection[str] = (),
+) -> Arena:
     """Place all tensors of ``model`` and the nodes' scratch buffers.
 
     Args:
         model: the integer model.
         scratch_bytes: by node name; nodes not named need none.
+        beside: further buffers, whose lives count in half steps: 2·k is step k, 2·k + 1 what is
+            done between it and the next.
+        kept: tensors that live to the end, whoever reads them.
     """
-    buffers, aliases = _tensor_buffers(model)
+    buffers, aliases = _tensor_buffers(model, kept)
     for step, node in enumerate(model.nodes):
         nbytes = scratch_bytes.get(node.name, 0)
         if nbytes:
             buffers.append(Buffer(scratch_name(node.name), nbytes, first=step, last=step))
+    for buffer in buffers:
+        buffer.first, buffer.last = 2 * buffer.first, 2 * buffer.last
+    buffers += beside
     total = place(buffers, ALIGNMENT)
     offsets = {buffer.name: buffer.offset for buffer in buffers}
-    live = tuple(live_bytes(buffers, step, ALIGNMENT) for step in range(len(model.nodes)))
+    live = tuple(live_bytes(buffers, 2 * step, ALIGNMENT) for step in range(len(model.nodes)))
     return Arena(offsets | {name: offsets[owner] for name, owner in aliases.items()}, total, live)
 
 
-def _tensor_buffers(model: IntegerGraph) -> tuple[list[Buffer], dict[str, str]]:
+def _tensor_buffers(
+    model: IntegerGraph, kept: Collection[str]
+) -> tuple[list[Buffer], dict[str, str]]:
     """One buffer per tensor with memory of its own; the others by the name of their owner."""
     last_read = {name: step for step, node in enumerate(model.nodes) for name in node.inputs}
-    last_read[model.logits] = len(model.nodes)
+    last_read |= dict.fromkeys((model.logits, *kept), len(model.nodes))
     buffers = {INPUT: Buffer(INPUT, model.input.nbytes, first=0, last=last_read[INPUT])}
     aliases: dict[str, str] = {}
     for step, node in enumerate(model.nodes):

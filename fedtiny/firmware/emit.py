@@ -10,6 +10,7 @@ from markupsafe import Markup
 import fedtiny
 from fedtiny.firmware.arena import ALIGNMENT
 from fedtiny.firmware.interface import GENERIC_PREFIX, SensorInterface
+from fedtiny.firmware.learn_text import learn_context
 from fedtiny.firmware.ops.table import op_of
 from fedtiny.firmware.plan import ExportPlan, Step
 from fedtiny.firmware.render import Context, c_macros, render
@@ -19,6 +20,9 @@ from fedtiny.quant.integer_model import INPUT_SHIFT
 
 CODE = ("model.c", "model_weights.h", "model_weights.c", "main.c", "Makefile")
 """Generated files that a build of the self-test needs, beside the headers."""
+
+LEARNING = ("learn.c", "learn_start.c", "learn_main.c")
+"""Generated files of a project that learns, beside ``<prefix>_learn.h``."""
 
 PACKAGING = (
     "CMakeLists.txt",
@@ -51,7 +55,8 @@ MACROS = (
 
 
 def sources(plan: ExportPlan, interface: SensorInterface) -> dict[str, str]:
-    """The text of every file that a build needs, by name: :data:`CODE` and the headers.
+    """The text of every file that a build needs, by name: :data:`CODE`, the headers, and of a plan
+    with something to learn :data:`LEARNING`.
 
     ``<prefix>.h`` declares the model. The generated code is written in the generic names of
     ``model.h``, which stand for the prefixed ones; with the prefix ``model`` they are the same.
@@ -62,7 +67,11 @@ def sources(plan: ExportPlan, interface: SensorInterface) -> dict[str, str]:
     headers = {f"{interface.prefix}.h": render("prefix.h", context)}
     if interface.prefix != GENERIC_PREFIX:
         headers["model.h"] = render("model.h", context)
-    return headers | {name: render(name, context) for name in CODE}
+    names: tuple[str, ...] = CODE
+    if plan.side is not None:
+        headers[f"{interface.prefix}_learn.h"] = render("learn.h", context)
+        names += LEARNING
+    return headers | {name: render(name, context) for name in names}
 
 
 def packaging(
@@ -83,11 +92,12 @@ def packaging(
         "sparse_sources": [name for name in runtime_sources if "/dense/" not in name],
     }
     pack = {f"FedTiny.{interface.unit}.pdsc": render("pack.pdsc", context)}
-    return pack | {name: render(name, context) for name in PACKAGING}
+    names = PACKAGING if plan.side is None else (*PACKAGING, "examples/learn/main.c")
+    return pack | {name: render(name, context) for name in names}
 
 
 def _context(plan: ExportPlan, interface: SensorInterface) -> Context:
-    model = plan.model
+    model, arrays = plan.model, constant_arrays(plan)
     return {
         "version": fedtiny.__version__,
         "name": model.name,
@@ -98,7 +108,8 @@ def _context(plan: ExportPlan, interface: SensorInterface) -> Context:
         "names": NAMES,
         "macros": MACROS,
         "flash_bytes": plan.flash_bytes,
-        "arrays": constant_arrays(plan),
+        "arrays": arrays,
+        "learn": None if plan.side is None else learn_context(plan, plan.side, arrays),
         "input": model.input,
         "output": model.output,
         "input_scale": real(model.input.scale),

@@ -23,6 +23,7 @@ from fedtiny.runs import atomic
 _ADAPTER = Path(__file__).with_name("predict.c")
 _FLAGS = ("-shared", "-fPIC", "-std=c99", "-O2", "-Wl,-Bsymbolic")
 _COMPILE_TIMEOUT_S = 600.0
+_PROGRAMS = ("main.c", "learn_main.c")  # self-tests
 _BUILD = "build"  # the project's own folder of objects, which `make clean` removes
 
 
@@ -170,7 +171,7 @@ def load(folder: str | Path) -> LoadedModel:
 
 def _opened(project: Path) -> ctypes.CDLL:
     sources = [*project.glob("*.c"), *(project / "fedtiny_nn" / "src").rglob("*.c"), _ADAPTER]
-    sources = sorted(path for path in sources if path.name != "main.c")  # that is the self-test's
+    sources = sorted(path for path in sources if path.name not in _PROGRAMS)
     kept = project / _BUILD / f"predict-{_digest(project, sources)}.so"
     if kept.is_file():
         return ctypes.CDLL(str(kept))
@@ -180,7 +181,7 @@ def _opened(project: Path) -> ctypes.CDLL:
         objects = toolchain.compile_objects(
             ["gcc", *_FLAGS, *include], sources, Path(scratch), _COMPILE_TIMEOUT_S
         )
-        linked = ["gcc", *_FLAGS, *map(str, objects), "-o", str(built)]
+        linked = ["gcc", *_FLAGS, *map(str, objects), "-lm", "-o", str(built)]
         toolchain.run_tool(linked, Path(scratch), _COMPILE_TIMEOUT_S)
         with suppress(OSError):  # where nothing may be written it is compiled each time
             kept.parent.mkdir(exist_ok=True)

@@ -7,10 +7,12 @@ limits; tests force kernels and formats.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from fedtiny.firmware.arena import plan_arena
 from fedtiny.firmware.cores import Core
 from fedtiny.firmware.plan import ExportPlan, Step
+from fedtiny.firmware.side_net import SideNet
 from fedtiny.firmware.ways import ways
 from fedtiny.quant.integer_model import IntegerGraph
 
@@ -69,3 +71,10 @@ def assemble(model: IntegerGraph, steps: Sequence[Step]) -> ExportPlan:
     """The plan of chosen steps, one for each node in order; lays out the arena."""
     arena = plan_arena(model, {step.node.name: step.scratch_bytes for step in steps})
     return ExportPlan(model, tuple(steps), arena)
+
+
+def with_side(plan: ExportPlan, side: SideNet) -> ExportPlan:
+    """The same plan with something to learn beside it, its buffers in the arena."""
+    scratch = {step.node.name: step.scratch_bytes for step in plan.steps}
+    arena = plan_arena(plan.model, scratch, side.buffers(plan.model))
+    return replace(plan, arena=arena, side=side)

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from fedtiny.firmware.arena import Arena
 from fedtiny.firmware.dense_scratch import Release
+from fedtiny.firmware.side_net import SideNet
 from fedtiny.firmware.streams import WeightStreams
 from fedtiny.quant.integer_model import IntegerGraph, IntegerLayer, IntegerNode
 
@@ -77,12 +78,14 @@ class ExportPlan:
     Attributes:
         model, steps, arena: of the export.
         releases: of CMSIS-NN that may be linked.
+        side: what is learned on the device, if anything; its buffers are in the arena.
     """
 
     model: IntegerGraph
     steps: tuple[Step, ...]
     arena: Arena
     releases: tuple[Release, ...] = tuple(Release)
+    side: SideNet | None = None
 
     @property
     def shared_shifts(self) -> int:

@@ -24,7 +24,10 @@ def scaled(image: Codes, size: tuple[int, int], grey: bool) -> Codes:
     """
     height, width, channels = image.shape
     down, across = _shares(height, size[0]), _shares(width, size[1])
-    sums = np.einsum("yh,hwc,xw->yxc", down, image.astype(np.int64), across)
+    rows = np.einsum("yh,hwc->ywc", down, image.astype(np.int64))
+    sums = np.einsum(
+        "ywc,xw->yxc", rows, across
+    )  # one side at a time: all at once is their product
     count = height * width
     if grey:
         sums, count = sums.sum(axis=2, keepdims=True), count * channels

@@ -18,6 +18,9 @@ from fedtiny.models.parameters import ParameterKind
 MIDDLE = 16
 """Channels of the ladder."""
 
+OUT = "side.out"
+"""Name of what spreads the ladder's end to the features."""
+
 
 def prepare(task: Task) -> Recipe:
     """The folded model with a ladder; the ladder and the last layer trained.
@@ -34,7 +37,7 @@ def prepare(task: Task) -> Recipe:
         if node.name in maps:  # pooled at once: no map waits for the ladder
             ladder = _rung(surgery, node.name, ladder)
     channels = graph.shapes[features][0]
-    out = spread("side.out", ladder, MIDDLE, channels)
+    out = spread(OUT, ladder, MIDDLE, channels)
     mean = surgery.add(Pool("side.mean", surgery.add(out, [ParameterKind.WEIGHT])))
     both = surgery.add(Add("side.sum", features, mean, Activation.NONE))
     surgery.nodes.append(reading(head, {features: both}))
