@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import ssl
@@ -23,10 +24,18 @@ from fedtiny.node.manifest import BundleError
 from fedtiny.node.private import PrivateFileError, write_private
 from fedtiny.node.request import RequestError, read_request
 from fedtiny.node.running import check_bundle
-from sims.deploy import arrivals, audit, processes, registry, superlink
+from fedtiny.runs import checkpoint
+from fedtiny.runs.event_json import to_json
+from fedtiny.runs.event_parts import Failure, Traffic
+from fedtiny.runs.events import Banned, Doubted, Exchanged
+from fedtiny.runs.folder import RunFolder
+from fedtiny.wire.phase import Phase
+from sims.deploy import arrivals, audit, logs, processes, registry, superlink
 from sims.deploy.cli import app
 from sims.deploy.home import Home
+from sims.deploy.progress import Follower
 from sims.deploy.registry import Standing
+from sims.deploy.trail import Trail
 
 Deploy = Callable[..., tuple[int, str, str]]
 
@@ -481,3 +490,39 @@ def test_joins_and_refusals_are_audited_once(
         log.write("\n" + line.replace("BEGIN PUBLIC", "?"))
         log.flush()
         assert [one["fingerprint"] for one in arrivals.collect(home)] == [""]
+
+
+def test_offenders_and_checkpoints_are_audited_as_they_come(home: Home, bundle: Path) -> None:
+    folder = RunFolder(home.results)
+    checkpoint.write(folder.checkpoints / "round-00001.safetensors", {}, {})
+    folder.metrics.touch()
+    trail = Trail(home, folder)
+    follower = Follower(folder, lambda _: None, trail.note)
+    lost, lied = Failure(1, "lost"), Failure(0, "values: contains NaN", refused=True)
+    events = (
+        Exchanged(2, Phase.TRAIN, 2, 0, NOTHING, NOTHING, (lost, lied), 1.0),
+        Doubted(2, Phase.TRAIN, 0, "its update is 100 times the median"),
+        Banned(2, 0, 2),
+    )
+    with folder.metrics.open("w", encoding="utf-8") as metrics:
+        metrics.writelines(json.dumps(to_json(event)) + "\n" for event in events)
+    second = folder.checkpoints / "round-00002.safetensors"
+    checkpoint.write(second, {}, {})
+    for _ in range(2):
+        follower.look()
+        trail.look()
+    refused, doubted, banned, written = audit.entries(home)[2:]
+    assert (refused["act"], refused["node"], refused["round"]) == ("refuse reply", "pi0", 2)
+    assert (doubted["act"], doubted["reason"]) == ("doubt reply", events[1].reason)
+    assert (banned["act"], banned["offences"]) == ("ban", 2)
+    assert (written["act"], written["file"]) == ("checkpoint", second.name)
+    assert written["sha256"] == hashlib.sha256(second.read_bytes()).hexdigest()
+
+
+def test_logs_are_shown_without_their_colours(home: Home) -> None:
+    home.logs.mkdir(parents=True)
+    processes.log_file(home, "pi0").write_text("\x1b[92mINFO \x1b[0m: sent\n", encoding="utf-8")
+    assert logs.tail(home, "pi0", 5) == ["INFO : sent"]
+
+
+NOTHING = Traffic(0, 0, {})

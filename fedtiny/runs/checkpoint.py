@@ -66,6 +66,15 @@ def _manifest(path: Path, text: str) -> dict[str, Any]:
     return manifest
 
 
+def recorded_digest(path: Path) -> str:
+    """SHA-256 of a checkpoint as it was written with it, hexadecimal; empty if there is none."""
+    try:
+        words = _digest_path(path).read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        return ""
+    return words[0] if words else ""
+
+
 def _check_digest(path: Path, raw: bytes) -> None:
     digest_path = _digest_path(path)
     if not digest_path.is_file():

@@ -1,4 +1,4 @@
-"""Who did what and when: one JSON line for each administrative act, join and refusal."""
+"""Who did what and when: a JSON line for each act, join, refusal, ban and checkpoint."""
 
 from __future__ import annotations
 

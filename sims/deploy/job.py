@@ -23,11 +23,13 @@ from fedtiny import config as run_config
 from fedtiny.data.shares import server_file
 from fedtiny.data.simulated import deal_into
 from fedtiny.errors import FedTinyError
+from fedtiny.runs import checkpoint
 from fedtiny.runs.folder import RunFolder
 from sims.deploy import admission, arrivals, audit, flower, processes, superlink
 from sims.deploy.home import DeployError, Home
 from sims.deploy.local import shares_folder
 from sims.deploy.progress import Follower
+from sims.deploy.trail import Trail
 from sims.flower_run import APP
 
 _JOB = "sims/configs/job.toml"
@@ -63,14 +65,15 @@ def run(home: Home, resume: bool, say: Callable[[str], None]) -> Path:
     audit.record(home, "run", resume=resume)
     try:
         with _staged(home, resume) as (app, settings):
-            _submit_and_wait(home, app, settings, Follower(folder, say))
+            _submit_and_wait(home, app, settings, folder, say)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         with suppress(FedTinyError):  # a SuperLink on the same disk may be unable: resume does it
             _stop_stale(home)
         raise DeployError(_full(home)) from error
-    audit.record(home, "run finished", model=str(folder.model))
+    digest = checkpoint.recorded_digest(folder.model)
+    audit.record(home, "run finished", model=str(folder.model), sha256=digest)
     return folder.model
 
 
@@ -146,12 +149,17 @@ def _staged(home: Home, resume: bool) -> Iterator[tuple[Path, Path]]:
         yield app, settings
 
 
-def _submit_and_wait(home: Home, app: Path, settings: Path, follower: Follower) -> None:
+def _submit_and_wait(
+    home: Home, app: Path, settings: Path, folder: RunFolder, say: Callable[[str], None]
+) -> None:
+    trail = Trail(home, folder)
+    follower = Follower(folder, say, trail.note)
     arguments = ["run", str(app), flower.LINK, "--stream", "-c", str(settings)]
     log = home.logs / "run.log"
 
     def look() -> None:
         follower.look()
+        trail.look()
         arrivals.collect(home)
         if processes.running(home, superlink.NAME) is None:
             raise DeployError(_died(home))
@@ -173,6 +181,7 @@ def _submit_and_wait(home: Home, app: Path, settings: Path, follower: Follower) 
             process.terminate()
             process.wait()
     follower.look()
+    trail.look()
     if status != _DONE and shutil.disk_usage(home.path).free < _NO_SPACE_BYTES:
         raise DeployError(_full(home))
     if status != _DONE:

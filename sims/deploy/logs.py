@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from pathlib import Path
 
 from sims.deploy import processes
 from sims.deploy.home import DeployError, Home
 
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
+
 
 def tail(home: Home, name: str, lines: int) -> list[str]:
-    """The last lines of what a process printed.
+    """The last lines of what a process printed, without their colours.
 
     Args:
         home: of the deployment.
@@ -28,4 +31,4 @@ def tail(home: Home, name: str, lines: int) -> list[str]:
             "journalctl -u fedtiny-node"
         )
     with path.open(encoding="utf-8", errors="replace") as file:
-        return [line.rstrip("\n") for line in deque(file, maxlen=lines)]
+        return [_COLOUR.sub("", line.rstrip("\n")) for line in deque(file, maxlen=lines)]

@@ -15,11 +15,15 @@ class Follower:
     Args:
         folder: of the run.
         say: gets a line for each.
+        note: gets the event itself.
     """
 
-    def __init__(self, folder: RunFolder, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: RunFolder, say: Callable[[str], None], note: Callable[[Event], None]
+    ) -> None:
         self._path = folder.metrics
         self._say = say
+        self._note = note
         self._position = self._path.stat().st_size if self._path.exists() else 0
 
     def look(self) -> None:
@@ -35,9 +39,11 @@ class Follower:
                     return  # half written: read again next time
                 self._position += len(line)
                 try:
-                    self._tell(from_json(line)[0])
+                    event = from_json(line)[0]
                 except EventError:
                     continue  # the report will say so
+                self._note(event)
+                self._tell(event)
 
     def _tell(self, event: Event) -> None:
         if isinstance(event, Exchanged):
