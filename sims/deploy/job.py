@@ -182,7 +182,7 @@ def _submit_and_wait(
             process.wait()
     follower.look()
     trail.look()
-    if status != _DONE and shutil.disk_usage(home.path).free < _NO_SPACE_BYTES:
+    if status != _DONE and _free_bytes(home) < _NO_SPACE_BYTES:
         raise DeployError(_full(home))
     if status != _DONE:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
@@ -199,6 +199,12 @@ def _final_status(home: Home, look: Callable[[], None]) -> str:
             return status
         if status == "never started" and time.monotonic() > patience:
             return status
+
+
+def _free_bytes(home: Home) -> int:
+    """Where the run writes; its folder may be a disk of its own, or not be there yet."""
+    place = home.results if home.results.exists() else home.path
+    return shutil.disk_usage(place).free
 
 
 def _full(home: Home) -> str:
