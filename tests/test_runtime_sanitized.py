@@ -123,7 +123,7 @@ def sanitized(tmp_path_factory):
     sources = [*sorted((RUNTIME / "src").rglob("*.c")), Path(__file__).parent / "runtime_cases.c"]
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     command = ["gcc", *STRICT_FLAGS, "-O1", "-g", *sanitizers, f"-I{RUNTIME / 'include'}"]
-    toolchain.run_tool([*command, *map(str, sources), "-o", str(program)], directory, 120)
+    toolchain.run_tool([*command, *map(str, sources), "-lm", "-o", str(program)], directory, 120)
     return program
 
 

@@ -12,12 +12,15 @@
  *     code = (2 * value * (2^bits - 1) + 65535) / (2 * 65535)      (halves up)
  *
  * Every function returns ARM_CMSIS_NN_ARG_ERROR if the scratch is too small or an argument is out of
- * range, and ARM_CMSIS_NN_FAILURE if the callback yields no line; the output is then unspecified.
+ * range, and FEDTINY_SENSOR_NO_LINE if the callback yields no line; the output is then unspecified.
  */
 #ifndef FEDTINY_SENSOR_H
 #define FEDTINY_SENSOR_H
 
 #include "fedtiny_nn_types.h"
+
+/** The callback yielded no line: CMSIS-NN's ARM_CMSIS_NN_FAILURE, which release 4.0 does not name. */
+#define FEDTINY_SENSOR_NO_LINE ((arm_cmsis_nn_status)-3)
 
 #ifdef __cplusplus
 extern "C" {

@@ -45,7 +45,7 @@ arm_cmsis_nn_status fedtiny_sensor_read_pooled(const cmsis_nn_context *ctx,
         for (int32_t i = 0; i < pooling; i++) {
             const uint16_t *const line = sensor->line(sensor->context, row + i);
             if (line == NULL) {
-                return ARM_CMSIS_NN_FAILURE;
+                return FEDTINY_SENSOR_NO_LINE;
             }
             add_line(sensor, line, pooling, grey, sums);
         }

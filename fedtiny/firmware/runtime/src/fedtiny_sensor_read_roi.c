@@ -10,7 +10,7 @@ arm_cmsis_nn_status fedtiny_sensor_read_roi(const fedtiny_sensor *sensor,
     for (int32_t row = box->y; row < box->y + box->h; row++) {
         const uint16_t *line = sensor->line(sensor->context, row);
         if (line == NULL) {
-            return ARM_CMSIS_NN_FAILURE;
+            return FEDTINY_SENSOR_NO_LINE;
         }
         line += box->x * sensor->channels;
         for (int32_t i = 0; i < box->w * sensor->channels; i++) {

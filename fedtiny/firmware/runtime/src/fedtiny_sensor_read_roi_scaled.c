@@ -65,7 +65,7 @@ arm_cmsis_nn_status fedtiny_sensor_read_roi_scaled(const cmsis_nn_context *ctx,
     for (int32_t row = box->y; row < box->y + box->h; row++) {
         const uint16_t *const line = sensor->line(sensor->context, row);
         if (line == NULL) {
-            return ARM_CMSIS_NN_FAILURE;
+            return FEDTINY_SENSOR_NO_LINE;
         }
         scale_line(sensor, line + box->x * sensor->channels, box->w, size->w, grey, scaled);
         for (int32_t left = size->h; left > 0;) {
