@@ -32,6 +32,7 @@ NEEDS_EXTRA = [
     "fedtiny.codecs.emulated",
     "fedtiny.codecs.exporting",
     "fedtiny.codecs.server",
+    "fedtiny.doctor.learning",
     "fedtiny.doctor.ops",
     "fedtiny.export",
     "fedtiny.firmware",

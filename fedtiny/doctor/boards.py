@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,6 @@ from fedtiny.devices.planner import BudgetError, plan_device
 from fedtiny.devices.profile import DeviceProfile
 from fedtiny.doctor.arena import estimate_arena_bytes
 from fedtiny.doctor.encoding import encoding
-from fedtiny.doctor.learning import in_c_at_least, learning
 from fedtiny.doctor.modes import Mode, Verdict, adapting
 from fedtiny.engine import EngineOptions
 from fedtiny.memory.ledger import MemoryPrediction, format_bytes
@@ -118,9 +117,20 @@ def examine(
     infer = Verdict(Mode.INFER, run.possible, sizes, profile.ram_bytes, how, run.reason)
     adapt = adapting(profile, graph, batch, density)
     if not adapt.fits:
-        adapt = in_c_at_least(adapt, learning(profile, graph, density))
+        adapt = _in_c_at_least(adapt, profile, graph, density)
     modes = (train, adapt, infer, encoding(profile, graph))
     return BoardReport(profile, training, run, modes)
+
+
+def _in_c_at_least(plain: Verdict, profile: DeviceProfile, graph: Graph, density: float) -> Verdict:
+    """The verdict in C in the place of one that does not fit; both reasons if neither does."""
+    try:
+        from fedtiny.doctor.learning import learning  # noqa: PLC0415 - base installations lack the firmware extra
+    except ModuleNotFoundError as error:
+        missing = f"{error.name} is not installed: pip install 'fedtiny[firmware]'"
+        return replace(plain, why=f"{plain.why}; in C: {missing}")
+    found = learning(profile, graph, density)
+    return found if found.fits else replace(plain, why=f"{plain.why}; {found.why}")
 
 
 def examine_all(

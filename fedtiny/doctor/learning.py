@@ -5,7 +5,6 @@ The way for boards whose memory no float32 step fits; ``fedtiny export --learn M
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 
 from fedtiny.bench import synthetic
@@ -47,13 +46,6 @@ def learning(profile: DeviceProfile, graph: Graph, density: float) -> Verdict:
             return Verdict(Mode.ADAPT, True, lines, profile.ram_bytes, how, "")
         reasons.append(f"{method.value} in C: {reason}")
     return Verdict(Mode.ADAPT, False, {}, profile.ram_bytes, "", "; ".join(reasons))
-
-
-def in_c_at_least(plain: Verdict, in_c: Verdict) -> Verdict:
-    """The verdict in C in the place of one that does not fit; both reasons if neither does."""
-    if in_c.fits:
-        return in_c
-    return replace(plain, why=f"{plain.why}; {in_c.why}")
 
 
 def _lines(
