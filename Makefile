@@ -144,7 +144,7 @@ study-codecs: $(INSTALLED)  ## pictures sent as a few bytes, Fashion-MNIST: what
 ADAPT_RUN = $(BIN)/python -m sims.launch --backend inline --set dense_reference=false \
   --set export.enabled=false --out build/adapt
 .PHONY: study-adapt
-study-adapt: $(INSTALLED)  ## ten ways to learn a user that the model never saw: what docs/results/adapt.csv lacks (1 hour)
+study-adapt: $(INSTALLED)  ## ten ways to learn a user that the model never saw: what docs/results/adapt.csv lacks
 	for seed in 0 1 2; do \
 	  for person in 1 2 3 4 5 6 7 8 9 10; do \
 	    test -f build/adapt/person-$$person-$$seed/model.safetensors || \

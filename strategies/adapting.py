@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,8 +58,6 @@ class Adapting:
     exchange: Exchange
     observer: Observer
     introductions: Introductions
-    _informed: set[int] = field(default_factory=set)
-    """Devices that have the backbone: those that answered a message that brought it."""
 
     def run(self, state: ServerState, trained: Trained) -> Trained:
         """``trained`` with what devices learned together, if they were to.
@@ -93,12 +91,17 @@ class Adapting:
         """Rounds in which what is trained travels; the adapted model."""
         recipe, task = self._recipe(finished), ModelTask(finished.model, state.normalization)
         values, rounds = recipe.values(recipe.model), self.config.adapt.rounds
+        informed: set[int] = set()  # devices that answered: they have the backbone
         for round in range(1, rounds + 1):
-            results = self._ask(recipe, AdaptTask(task, round, values if round > 1 else None))
+            given = values if round > 1 else None
+            asked = self._asked(self._round(round))
+            results = self._ask(recipe, AdaptTask(task, round, given), asked, informed)
+            informed = (informed - set(asked)) | results.keys()
             self._tell(round, results)
             values = self._combined(round, values, results)
         adapted = recipe.at(values)
-        results = self._ask(recipe, AdaptTask(task, rounds + 1, values, learn=False))
+        test = AdaptTask(task, rounds + 1, values, learn=False)
+        results = self._ask(recipe, test, self._asked(self._round(rounds + 1)), informed)
         self._tell_tests(finished, adapted, results)
         ranges = self._ranges(rounds + 1, results)
         return replace(finished, graph=adapted.graph, model=adapted.model, ranges=ranges)
@@ -109,19 +112,17 @@ class Adapting:
         task = Task(finished.graph, finished.model, x, np.zeros(0, np.int64), self.config.seed)
         return METHODS[self.config.adapt.method](task)
 
-    def _ask(self, recipe: Recipe, task: AdaptTask) -> dict[int, AdaptResult]:
-        """One message to every device, with the backbone to those that do not have it."""
-        at = self._round(task.round)
-        asked, graph = self._asked(at), self.federation.graph
+    def _ask(
+        self, recipe: Recipe, task: AdaptTask, asked: Sequence[int], informed: Set[int]
+    ) -> dict[int, AdaptResult]:
+        """One message to every device, with the backbone to those that are not informed."""
+        at, graph = self._round(task.round), self.federation.graph
         whole = to_keep(task.packet(graph))
         rest = to_recall(task.packet(graph, is_kept=True))
-        packets = {k: rest if k in self._informed else whole for k in asked}
+        packets = {k: rest if k in informed else whole for k in asked}
         size = recipe.values(recipe.model).size
         read = self._reader(recipe.graph, size, task.learn)
-        results = self.exchange.ask(Phase.ADAPT, at, packets, read)
-        self._informed.difference_update(asked)
-        self._informed.update(results)
-        return results
+        return self.exchange.ask(Phase.ADAPT, at, packets, read)
 
     def _round(self, lesson: int) -> int:
         """As exchanges count: no two have one number, so that a reply answers one of them."""

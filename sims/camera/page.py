@@ -76,11 +76,18 @@ def knee(csv: Path) -> Path:
                 left.plot(mine["k"], 100 * mine[what], line, color=shade, label=f"{what}, {colour}")
         for way, shade in zip((TWO_STAGES, ONE_FRAME, TRUE_BOXES), colors(3), strict=True):
             mine = means[means["way"] == way].sort_values("transfer_bytes")
-            right.plot(mine["transfer_bytes"], 100 * mine["accuracy"], "o", color=shade, label=way)
-            for one in mine.itertuples():
-                right.annotate(
-                    f"{one.k} {one.colour}", (one.transfer_bytes, 100 * one.accuracy), fontsize=6
-                )
+            for colour, mark in (("rgb", "o"), ("grey", "s")):
+                own = mine[mine["colour"] == colour]
+                right.plot(
+                    own["transfer_bytes"], 100 * own["accuracy"], mark, color=shade,
+                    label=f"{way}, {colour}",
+                )  # fmt: skip
+                for one in own.itertuples():
+                    right.annotate(
+                        str(one.k), (one.transfer_bytes, 100 * one.accuracy), fontsize=7,
+                        xytext=(0, 6 if colour == "grey" else -12), textcoords="offset points",
+                        ha="center",
+                    )  # fmt: skip
         for axes in (left, right):
             axes.axhline(100 * full, linestyle=":", color="0.5", label="full frame, accuracy")
             axes.set_ylabel("%")
@@ -88,7 +95,7 @@ def knee(csv: Path) -> Path:
         left.set_xticks(list(SENSOR.poolings), labels=list(map(str, SENSOR.poolings)))
         left.set_xlabel("k of the pooled frame (two stages)")
         logarithmic(right, "x", marks="{x:,.0f}")
-        right.set_xlabel("bytes sent per scene")
+        right.set_xlabel("bytes sent per scene; numbers: k")
         right.set_ylabel("accuracy, %")
         legend_below(figure, [left, right])
         path = csv.with_name("hirise.png")

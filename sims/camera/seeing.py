@@ -97,6 +97,10 @@ def classifier(finished: TrainedModel) -> Classify:
     return classify
 
 
+Look = Callable[[Camera, Sequence[Box]], tuple[list[Codes], int]]
+"""A camera and the boxes drawn in what it sees, to pictures ``(28, 28, 1)`` and bits by formula."""
+
+
 def in_two_stages(
     scenes: Sequence[Scene],
     seen: Sequence[Sequence[Box]],
@@ -106,17 +110,13 @@ def in_two_stages(
     seed: int,
 ) -> Sight:
     """HiRISE: the pooled frame, then the boxes at full resolution."""
-    tally = Tally()
-    for i, (scene, boxes) in enumerate(zip(scenes, seen, strict=True)):
-        camera = Camera(SENSOR, scene.light, NOISE, seed + i)
+
+    def look(camera: Camera, boxes: Sequence[Box]) -> tuple[list[Codes], int]:
         camera.read_pooled(pooling, grey)
-        images = [scaled(camera.read_box(box), (SIDE, SIDE), grey=True) for box in boxes]
-        tally.add(scene, boxes, classify(_stack(images)))
-        reading = Reading(SENSOR, pooling, grey, tuple(boxes))
-        tally.sent_bits += camera.sent_bits
-        tally.formula_bits += reading.transfer_bits
-        tally.peak_bits = max(tally.peak_bits, camera.peak_bits)
-    return tally.sight()
+        bits = Reading(SENSOR, pooling, grey, tuple(boxes)).transfer_bits
+        return [_picture(camera.read_box(box)) for box in boxes], bits
+
+    return _seen(scenes, seen, look, classify, seed)
 
 
 def in_one_frame(
@@ -128,16 +128,35 @@ def in_one_frame(
     seed: int,
 ) -> Sight:
     """The pooled frame alone: boxes are cut out of it. Of k = 1, the whole frame once."""
+
+    def look(camera: Camera, boxes: Sequence[Box]) -> tuple[list[Codes], int]:
+        frame = camera.read_pooled(pooling, grey)
+        bits = SENSOR.pooled_bits(pooling, grey)
+        return [_picture(_cut(frame, box, pooling)) for box in boxes], bits
+
+    return _seen(scenes, seen, look, classify, seed)
+
+
+def _seen(
+    scenes: Sequence[Scene],
+    seen: Sequence[Sequence[Box]],
+    look: Look,
+    classify: Classify,
+    seed: int,
+) -> Sight:
     tally = Tally()
     for i, (scene, boxes) in enumerate(zip(scenes, seen, strict=True)):
         camera = Camera(SENSOR, scene.light, NOISE, seed + i)
-        frame = camera.read_pooled(pooling, grey)
-        images = [scaled(_cut(frame, box, pooling), (SIDE, SIDE), grey=True) for box in boxes]
+        images, bits = look(camera, boxes)
         tally.add(scene, boxes, classify(_stack(images)))
         tally.sent_bits += camera.sent_bits
-        tally.formula_bits += SENSOR.pooled_bits(pooling, grey)
+        tally.formula_bits += bits
         tally.peak_bits = max(tally.peak_bits, camera.peak_bits)
     return tally.sight()
+
+
+def _picture(codes: Codes) -> Codes:
+    return scaled(codes, (SIDE, SIDE), grey=True)
 
 
 def _cut(frame: Codes, box: Box, pooling: int) -> Codes:

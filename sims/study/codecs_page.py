@@ -11,6 +11,9 @@ from fedtiny.report.plots.style import colors, legend_below, panels, style
 BEGIN, END = "<!-- codecs: made by `make study-codecs` -->", "<!-- /codecs -->"
 
 _BITS = ": bits by "
+_MARKS = "osD^v"
+NEAR = (75, 89)
+"""Accuracies of the right panel, %: where codecs are close."""
 
 
 def tables(csv: Path) -> str:
@@ -105,18 +108,29 @@ def draw(csv: Path) -> Path:
     cut = rows["setting"].str.contains(" @ ")
     kind = rows["setting"].str.extract(r"(\w+ classifier)")[0]
     names = rows["setting"].str.split(" @ ").str[0].where(cut, kind.fillna("")).str.strip()
-    rows = rows.assign(line=(rows["codec"] + " " + names).str.strip())
+    line = (rows["codec"] + " " + names).str.strip().str.replace("_", " ")
+    rows = rows.assign(line=line.str.replace(" classifier", ""))
     means = rows.groupby(["line", "setting"], sort=False, as_index=False)[
         ["payload_bytes", "accuracy"]
     ].mean()
     lines = list(means["line"].unique())
     with style():
-        figure, (axes,) = panels(1, 1, 8.0, 5.5)
-        for name, color in zip(lines, colors(len(lines)), strict=True):
+        figure, (whole, near) = panels(1, 2, 10.0, 5.0)
+        for k, (name, color) in enumerate(zip(lines, colors(len(lines)), strict=True)):
             mine = means[means["line"] == name].sort_values("payload_bytes")
-            axes.plot(mine["payload_bytes"], 100 * mine["accuracy"], "o-", color=color, label=name)
-        axes.set_xlabel("payload, bytes per picture")
-        axes.set_ylabel("accuracy, %")
-        legend_below(figure, [axes])
+            for axes in (whole, near):
+                axes.plot(
+                    mine["payload_bytes"],
+                    100 * mine["accuracy"],
+                    _MARKS[k % len(_MARKS)] + "-",
+                    color=color,
+                    label=name,
+                )
+        near.set_xlim(0, 100)
+        near.set_ylim(*NEAR)
+        for axes in (whole, near):
+            axes.set_xlabel("payload, bytes per picture")
+            axes.set_ylabel("accuracy, %")
+        legend_below(figure, [whole])
         figure.savefig(csv.with_suffix(".png"), dpi=150, metadata={"Software": None})
     return csv.with_suffix(".png")
