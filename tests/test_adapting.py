@@ -13,17 +13,20 @@ from flwr.clientapp import ClientApp
 from repeated_runs import results
 from test_faults import LossyGrid
 
+from clients.adapting import adapt, own_model
 from clients.app import client_app
 from clients.device import Device
 from clients.handlers import HANDLERS
 from clients.state import recall
+from fedtiny.adapt.learning import correct
 from fedtiny.adapt.methods import METHODS
 from fedtiny.adapt.planning import unable_to_adapt
 from fedtiny.adapt.recipe import AdaptError, Task
-from fedtiny.config import RunConfig
+from fedtiny.config import RunConfig, parse
 from fedtiny.config.adapt import MethodName
 from fedtiny.data.samples import Samples
 from fedtiny.data.server import load_server
+from fedtiny.data.shares import client_file
 from fedtiny.engine import EngineOptions, Executor, available
 from fedtiny.errors import FedTinyError
 from fedtiny.export.command import Order, export_trained
@@ -36,8 +39,9 @@ from fedtiny.runs.events import Doubted, Exchanged
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.settings import ConfigError
-from fedtiny.wire.adapt import AdaptResult, Costs
+from fedtiny.wire.adapt import AdaptResult, AdaptTask, Costs
 from fedtiny.wire.kept import to_keep, to_recall
+from fedtiny.wire.model_task import ModelTask
 from fedtiny.wire.packet import Packet, WireError
 from fedtiny.wire.phase import Phase
 from strategies.app import run
@@ -278,3 +282,23 @@ def test_a_board_without_room_is_named_before_the_run(configure: Configure) -> N
     assert "ledger line" in reason
     assert unable_to_adapt(configure("devices.budget_bytes={2=100000}"), graph) == {}
     assert unable_to_adapt(configure("federation.adapt=local"), graph) == {}
+
+
+def test_a_real_device_keeps_what_it_learned_of_its_own_user(
+    together: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLWR_HOME", str(tmp_path))
+    finished = TrainedModel.load(together.model)
+    tree = together.load_config().model_dump(mode="json")
+    tree["federation"]["adapt"] = "local"
+    share, graph = client_file(together.data, 0), finished.graph.to_json()
+    device = Device(parse(tree), 0, share, "pi_zero_2_w", graph, real=True)
+    task = AdaptTask(ModelTask(finished.model, finished.normalization), 1)
+    reply = adapt(device, task.packet(device.graph))
+    assert "trained" not in reply.arrays
+    kept = TrainedModel.load(own_model(device))
+    assert own_model(device).is_relative_to(tmp_path)
+    tested = Samples(device.data.test, kept.normalization)
+    executor = Executor(kept.graph, kept.model, EngineOptions(4))
+    assert correct(executor, tested) == reply.scalars["correct_after"]
+    assert set(kept.ranges) == set(kept.graph.observed), "it can be exported"
