@@ -33,7 +33,6 @@ from fedtiny.export.command import Order, export_trained
 from fedtiny.export.places import place_of
 from fedtiny.export.run import export_run
 from fedtiny.learn.command import OnDevice
-from fedtiny.node import limits
 from fedtiny.report import write
 from fedtiny.runs.adapt_events import Adapted, AdaptedTested
 from fedtiny.runs.events import Doubted, Exchanged
@@ -289,7 +288,6 @@ def test_a_real_device_keeps_what_it_learned_of_its_own_user(
     together: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FLWR_HOME", str(tmp_path))
-    monkeypatch.setattr(limits, "be_the_victim", lambda: None)  # the suite is no device
     finished = TrainedModel.load(together.model)
     tree = together.load_config().model_dump(mode="json")
     tree["federation"]["adapt"] = "local"
