@@ -16,8 +16,11 @@ ADD_TABLES_BYTES = 2048
 _ENTRY_BYTES = 8
 _TAP_BYTES = 4
 _END_ENTRIES = 2
+_MIN_ENTRIES = 2
 _PAIR_BYTES = 4
 _MIN_PAIRED_WIDTH = 8
+_GROUP = 4
+_LARGEST_OFFSET = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,18 @@ def direct_bytes(shape: ConvShape, band_rows: int = 0) -> int:
     return _round_up_8(_fixed_bytes(shape) + band)
 
 
+def gathers(shape: ConvShape) -> bool:
+    """Whether the direct kernels gather with MVE: 16-bit offsets reach four outputs' windows.
+
+    >>> gathers(ConvShape((8, 8, 4), (8, 8, 4), (3, 3), (1, 1), (1, 1), max_nonzeros=6))
+    True
+    """
+    channels = shape.input[2]
+    last_cell = ((shape.kernel[0] - 1) * shape.framed[1] + shape.kernel[1]) * channels - 1
+    last_output = (_GROUP - 1) * shape.stride[1] * channels
+    return shape.output[1] >= _GROUP and last_cell + last_output <= _LARGEST_OFFSET
+
+
 def planar_bytes(shape: ConvShape, band_rows: int = 0, *, mve: bool = False) -> int:
     """Scratch of ``fedtiny_sparse_conv_planar_s8``.
 
@@ -141,7 +156,8 @@ def _sweep(shape: ConvShape, *, mve: bool) -> tuple[int, int]:
 def _fixed_bytes(shape: ConvShape) -> int:
     """The tap table and the decoded weights of one channel."""
     taps = shape.kernel[0] * shape.kernel[1]
-    return _round_up_8(taps * _TAP_BYTES) + (shape.max_nonzeros + _END_ENTRIES) * _ENTRY_BYTES
+    entries = max(shape.max_nonzeros, _MIN_ENTRIES) + _END_ENTRIES
+    return _round_up_8(taps * _TAP_BYTES) + entries * _ENTRY_BYTES
 
 
 def _band_height(shape: ConvShape, rows: int) -> int:

@@ -11,67 +11,55 @@ from fedtiny.firmware.dense_form import dense_form
 from fedtiny.firmware.dense_scratch import Release, takes_1_x_n
 from fedtiny.firmware.ops.conv_shape import conv_shape
 from fedtiny.firmware.ops.op import Quantities
-from fedtiny.firmware.ops.weights import decoded, lanes
+from fedtiny.firmware.ops.weights import decoded, encodings, lanes
 from fedtiny.firmware.plan import Kernel, Step
-from fedtiny.firmware.workspace import ConvShape
+from fedtiny.firmware.streams import WeightFormat, WeightStreams
+from fedtiny.firmware.workspace import ConvShape, gathers
 from fedtiny.quant.integer_model import IntegerGraph
 from fedtiny.quant.ops.conv import IntegerConv
 
 
 def quantities(node: IntegerConv, step: Step, model: IntegerGraph, core: Core) -> Quantities:
     """What the kernel's instructions grow with."""
-    source, output = model.tensors[node.input].shape, model.tensors[node.name].shape
+    output = model.tensors[node.name].shape
     if step.streams is None:
-        shape = conv_shape(node, model)
-        one_row = takes_1_x_n(dense_form(shape) or shape, Release.V4_0)
-        return _dense_conv(node, source, output, core, one_row=one_row)
+        return _dense_conv(node, conv_shape(node, model), core)
     if step.kernel is Kernel.SPARSE_CONV_PLANAR:
         return "planar", _planar(step, node, output, core)
-    family = "depthwise" if step.kernel is Kernel.SPARSE_DEPTHWISE else "direct"
-    return family, _direct(step, node, conv_shape(node, model))
+    depthwise = step.kernel is Kernel.SPARSE_DEPTHWISE
+    shape = conv_shape(node, model)
+    if core.has_mve and gathers(shape):
+        family = "gather_depthwise" if depthwise else "gather"
+        return family, _gather(step, step.streams, node, shape)
+    return "depthwise" if depthwise else "direct", _direct(step, node, shape)
 
 
-def _dense_conv(
-    node: IntegerConv,
-    source: tuple[int, int, int],
-    output: tuple[int, int, int],
-    core: Core,
-    *,
-    one_row: bool,
-) -> tuple[str, tuple[float, ...]]:
-    """(multiply-accumulates, outputs, values copied into patches, …)."""
-    taps, weights = prod(node.weight.shape[1:3]), prod(node.weight.shape[1:])
-    outputs, positions = prod(output), prod(output[1:])
+def _dense_conv(node: IntegerConv, shape: ConvShape, core: Core) -> Quantities:
+    """(multiply-accumulates, …, outputs, values copied into patches, …)."""
+    (height, width, channels), taps = shape.output, prod(shape.kernel)
+    weights, positions = prod(node.weight.shape[1:]), height * width
+    outputs = positions * channels
     if node.groups > 1:
         return "dense_depthwise", (outputs * weights, outputs, positions)
     values = (outputs * lanes(weights, core), outputs, weights * positions)
     if taps == 1 and node.padding == (0, 0):
         return "dense_pointwise", values
+    form = dense_form(shape) or shape
+    one_row = takes_1_x_n(form, Release.V7_0 if core.has_mve else Release.V4_0)
     slow = 0
     if core.has_mve:
-        slow = output[0] * _slow_positions(node, source, output)
+        slow = channels * (_slow_columns(form) if one_row else positions % 4)
     work = (outputs - slow) * lanes(weights, core)
-    slow_work = slow * -(-weights // 8) * 8
+    slow_work = slow * lanes(weights, core)
     family = "dense_1xn" if one_row else "dense_conv"
     return family, (work, slow_work, outputs, weights * positions, taps * positions)
 
 
-def _slow_positions(
-    node: IntegerConv, source: tuple[int, int, int], output: tuple[int, int, int]
-) -> int:
-    """Positions whose group of four holds padding or is not full.
-
-    With MVE CMSIS-NN computes these by slower functions.
-    """
-    inside = [
-        (start := np.arange(size) * stride - pad, (start >= 0) & (start + kernel <= whole))[1]
-        for size, stride, pad, kernel, whole in zip(
-            output[1:], node.stride, node.padding, node.weight.shape[1:3], source[1:], strict=True
-        )
-    ]
-    plain = np.logical_and.outer(*inside).reshape(-1)
-    fours = plain[: plain.size // 4 * 4].reshape(-1, 4)
-    return plain.size - 4 * int(fours.all(axis=1).sum())
+def _slow_columns(row: ConvShape) -> int:
+    """Outputs of a row that CMSIS-NN with MVE computes alone: at its edges, or left of fours."""
+    start = np.arange(row.output[1]) * row.stride[1] - row.padding[1]
+    inside = int(np.sum((start >= 0) & (start + row.kernel[1] <= row.input[1])))
+    return row.output[1] - inside // 4 * 4
 
 
 def _planar(
@@ -122,6 +110,37 @@ def _vector_tiles(height: int, width: int) -> _Tiles:
     else:
         pixels = (0, 0, height * width)
     return pixels, width, height
+
+
+_FEW_BLOCKS = (19, 30, 38)
+_BLOCKS = (18, 11)
+_SHIFT = 3
+"""Instructions of the gathering sweep for four outputs: by blocks in registers; by any number of
+blocks, once and for each; for a shift."""
+
+
+def _gather(
+    step: Step, streams: WeightStreams, node: IntegerConv, shape: ConvShape
+) -> tuple[float, ...]:
+    """(instructions of groups, sweeps of rows, padded inputs, channel starts, decoding…)."""
+    height, width, channels = shape.output
+    nonzeros = encodings(node)[0][WeightFormat.BITMAP].entries
+    entries = streams.entries if streams.format is WeightFormat.D8 else nonzeros
+    blocks = np.maximum(-(-entries.astype(int) // 8), 1)
+    group = _BLOCKS[0] + _BLOCKS[1] * blocks
+    if node.shift is not None:
+        group += _SHIFT
+    else:
+        for count, instructions in enumerate(_FEW_BLOCKS, 1):
+            group[blocks == count] = instructions
+    sweeps = 1 + (width % 4 > 0)
+    return (
+        height * -(-width // 4) * int(group.sum()),
+        height * channels if width >= 8 else 0,
+        prod(shape.framed) * shape.input[2] if shape.is_padded else 0,
+        step.bands * channels * sweeps,
+        *decoded(step, node, step.bands),
+    )
 
 
 def _direct(step: Step, node: IntegerConv, shape: ConvShape) -> tuple[float, ...]:

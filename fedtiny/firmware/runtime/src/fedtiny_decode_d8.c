@@ -1,11 +1,57 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fedtiny_nn_internal.h"
+#include "fedtiny_gather.h"
+
+#if defined(__ARM_FEATURE_MVE)
+
+/** Eight pairs at a time; those that only bridge a distance stay, with a weight of 0. */
+static bool decode_blocks(fedtiny_stream *stream, int32_t entries, fedtiny_entry_list *list)
+{
+    uint16_t memory[2 * FEDTINY_BLOCK_ENTRIES];
+    vst1q_u16(memory, vdupq_n_u16(0));
+    const fedtiny_gather_rows rows = *list->rows;
+    const uint16x8_t pairs = vmulq_n_u16(vidupq_n_u16(0, 1), 2);
+    const uint8_t *pair = stream->next;
+    fedtiny_block *block = fedtiny_blocks_of(list);
+    uint32_t position = 0;
+    int32_t sum = 0;
+    for (int32_t left = entries; left > 0; left -= FEDTINY_BLOCK_ENTRIES) {
+        const mve_pred16_t lanes = vctp16q((uint32_t)left);
+        const uint16x8_t distances = vldrbq_gather_offset_z_u16(pair, pairs, lanes);
+        const int16x8_t weights =
+            vldrbq_gather_offset_z_s16((const int8_t *)pair + 1, pairs, lanes);
+        const uint16x8_t positions =
+            vaddq_n_u16(fedtiny_running_sums(distances, memory), (uint16_t)position);
+        vst1q_u16(block->offset, fedtiny_offsets_of(positions, &rows));
+        vst1q_s16(block->weight, weights);
+        position = vaddvaq_u16(position, distances);
+        sum = vaddvaq_s16(sum, weights);
+        pair += 2 * FEDTINY_BLOCK_ENTRIES;
+        block++;
+    }
+    stream->next += 2 * entries;
+    list->blocks = fedtiny_blocks_for(entries);
+    list->weight_sum = sum;
+    return position < (uint32_t)rows.weights; /* the last position is the largest */
+}
+
+static bool writes_blocks(const fedtiny_entry_list *list, int32_t entries)
+{
+    return list->rows != NULL && entries > 0 &&
+           fedtiny_blocks_for(entries) <= fedtiny_block_room(list);
+}
+
+#endif
 
 bool fedtiny_decode_d8(fedtiny_stream *stream, int32_t entries, fedtiny_entry_list *list)
 {
     if ((stream->end - stream->next) / 2 < entries) {
         return false;
     }
+#if defined(__ARM_FEATURE_MVE)
+    if (writes_blocks(list, entries)) {
+        return decode_blocks(stream, entries, list);
+    }
+#endif
     const uint8_t *pair = stream->next;
     const uint8_t *const end = pair + 2 * entries;
     fedtiny_entry_writer writer = fedtiny_entry_writer_start(list, entries);

@@ -3,6 +3,49 @@
 
 #include "fedtiny_nn_internal.h"
 
+#if defined(__ARM_FEATURE_MVE)
+
+/** memcpy by vectors: newlib's takes more than an instruction for a byte. */
+static void copy(int8_t *to, const int8_t *from, size_t count)
+{
+    __asm volatile("wlstp.8 lr, %[count], 1f\n"
+                   ".p2align 2\n"
+                   "2: vldrb.u8 q0, [%[from]], #16\n"
+                   "vstrb.u8 q0, [%[to]], #16\n"
+                   "letp lr, 2b\n"
+                   "1:\n"
+                   : [to] "+l"(to), [from] "+l"(from)
+                   : [count] "r"(count)
+                   : "q0", "lr", "memory");
+}
+
+static void fill(int8_t *to, int8_t value, size_t count)
+{
+    __asm volatile("vdup.8 q0, %[value]\n"
+                   "wlstp.8 lr, %[count], 1f\n"
+                   ".p2align 2\n"
+                   "2: vstrb.u8 q0, [%[to]], #16\n"
+                   "letp lr, 2b\n"
+                   "1:\n"
+                   : [to] "+l"(to)
+                   : [count] "r"(count), [value] "r"(value)
+                   : "q0", "lr", "memory");
+}
+
+#else
+
+static void copy(int8_t *to, const int8_t *from, size_t count)
+{
+    memcpy(to, from, count);
+}
+
+static void fill(int8_t *to, int8_t value, size_t count)
+{
+    memset(to, value, count);
+}
+
+#endif
+
 static bool is_padded(const fedtiny_conv_shape *shape)
 {
     return fedtiny_bottom(shape) != 0 || fedtiny_right(shape) != 0;
@@ -47,9 +90,9 @@ static void copy_row(const fedtiny_conv_shape *shape, const int8_t *row, int8_t 
 {
     const size_t margin = (size_t)(shape->pad_w * shape->in_c);
     const size_t inside = (size_t)(shape->in_w * shape->in_c);
-    memset(to, padding_value, margin);
-    memcpy(to + margin, row, inside);
-    memset(to + margin + inside, padding_value, (size_t)(fedtiny_right(shape) * shape->in_c));
+    fill(to, padding_value, margin);
+    copy(to + margin, row, inside);
+    fill(to + margin + inside, padding_value, (size_t)(fedtiny_right(shape) * shape->in_c));
 }
 
 fedtiny_direct_band fedtiny_direct_band_load(const fedtiny_conv_shape *shape, const int8_t *input,
@@ -70,7 +113,7 @@ fedtiny_direct_band fedtiny_direct_band_load(const fedtiny_conv_shape *shape, co
         if (y >= 0 && y < shape->in_h) {
             copy_row(shape, input + y * shape->in_w * shape->in_c, padding_value, to);
         } else {
-            memset(to, padding_value, (size_t)row_bytes);
+            fill(to, padding_value, (size_t)row_bytes);
         }
     }
     return band;

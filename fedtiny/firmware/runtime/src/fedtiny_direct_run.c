@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fedtiny_nn_internal.h"
+#include "fedtiny_gather.h"
 
 /** The scratch of one call, laid out. */
 typedef struct {
@@ -50,6 +50,7 @@ static fedtiny_direct_sweep sweep_of_band(const fedtiny_conv_job *job,
         .output_row_step = row_step,
         .rows = rows,
         .columns = shape->out_w,
+        .to = {0, 0, job->output_offset, job->activation.min, job->activation.max},
     };
     return sweep;
 }
@@ -57,6 +58,11 @@ static fedtiny_direct_sweep sweep_of_band(const fedtiny_conv_job *job,
 static bool run_band(const fedtiny_conv_job *job, fedtiny_entry_list *list,
                      fedtiny_direct_sweep *sweep)
 {
+#if defined(__ARM_FEATURE_MVE)
+    if (fedtiny_gather_suits(job)) {
+        return fedtiny_gather_run_band(job, list, sweep);
+    }
+#endif
     const int8_t *const input = sweep->input;
     fedtiny_stream stream = fedtiny_stream_of(job->weights);
     for (int32_t channel = 0; channel < job->shape.out_c; channel++) {
@@ -86,7 +92,7 @@ arm_cmsis_nn_status fedtiny_direct_run(const fedtiny_conv_job *job, const cmsis_
     }
     const scratch parts = lay_out(ctx->buf, job);
     fedtiny_entry_list list = {map_taps(job, parts.tap_offset), parts.entries,
-                               job->weights->max_nonzeros, 0, 0};
+                               job->weights->max_nonzeros, 0, 0, NULL, 0};
     const int8_t padding_value = (int8_t)-job->input_offset;
 
     for (int32_t first = 0; first < shape->out_h; first += band_rows) {

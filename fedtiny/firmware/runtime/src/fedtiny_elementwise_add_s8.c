@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fedtiny_nn_internal.h"
 
+#if defined(__ARM_FEATURE_MVE)
+#include <arm_mve.h>
+#endif
+
 #define CODES 256
 #define TABLES_BYTES (2 * CODES * (int32_t)sizeof(int32_t))
 
@@ -19,10 +23,56 @@ typedef struct {
     int32_t shift;
 } operand;
 
+#if defined(__ARM_FEATURE_MVE)
+
+/** values / 2^exponent, halves away from zero: those of negative numbers go down. */
+FEDTINY_INLINE int32x4_t divide(int32x4_t values, int32_t exponent)
+{
+    const int32x4_t lowered = vaddq_s32(values, vshrq_n_s32(values, 31));
+    return exponent > 0 ? vrshlq_n_s32(lowered, -exponent) : values;
+}
+
+/** As `fill` below for a shift that is not to the left, four codes at a time. */
+static void fill_right(int32_t *table, const operand *of, int32_t left_shift, int32_t start,
+                       int32_t factor)
+{
+    int32x4_t code = vreinterpretq_s32_u32(vidupq_n_u32(0, 1));
+    for (int32_t i = 0; i < CODES; i += 4) {
+        const int32x4_t value = i < CODES / 2 ? code : vsubq_n_s32(code, CODES);
+        const int32x4_t raised = vshlq_r_s32(vaddq_n_s32(value, of->offset), left_shift);
+        const int32x4_t scaled = divide(vqrdmulhq_n_s32(raised, of->multiplier), -of->shift);
+        vst1q_s32(table + i, vaddq_n_s32(vmulq_n_s32(scaled, factor), start));
+        code = vaddq_n_s32(code, 4);
+    }
+}
+
+/** Four sums of table values. */
+FEDTINY_INLINE int32x4_t sums_of(const int32_t *first, const int32_t *second,
+                                 const int8_t *input_1, const int8_t *input_2, mve_pred16_t lanes)
+{
+    const uint32x4_t code_1 = vldrbq_z_u32((const uint8_t *)input_1, lanes);
+    const uint32x4_t code_2 = vldrbq_z_u32((const uint8_t *)input_2, lanes);
+    return vaddq_s32(vldrwq_gather_shifted_offset_s32(first, code_1),
+                     vldrwq_gather_shifted_offset_s32(second, code_2));
+}
+
+FEDTINY_INLINE int32x4_t clamp(int32x4_t values, int32_t min, int32_t max)
+{
+    return vminq_s32(vmaxq_s32(values, vdupq_n_s32(min)), vdupq_n_s32(max));
+}
+
+#endif
+
 /** An operand's rescaled value for each of its codes: 256 rescalings instead of one an element. */
 static void fill(int32_t *table, const operand *of, int32_t left_shift, int32_t start,
                  int32_t factor)
 {
+#if defined(__ARM_FEATURE_MVE)
+    if (of->shift <= 0) {
+        fill_right(table, of, left_shift, start, factor);
+        return;
+    }
+#endif
     const int32_t scale = INT32_C(1) << left_shift;
     for (int32_t code = INT8_MIN; code <= INT8_MAX; code++) {
         const int32_t raised = (code + of->offset) * scale;
@@ -41,23 +91,42 @@ FEDTINY_INLINE void add_shifted(const int32_t *first, const int32_t *second,
     const int32_t multiplier = to->multiplier;
     const int32_t min = to->min;
     const int32_t max = to->max;
+#if defined(__ARM_FEATURE_MVE)
+    for (int32_t i = 0; i < count; i += 4) {
+        const mve_pred16_t lanes = vctp32q((uint32_t)(count - i));
+        const int32x4_t doubled = sums_of(first, second, input_1 + i, input_2 + i, lanes);
+        const int32x4_t high = vrmulhq_s32(doubled, vdupq_n_s32(multiplier));
+        const int32x4_t raised =
+            vaddq_n_s32(vaddq_s32(high, vshrq_n_s32(high, 31)), addend);
+        vstrbq_p_s32(output + i, clamp(vshlq_r_s32(raised, -right), min, max), lanes);
+    }
+#else
 #pragma GCC unroll 4
     for (int32_t i = 0; i < count; i++) {
         const int64_t doubled = first[(uint8_t)input_1[i]] + second[(uint8_t)input_2[i]];
         const int32_t high = (int32_t)((doubled * multiplier + (INT64_C(1) << 31)) >> 32);
         output[i] = (int8_t)fedtiny_clamp((high - (high < 0) + addend) >> right, min, max);
     }
+#endif
 }
 
 FEDTINY_INLINE void add_plain(const int32_t *first, const int32_t *second, const int8_t *input_1,
                               const int8_t *input_2, int8_t *output, const int32_t count,
                               const int32_t min, const int32_t max)
 {
+#if defined(__ARM_FEATURE_MVE)
+    for (int32_t i = 0; i < count; i += 4) {
+        const mve_pred16_t lanes = vctp32q((uint32_t)(count - i));
+        const int32x4_t sums = sums_of(first, second, input_1 + i, input_2 + i, lanes);
+        vstrbq_p_s32(output + i, clamp(vshrq_n_s32(sums, PLAIN_SHIFT), min, max), lanes);
+    }
+#else
 #pragma GCC unroll 4
     for (int32_t i = 0; i < count; i++) {
         const int32_t sum = first[(uint8_t)input_1[i]] + second[(uint8_t)input_2[i]];
         output[i] = (int8_t)fedtiny_clamp(sum >> PLAIN_SHIFT, min, max);
     }
+#endif
 }
 
 arm_cmsis_nn_status fedtiny_elementwise_add_s8(

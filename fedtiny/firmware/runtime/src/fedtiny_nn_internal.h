@@ -153,6 +153,8 @@ typedef struct fedtiny_entry_list {
     int32_t capacity;
     int32_t count;
     int32_t weight_sum; /**< Not shifted. */
+    const struct fedtiny_gather_rows *rows; /**< With MVE, if blocks may be written instead. */
+    int32_t blocks; /**< Written in the place of entries: see fedtiny_gather.h. */
 } fedtiny_entry_list;
 
 /** A list that is being written; a local variable, so that it stays in registers. */
@@ -174,6 +176,13 @@ FEDTINY_INLINE fedtiny_entry_writer fedtiny_entry_writer_start(const fedtiny_ent
     const fedtiny_entry_writer writer = {
         list->map, list->entries, list->entries + room, list->map.tap_offset[0], 0, 0, 0};
     return writer;
+}
+
+/** Bytes of a list; two more than decoded end it for unrolled sweeps. Four are a block of the
+ *  gathering sweep. */
+FEDTINY_INLINE int32_t fedtiny_entries_bytes_for(int32_t nonzeros)
+{
+    return (fedtiny_max(nonzeros, 2) + 2) * (int32_t)sizeof(fedtiny_entry);
 }
 
 /** Move `distance` weights forward; false if that is beyond the last one. */
@@ -282,10 +291,10 @@ FEDTINY_INLINE int32_t fedtiny_round_up_8(int32_t bytes)
     return (bytes + 7) & ~7;
 }
 
-/** Bytes of the entry list; two more than decoded end the list for unrolled sweeps. */
+/** Bytes of the entry list. */
 FEDTINY_INLINE int32_t fedtiny_entries_bytes(const fedtiny_sparse_weights *weights)
 {
-    return ((int32_t)weights->max_nonzeros + 2) * (int32_t)sizeof(fedtiny_entry);
+    return fedtiny_entries_bytes_for(weights->max_nonzeros);
 }
 
 /** Bytes of the tap table. */

@@ -59,6 +59,8 @@ static planar_call prepare(const fedtiny_conv_job *job, const cmsis_nn_context *
                  (fedtiny_entry *)(void *)entries,
                  job->weights->max_nonzeros,
                  0,
+                 0,
+                 NULL,
                  0},
         .rows = start + fixed_bytes(job),
         .band_rows = band_rows,
