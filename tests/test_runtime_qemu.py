@@ -141,6 +141,39 @@ def test_bands_and_formats_change_nothing(name, weight_format, kernels, program,
             assert kernel.scratch_bytes <= limit
 
 
+DEEP = ((6, 9, 40), 7, (3, 3), (1, 1), (1, 1))
+
+
+@pytest.mark.parametrize("weight_format", list(WeightFormat))
+def test_gathered_blocks_are_exact_however_many_there_are(
+    weight_format, kernels, program, tmp_path
+):
+    """None, one to three that stay in registers, more; distances that D8 and N4 must bridge."""
+    target = qemu.machine("qemu-m55")
+    for density, shifted in ((0.004, False), (0.03, False), (0.06, True), (0.15, False)):
+        case = make_case(kernels, DEEP, density, weight_format, shifted=shifted)
+        direct = layer_bench.measure(target, program(target), case, tmp_path).direct
+        assert (direct.status, direct.mismatches) == (0, 0), density
+
+
+@pytest.mark.parametrize("weight_format", list(WeightFormat))
+def test_broken_streams_are_refused_by_every_decoder_of_an_m55(
+    weight_format, kernels, program, tmp_path
+):
+    target = qemu.machine("qemu-m55")
+    case = make_case(kernels, DEEP, 0.15, weight_format)
+    stream = case.streams.stream
+    broken = [stream[:-1], stream[: len(stream) // 2], b""]
+    if weight_format is WeightFormat.D8:  # distances beyond the last weight
+        broken.append(b"".join(b"\xff" + stream[i + 1 : i + 2] for i in range(0, len(stream), 2)))
+    if weight_format is WeightFormat.N4:
+        broken.append(b"\xee" * len(stream))
+    for bytes_left in broken:
+        wrong = replace(case, streams=replace(case.streams, stream=bytes_left))
+        counts = layer_bench.measure(target, program(target), wrong, tmp_path)
+        assert (counts.direct.status, counts.planar.status) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("name", "layer", "density", "ratio"),
     [
@@ -148,7 +181,8 @@ def test_bands_and_formats_change_nothing(name, weight_format, kernels, program,
         ("qemu-m4", ((16, 16, 32), 32, (3, 3), (1, 1), (1, 1)), 0.01, 30),
         ("qemu-m4", ((1, 64, 32), 48, (1, 5), (1, 1), (0, 2)), 0.05, 10),
         ("qemu-m3", ((16, 16, 32), 32, (3, 3), (1, 1), (1, 1)), 0.05, 6),
-        ("qemu-m55", ((16, 16, 32), 32, (3, 3), (1, 1), (1, 1)), 0.05, 3),
+        ("qemu-m55", ((16, 16, 32), 32, (3, 3), (1, 1), (1, 1)), 0.05, 12),
+        ("qemu-m55", ((4, 4, 128), 64, (3, 3), (1, 1), (1, 1)), 0.05, 9),
     ],
 )
 def test_sparse_executes_fewer_instructions_than_cmsis_nn(

@@ -3,7 +3,8 @@
 Fitted by least squares of relative errors to what QEMU counted (``-icount``, arm-none-eabi-gcc
 12.2 -O3) for every layer of resnet8, smartwatch_cnn, ds_cnn, mobilenet_v1 and vgg11 at densities
 of 1 to 100 %, in every weight format and in several band heights: more than 1,000 layers a
-core (add_shifted, concat and mean: five shapes). The dense kernels are CMSIS-NN 4.0's. Half of the
+core (add_shifted, concat and mean: five shapes). The dense kernels are CMSIS-NN 4.0's, the M55's
+those of releases from 6.0 on, which take half to a quarter of 4.0's instructions there. Half of the
 predictions for a core are within 5 %, nine in ten within 20 %. M4 stands for the cores with DSP
 instructions (M7 and M33 differ by 2 %).
 
@@ -17,9 +18,11 @@ concat              values with a table, values without, positions of every inpu
 mean                values read, outputs
 dense_linear        multiply-accumulates, outputs, 1
 dense_pointwise     multiply-accumulates, outputs, inputs
-dense_conv,         multiply-accumulates, those at the border with MVE, outputs, values copied
-dense_1xn           into patches, taps · positions
+dense_conv,         multiply-accumulates, with MVE those of outputs left of groups of four,
+dense_1xn           outputs, values copied into patches, taps · positions
 dense_depthwise     multiply-accumulates, outputs, positions
+gather,             with MVE in the place of the next two: instructions of the sweep's groups,
+gather_depthwise    longer rows, padded inputs, channel starts, decoding
 direct, depthwise   nnz · pixels, nnz · pixels beyond the last eight of a row, outputs, padded
                     inputs, channel starts, decoding
 planar              nnz · pixels in wide tiles, in narrow tiles, one by one; outputs, packed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedtiny.firmware.cores import Core
 from fedtiny.firmware.dense_form import dense_form
@@ -28,6 +29,8 @@ def quantities(node: IntegerConv, step: Step, model: IntegerGraph, core: Core) -
         return "planar", _planar(step, node, output, core)
     depthwise = step.kernel is Kernel.SPARSE_DEPTHWISE
     shape = conv_shape(node, model)
+    if shape.is_pointwise:
+        shape = shape.flattened()
     if core.has_mve and gathers(shape):
         family = "gather_depthwise" if depthwise else "gather"
         return family, _gather(step, step.streams, node, shape)
@@ -122,25 +125,36 @@ blocks, once and for each; for a shift."""
 def _gather(
     step: Step, streams: WeightStreams, node: IntegerConv, shape: ConvShape
 ) -> tuple[float, ...]:
-    """(instructions of groups, sweeps of rows, padded inputs, channel starts, decoding…)."""
+    """(instructions of groups, longer rows, padded inputs, channel starts, decoding…)."""
     height, width, channels = shape.output
-    nonzeros = encodings(node)[0][WeightFormat.BITMAP].entries
-    entries = streams.entries if streams.format is WeightFormat.D8 else nonzeros
-    blocks = np.maximum(-(-entries.astype(int) // 8), 1)
+    blocks = _blocks(streams, node)
     group = _BLOCKS[0] + _BLOCKS[1] * blocks
     if node.shift is not None:
         group += _SHIFT
     else:
         for count, instructions in enumerate(_FEW_BLOCKS, 1):
             group[blocks == count] = instructions
-    sweeps = 1 + (width % 4 > 0)
+    parts = 1 + (width % 4 > 0)
     return (
         height * -(-width // 4) * int(group.sum()),
         height * channels if width >= 8 else 0,
         prod(shape.framed) * shape.input[2] if shape.is_padded else 0,
-        step.bands * channels * sweeps,
+        step.bands * channels * parts,
         *decoded(step, node, step.bands),
     )
+
+
+def _blocks(streams: WeightStreams, node: IntegerConv) -> NDArray[np.int64]:
+    """Blocks of eight weights by output channel, as the decoders leave them."""
+    room = (max(streams.max_nonzeros, 2) + 2) // 4
+    entries = encodings(node)[0][WeightFormat.BITMAP].entries.astype(np.int64)  # non-zeros
+    if streams.format is WeightFormat.D8 and node.groups == 1:
+        bridged = streams.entries.astype(np.int64)
+        entries = np.where(-(-bridged // 8) <= room, bridged, entries)
+    weights = prod(node.weight.shape[1:])
+    if streams.format is WeightFormat.DENSE and node.groups == 1 and -(-weights // 8) <= room:
+        entries = np.full_like(entries, weights)
+    return np.maximum(-(-entries // 8), 1)
 
 
 def _direct(step: Step, node: IntegerConv, shape: ConvShape) -> tuple[float, ...]:

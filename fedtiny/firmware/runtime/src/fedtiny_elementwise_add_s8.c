@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fedtiny_nn_internal.h"
-
-#if defined(__ARM_FEATURE_MVE)
-#include <arm_mve.h>
-#endif
+#include "fedtiny_mve.h"
 
 #define CODES 256
 #define TABLES_BYTES (2 * CODES * (int32_t)sizeof(int32_t))
@@ -25,13 +21,6 @@ typedef struct {
 
 #if defined(__ARM_FEATURE_MVE)
 
-/** values / 2^exponent, halves away from zero: those of negative numbers go down. */
-FEDTINY_INLINE int32x4_t divide(int32x4_t values, int32_t exponent)
-{
-    const int32x4_t lowered = vaddq_s32(values, vshrq_n_s32(values, 31));
-    return exponent > 0 ? vrshlq_n_s32(lowered, -exponent) : values;
-}
-
 /** As `fill` below for a shift that is not to the left, four codes at a time. */
 static void fill_right(int32_t *table, const operand *of, int32_t left_shift, int32_t start,
                        int32_t factor)
@@ -40,7 +29,8 @@ static void fill_right(int32_t *table, const operand *of, int32_t left_shift, in
     for (int32_t i = 0; i < CODES; i += 4) {
         const int32x4_t value = i < CODES / 2 ? code : vsubq_n_s32(code, CODES);
         const int32x4_t raised = vshlq_r_s32(vaddq_n_s32(value, of->offset), left_shift);
-        const int32x4_t scaled = divide(vqrdmulhq_n_s32(raised, of->multiplier), -of->shift);
+        const int32x4_t high = vqrdmulhq_n_s32(raised, of->multiplier);
+        const int32x4_t scaled = of->shift < 0 ? fedtiny_mve_divide(high, -of->shift) : high;
         vst1q_s32(table + i, vaddq_n_s32(vmulq_n_s32(scaled, factor), start));
         code = vaddq_n_s32(code, 4);
     }
@@ -54,11 +44,6 @@ FEDTINY_INLINE int32x4_t sums_of(const int32_t *first, const int32_t *second,
     const uint32x4_t code_2 = vldrbq_z_u32((const uint8_t *)input_2, lanes);
     return vaddq_s32(vldrwq_gather_shifted_offset_s32(first, code_1),
                      vldrwq_gather_shifted_offset_s32(second, code_2));
-}
-
-FEDTINY_INLINE int32x4_t clamp(int32x4_t values, int32_t min, int32_t max)
-{
-    return vminq_s32(vmaxq_s32(values, vdupq_n_s32(min)), vdupq_n_s32(max));
 }
 
 #endif
@@ -98,7 +83,7 @@ FEDTINY_INLINE void add_shifted(const int32_t *first, const int32_t *second,
         const int32x4_t high = vrmulhq_s32(doubled, vdupq_n_s32(multiplier));
         const int32x4_t raised =
             vaddq_n_s32(vaddq_s32(high, vshrq_n_s32(high, 31)), addend);
-        vstrbq_p_s32(output + i, clamp(vshlq_r_s32(raised, -right), min, max), lanes);
+        vstrbq_p_s32(output + i, fedtiny_mve_clamp(vshlq_r_s32(raised, -right), min, max), lanes);
     }
 #else
 #pragma GCC unroll 4
@@ -118,7 +103,8 @@ FEDTINY_INLINE void add_plain(const int32_t *first, const int32_t *second, const
     for (int32_t i = 0; i < count; i += 4) {
         const mve_pred16_t lanes = vctp32q((uint32_t)(count - i));
         const int32x4_t sums = sums_of(first, second, input_1 + i, input_2 + i, lanes);
-        vstrbq_p_s32(output + i, clamp(vshrq_n_s32(sums, PLAIN_SHIFT), min, max), lanes);
+        const int32x4_t codes = fedtiny_mve_clamp(vshrq_n_s32(sums, PLAIN_SHIFT), min, max);
+        vstrbq_p_s32(output + i, codes, lanes);
     }
 #else
 #pragma GCC unroll 4

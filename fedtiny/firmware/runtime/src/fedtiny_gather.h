@@ -5,11 +5,9 @@
 #ifndef FEDTINY_GATHER_H
 #define FEDTINY_GATHER_H
 
-#include "fedtiny_nn_internal.h"
+#include "fedtiny_mve.h"
 
 #if defined(__ARM_FEATURE_MVE)
-
-#include <arm_mve.h>
 
 #define FEDTINY_BLOCK_ENTRIES 8
 
@@ -75,8 +73,9 @@ FEDTINY_INLINE uint16x8_t fedtiny_offsets_of(uint16x8_t positions, const fedtiny
 {
     uint16x8_t offsets = positions;
     for (int32_t start = rows->row_weights; start < rows->weights; start += rows->row_weights) {
-        const mve_pred16_t beyond = vcmpcsq_n_u16(positions, (uint16_t)start);
-        offsets = vaddq_m_n_u16(offsets, offsets, (uint16_t)rows->row_gap, beyond);
+        const uint16x8_t beyond = vqsubq_n_u16(positions, (uint16_t)(start - 1));
+        const uint16x8_t one = vminq_u16(beyond, vdupq_n_u16(1));
+        offsets = vmlaq_n_u16(offsets, one, (uint16_t)rows->row_gap);
     }
     return offsets;
 }

@@ -9,7 +9,7 @@
 /* Channels of so many blocks keep them in registers. */
 #define FEW 3
 
-/** Arguments of the assembly sweeps, which read them by position and count the rows down. */
+/** Arguments of the assembly sweeps, which read them by position. */
 typedef struct {
     const fedtiny_block *blocks;
     int32_t further_blocks; /**< Beyond the first. */
@@ -19,8 +19,8 @@ typedef struct {
     int32_t group_output_step;
     int8_t *output;
     int32_t output_step;
-    int32_t groups; /**< A row. */
-    int32_t rows;
+    int32_t groups;    /**< A row. */
+    int32_t rows_left; /**< Counted down. */
     int32_t next_row_input; /**< From the end of a row's groups to the next row. */
     int32_t next_row_output;
     int32_t bias;
@@ -29,6 +29,7 @@ typedef struct {
     int32_t min;
     int32_t max;
     int32_t right_shift;
+    int32_t rows; /**< Of the band; not read by assembly. */
 } fedtiny_gather_arguments;
 
 typedef void sweep_function(fedtiny_gather_arguments *arguments);
@@ -87,6 +88,18 @@ static fedtiny_gather_arguments arguments_for(const fedtiny_direct_sweep *sweep,
     return arguments;
 }
 
+static void set_channel(fedtiny_gather_arguments *arguments, const fedtiny_conv_job *job,
+                        const fedtiny_entry_list *list, int32_t channel)
+{
+    arguments->blocks = fedtiny_blocks_of(list);
+    arguments->further_blocks = list->blocks - 1;
+    arguments->rows_left = arguments->rows;
+    arguments->bias =
+        fedtiny_folded_bias(job->bias, channel, job->input_offset, list->weight_sum);
+    arguments->multiplier = job->quant->multiplier[channel];
+    arguments->right_shift = job->quant->shift == NULL ? 0 : -job->quant->shift[channel];
+}
+
 static sweep_function *function_for(const fedtiny_gather_arguments *arguments)
 {
     static sweep_function *const few[FEW] = {fedtiny_gather_sweep_1, fedtiny_gather_sweep_2,
@@ -105,28 +118,24 @@ bool fedtiny_gather_run_band(const fedtiny_conv_job *job, fedtiny_entry_list *li
     const int32_t groups = sweep->columns / GROUP;
     /* Columns left over are computed by a last group that overlaps. */
     const int32_t parts = sweep->columns % GROUP == 0 ? 1 : 2;
-    const fedtiny_gather_arguments part[2] = {
+    fedtiny_gather_arguments part[2] = {
         arguments_for(sweep, 0, groups), arguments_for(sweep, sweep->columns - GROUP, 1)};
     const fedtiny_gather_rows rows = fedtiny_gather_rows_of(&job->shape);
     fedtiny_stream stream = fedtiny_stream_of(job->weights);
+    int32_t last_input = 0;
     list->rows = job->depth_multiplier == 0 ? &rows : NULL;
     for (int32_t channel = 0; channel < job->shape.out_c; channel++) {
         if (!fedtiny_gather_decode(job->weights, &stream, channel, list)) {
             return false;
         }
-        const int32_t first_input = fedtiny_first_input_channel(job, channel);
+        const int32_t input = fedtiny_first_input_channel(job, channel);
         for (int32_t i = 0; i < parts; i++) {
-            fedtiny_gather_arguments arguments = part[i];
-            arguments.blocks = fedtiny_blocks_of(list);
-            arguments.further_blocks = list->blocks - 1;
-            arguments.input += first_input;
-            arguments.output += channel;
-            arguments.bias =
-                fedtiny_folded_bias(job->bias, channel, job->input_offset, list->weight_sum);
-            arguments.multiplier = job->quant->multiplier[channel];
-            arguments.right_shift = job->quant->shift == NULL ? 0 : -job->quant->shift[channel];
-            function_for(&arguments)(&arguments);
+            set_channel(&part[i], job, list, channel);
+            part[i].input += input - last_input;
+            function_for(&part[i])(&part[i]);
+            part[i].output++;
         }
+        last_input = input;
     }
     return true;
 }

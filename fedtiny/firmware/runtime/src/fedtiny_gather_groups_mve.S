@@ -25,7 +25,7 @@
 #define OUTPUT 24
 #define OUTPUT_STEP 28
 #define GROUPS 32
-#define ROWS 36
+#define ROWS_LEFT 36
 #define NEXT_ROW_INPUT 40 /* followed by that of the output */
 #define BIAS 48           /* followed by the multiplier */
 #define MULTIPLIER 52
@@ -65,9 +65,9 @@
     ldrd    r0, r2, [arguments, #NEXT_ROW_INPUT]
     add     input, r0
     add     output, r2
-    ldr     r0, [arguments, #ROWS]
+    ldr     r0, [arguments, #ROWS_LEFT]
     subs    r0, #1
-    str     r0, [arguments, #ROWS]
+    str     r0, [arguments, #ROWS_LEFT]
     bne     \again
     vpop    {d8-d15}
     pop     {r4-r11, pc}

@@ -6,11 +6,10 @@
  * applied in a low-overhead loop. The vectors lie in one row, or in two or four rows of a narrow
  * map. Tiles at the right and lower edge overlap their neighbours instead of being cut.
  */
+#include "fedtiny_mve.h"
 #include "fedtiny_planar.h"
 
 #if defined(__ARM_FEATURE_MVE)
-
-#include <arm_mve.h>
 
 typedef struct {
     int32x4_t vector[4];
@@ -61,20 +60,13 @@ FEDTINY_INLINE accumulators accumulate(const fedtiny_planar_sweep *sweep, const 
     return sums;
 }
 
-/** Divided by 2^exponent > 1, halves away from zero: those of negative numbers go down. */
-FEDTINY_INLINE int32x4_t divide(int32x4_t values, int32_t exponent)
-{
-    return vrshlq_n_s32(vaddq_s32(values, vshrq_n_s32(values, 31)), -exponent);
-}
-
 FEDTINY_INLINE int32x4_t requantize(int32x4_t sums, const fedtiny_requantizer *to)
 {
     const int32_t shift = to->shift;
     const int32x4_t raised = shift > 0 ? vshlq_r_s32(sums, shift) : sums;
     const int32x4_t high = vqrdmulhq_n_s32(raised, to->multiplier);
-    const int32x4_t scaled = shift < 0 ? divide(high, -shift) : high;
-    const int32x4_t moved = vaddq_n_s32(scaled, to->offset);
-    return vminq_s32(vmaxq_s32(moved, vdupq_n_s32(to->min)), vdupq_n_s32(to->max));
+    const int32x4_t scaled = shift < 0 ? fedtiny_mve_divide(high, -shift) : high;
+    return fedtiny_mve_clamp(vaddq_n_s32(scaled, to->offset), to->min, to->max);
 }
 
 /** All tiles of `tile_rows` rows and 16 / `tile_rows` columns. */
