@@ -37,14 +37,39 @@ static void fill_right(int32_t *table, const operand *of, int32_t left_shift, in
 }
 
 /** Four sums of table values. */
-FEDTINY_INLINE int32x4_t sums_of(const int32_t *first, const int32_t *second,
-                                 const int8_t *input_1, const int8_t *input_2, mve_pred16_t lanes)
+FEDTINY_INLINE int32x4_t sums_of(const int32_t *first, const int32_t *second, uint32x4_t code_1,
+                                 uint32x4_t code_2)
 {
-    const uint32x4_t code_1 = vldrbq_z_u32((const uint8_t *)input_1, lanes);
-    const uint32x4_t code_2 = vldrbq_z_u32((const uint8_t *)input_2, lanes);
     return vaddq_s32(vldrwq_gather_shifted_offset_s32(first, code_1),
                      vldrwq_gather_shifted_offset_s32(second, code_2));
 }
+
+FEDTINY_INLINE int32x4_t shift_sums(int32x4_t doubled, int32_t multiplier, int32_t addend,
+                                    int32_t right, int32_t min, int32_t max)
+{
+    const int32x4_t high = vrmulhq_s32(doubled, vdupq_n_s32(multiplier));
+    const int32x4_t raised = vaddq_n_s32(vaddq_s32(high, vshrq_n_s32(high, 31)), addend);
+    return fedtiny_mve_clamp(vshlq_r_s32(raised, -right), min, max);
+}
+
+/* Store `four` of every four sums, which it calls `sums`; of fewer at the end. */
+#define FOR_FOUR_SUMS(four)                                                                       \
+    int32_t left = count;                                                                         \
+    for (; left >= 4; left -= 4) {                                                                \
+        const int32x4_t sums = sums_of(first, second, vldrbq_u32((const uint8_t *)input_1),       \
+                                       vldrbq_u32((const uint8_t *)input_2));                     \
+        vstrbq_s32(output, four);                                                                 \
+        input_1 += 4;                                                                             \
+        input_2 += 4;                                                                             \
+        output += 4;                                                                              \
+    }                                                                                             \
+    if (left > 0) {                                                                               \
+        const mve_pred16_t lanes = vctp32q((uint32_t)left);                                       \
+        const int32x4_t sums =                                                                    \
+            sums_of(first, second, vldrbq_z_u32((const uint8_t *)input_1, lanes),                 \
+                    vldrbq_z_u32((const uint8_t *)input_2, lanes));                               \
+        vstrbq_p_s32(output, four, lanes);                                                        \
+    }
 
 #endif
 
@@ -77,14 +102,7 @@ FEDTINY_INLINE void add_shifted(const int32_t *first, const int32_t *second,
     const int32_t min = to->min;
     const int32_t max = to->max;
 #if defined(__ARM_FEATURE_MVE)
-    for (int32_t i = 0; i < count; i += 4) {
-        const mve_pred16_t lanes = vctp32q((uint32_t)(count - i));
-        const int32x4_t doubled = sums_of(first, second, input_1 + i, input_2 + i, lanes);
-        const int32x4_t high = vrmulhq_s32(doubled, vdupq_n_s32(multiplier));
-        const int32x4_t raised =
-            vaddq_n_s32(vaddq_s32(high, vshrq_n_s32(high, 31)), addend);
-        vstrbq_p_s32(output + i, fedtiny_mve_clamp(vshlq_r_s32(raised, -right), min, max), lanes);
-    }
+    FOR_FOUR_SUMS(shift_sums(sums, multiplier, addend, right, min, max))
 #else
 #pragma GCC unroll 4
     for (int32_t i = 0; i < count; i++) {
@@ -100,12 +118,7 @@ FEDTINY_INLINE void add_plain(const int32_t *first, const int32_t *second, const
                               const int32_t min, const int32_t max)
 {
 #if defined(__ARM_FEATURE_MVE)
-    for (int32_t i = 0; i < count; i += 4) {
-        const mve_pred16_t lanes = vctp32q((uint32_t)(count - i));
-        const int32x4_t sums = sums_of(first, second, input_1 + i, input_2 + i, lanes);
-        const int32x4_t codes = fedtiny_mve_clamp(vshrq_n_s32(sums, PLAIN_SHIFT), min, max);
-        vstrbq_p_s32(output + i, codes, lanes);
-    }
+    FOR_FOUR_SUMS(fedtiny_mve_clamp(vshrq_n_s32(sums, PLAIN_SHIFT), min, max))
 #else
 #pragma GCC unroll 4
     for (int32_t i = 0; i < count; i++) {
