@@ -3,10 +3,11 @@
 Fitted by least squares of relative errors to what QEMU counted (``-icount``, arm-none-eabi-gcc
 12.2 -O3) for every layer of resnet8, smartwatch_cnn, ds_cnn, mobilenet_v1 and vgg11 at densities
 of 1 to 100 %, in every weight format and in several band heights: more than 1,000 layers a
-core (add_shifted, concat and mean: five shapes). The dense kernels are CMSIS-NN 4.0's, the M55's
-those of releases from 6.0 on, which take half to a quarter of 4.0's instructions there. Half of the
-predictions for a core are within 5 %, nine in ten within 20 %. M4 stands for the cores with DSP
-instructions (M7 and M33 differ by 2 %).
+core (add_shifted, concat and mean: five shapes; upsample: 14). The dense kernels are CMSIS-NN
+4.0's; the M55's are those of releases from 6.0 on, which take half to a quarter of 4.0's
+instructions there (its dense_1xn is its dense_conv without copies: no layer of these has it). Half
+of the predictions for a core are within 5 %, nine in ten within 20 %. M4 stands for the cores with
+DSP instructions (M7 and M33 differ by 2 %).
 
 ==================  ================================================================
 family              counts
@@ -28,6 +29,7 @@ direct, depthwise   nnz · pixels, nnz · pixels beyond the last eight of a row,
 planar              nnz · pixels in wide tiles, in narrow tiles, one by one; outputs, packed
                     values, packed cells, channel starts, decoding
 sparse_linear       decoding, outputs, 1
+upsample            outputs, cells of widened rows, rows, 1
 decoding            D8 entries, N4 entries, bitmap values and positions, dense values and
                     positions
 ==================  ================================================================
@@ -71,6 +73,7 @@ COEFFICIENTS: Mapping[Core, Mapping[str, tuple[float, ...]]] = {
             7.429,
         ),
         "sparse_linear": (15.99, 32.04, 22.14, 1.658, 0.0, 9.97, 164.9, 193.4),
+        "upsample": (0.7094, 53.22, 78.05, 348.4),
     },
     Core.M3: {
         "add": (15.0, 6524.0),
@@ -103,6 +106,7 @@ COEFFICIENTS: Mapping[Core, Mapping[str, tuple[float, ...]]] = {
             5.771,
         ),
         "sparse_linear": (11.99, 24.0, 13.74, 3.367, 0.0, 7.008, 74.51, 120.2),
+        "upsample": (0.5532, 31.8, 41.49, 131.9),
     },
     Core.M4: {
         "add": (14.25, 6544.0),
@@ -135,13 +139,14 @@ COEFFICIENTS: Mapping[Core, Mapping[str, tuple[float, ...]]] = {
             5.936,
         ),
         "sparse_linear": (11.99, 27.02, 16.01, 3.825, 0.03299, 6.984, 74.81, 121.1),
+        "upsample": (0.5134, 31.75, 41.24, 98.29),
     },
     Core.M55: {
         "add": (15.0, 6560.0),
         "add_shifted": (23.24, 10180.0),
         "avg_pool": (1.065, 12.11),
         "concat": (4.323, 0.7065, 24.33),
-        "dense_1xn": (0.164, 0.3162, 17.25, 0.2309, 0.0),
+        "dense_1xn": (0.1722, 0.268, 13.29, 0.0, 0.0),
         "dense_conv": (0.1722, 0.268, 13.29, 0.263, 29.72),
         "dense_depthwise": (2.262, 0.0, 198.5),
         "dense_linear": (0.3213, 7.202, 490.0),
@@ -169,5 +174,6 @@ COEFFICIENTS: Mapping[Core, Mapping[str, tuple[float, ...]]] = {
             5.88,
         ),
         "sparse_linear": (12.01, 24.97, 14.23, 2.596, 0.0, 5.988, 79.82, 133.6),
+        "upsample": (0.5674, 31.84, 37.46, 112.4),
     },
 }
