@@ -23,7 +23,7 @@ dense_conv,         multiply-accumulates, with MVE those of outputs left of grou
 dense_1xn           outputs, values copied into patches, taps · positions
 dense_depthwise     multiply-accumulates, outputs, positions
 gather,             with MVE in the place of the next two: instructions of the sweep's groups,
-gather_depthwise    longer rows, padded inputs, channel starts, decoding
+gather_depthwise    longer rows, padded inputs, channel starts, decoding, blocks of dense values
 direct, depthwise   nnz · pixels, nnz · pixels beyond the last eight of a row, outputs, padded
                     inputs, channel starts, decoding
 planar              nnz · pixels in wide tiles, in narrow tiles, one by one; outputs, packed
@@ -152,8 +152,20 @@ COEFFICIENTS: Mapping[Core, Mapping[str, tuple[float, ...]]] = {
         "dense_linear": (0.3213, 7.202, 490.0),
         "dense_pointwise": (0.1617, 14.21, 0.0),
         "depthwise": (0.0, 6.996, 22.63, 0.6927, 184.5, 0.0, 13.33, 0.0, 7.15, 0.0, 5.805),
-        "gather": (0.9905, 13.43, 0.1788, 182.6, 5.195, 11.91, 28.35, 2.388, 0.0, 7.081),
-        "gather_depthwise": (0.8796, 14.52, 0.3748, 207.2, 46.37, 100.9, 202.7, 0.0, 231.9, 0.0),
+        "gather": (0.991, 13.37, 0.1785, 182.6, 5.193, 11.9, 28.3, 2.39, 0.0, 7.082, 45.09),
+        "gather_depthwise": (
+            0.8796,
+            14.52,
+            0.3748,
+            207.2,
+            46.37,
+            100.9,
+            202.7,
+            0.0,
+            231.9,
+            0.0,
+            0.0,
+        ),
         "direct": (3.76, 0.3193, 17.05, 2.991, 234.5, 12.91, 10.48, 21.25, 2.534, 9.659, 5.988),
         "lookup": (5.5, 60.0),
         "max_pool": (1.249, 0.0),

@@ -140,20 +140,38 @@ def _gather(
         height * channels if width >= 8 else 0,
         prod(shape.framed) * shape.input[2] if shape.is_padded else 0,
         step.bands * channels * parts,
-        *decoded(step, node, step.bands),
+        *_decoded_to_blocks(step, streams, node, int(blocks.sum())),
     )
+
+
+def _decoded_to_blocks(
+    step: Step, streams: WeightStreams, node: IntegerConv, blocks: int
+) -> tuple[float, ...]:
+    """What is decoded, by format; then blocks of dense values, which take no other decoding."""
+    if streams.format is WeightFormat.DENSE and _fits_dense(streams, node):
+        return (0, 0, 0, 0, 0, 0, step.bands * blocks)
+    return (*decoded(step, node, step.bands), 0)
+
+
+def _fits_dense(streams: WeightStreams, node: IntegerConv) -> bool:
+    """Whether there is room for a channel's zeros, too."""
+    weights = prod(node.weight.shape[1:])
+    return node.groups == 1 and -(-weights // 8) <= _block_room(streams)
+
+
+def _block_room(streams: WeightStreams) -> int:
+    """Blocks in the memory of the longest channel's entries."""
+    return (max(streams.max_nonzeros, 2) + 2) // 4
 
 
 def _blocks(streams: WeightStreams, node: IntegerConv) -> NDArray[np.int64]:
     """Blocks of eight weights by output channel, as the decoders leave them."""
-    room = (max(streams.max_nonzeros, 2) + 2) // 4
     entries = encodings(node)[0][WeightFormat.BITMAP].entries.astype(np.int64)  # non-zeros
     if streams.format is WeightFormat.D8 and node.groups == 1:
         bridged = streams.entries.astype(np.int64)
-        entries = np.where(-(-bridged // 8) <= room, bridged, entries)
-    weights = prod(node.weight.shape[1:])
-    if streams.format is WeightFormat.DENSE and node.groups == 1 and -(-weights // 8) <= room:
-        entries = np.full_like(entries, weights)
+        entries = np.where(-(-bridged // 8) <= _block_room(streams), bridged, entries)
+    if streams.format is WeightFormat.DENSE and _fits_dense(streams, node):
+        entries = np.full_like(entries, prod(node.weight.shape[1:]))
     return np.maximum(-(-entries // 8), 1)
 
 
