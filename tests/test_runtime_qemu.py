@@ -141,6 +141,15 @@ def test_bands_and_formats_change_nothing(name, weight_format, kernels, program,
             assert kernel.scratch_bytes <= limit
 
 
+@pytest.mark.parametrize("name", ["qemu-m4", "qemu-m55"])
+def test_additions_with_shifts_are_exact(name, tmp_path):
+    target = qemu.machine(name)
+    sources = [Path(__file__).parent / "add_cases.c", RUNTIME / "src/fedtiny_elementwise_add_s8.c"]
+    include = (RUNTIME / "include", RUNTIME / "src")
+    program = qemu.build(target, sources, tmp_path, include=include, flags=("-std=gnu99",))
+    assert qemu.run(target, program, tmp_path).strip() == "0"
+
+
 DEEP = ((6, 9, 40), 7, (3, 3), (1, 1), (1, 1))
 
 

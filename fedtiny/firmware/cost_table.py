@@ -142,8 +142,8 @@ COEFFICIENTS: Mapping[Core, Mapping[str, tuple[float, ...]]] = {
         "upsample": (0.5134, 31.75, 41.24, 98.29),
     },
     Core.M55: {
-        "add": (15.0, 6560.0),
-        "add_shifted": (23.24, 10180.0),
+        "add": (2.501, 2411.0),
+        "add_shifted": (3.51, 2781.0),
         "avg_pool": (1.065, 12.11),
         "concat": (4.323, 0.7065, 24.33),
         "dense_1xn": (0.1722, 0.268, 13.29, 0.0, 0.0),
