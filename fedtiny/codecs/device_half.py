@@ -12,6 +12,7 @@ from fedtiny.codecs.errors import CodecError
 from fedtiny.codecs.latent_code import LatentCode, Symbols
 from fedtiny.quant import reference
 from fedtiny.quant.integer_model import IntegerGraph
+from fedtiny.quant.tensors import Int8s
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,16 @@ class DeviceHalf:
         return self.code.encode(self.symbols(x[None])[0])
 
     @property
+    def input_of(self) -> Int8s:
+        """int8 (C, 256): what the encoder reads for each count of a channel."""
+        channels, height, width = self.encoder.input.shape
+        counts = np.broadcast_to(
+            np.arange(256, dtype=np.int16)[:, None, None, None], (256, channels, height, width)
+        )
+        found: Int8s = reference.quantize_input(self.encoder, counts)[:, 0, 0].T
+        return found
+
+    @property
     def parameters(self) -> int:
         """Weights and biases of the encoder, batch norm folded in."""
         layers = self.encoder.layers
@@ -48,5 +59,6 @@ class DeviceHalf:
 
     @property
     def table_bytes(self) -> int:
-        """Of flash, for alphabet and tables."""
-        return self.code.tables.nbytes + self.code.alphabet.of_int8.nbytes
+        """Of flash, for the input's table, alphabet and tables."""
+        alphabet = self.code.alphabet.of_int8
+        return self.code.tables.nbytes + alphabet.nbytes + self.input_of.nbytes
