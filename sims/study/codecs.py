@@ -53,8 +53,10 @@ def jobs(seeds: int) -> list[Job]:
         found.append(Job("progressive_jpeg", f"quality {quality}", seed, progressive(quality)))
         found += [_still(seed, *one) for one in STILL[:3]]
         found += [Job("pnc", name, seed, pnc(name)) for name in PNC if name not in ABLATED]
+    for seed in range(seeds):
+        found.append(Job("pnc", ABLATED[0], seed, pnc(ABLATED[0])))
         found.append(Job("vae_public", rate_name(RATES[0]), seed, federated(RATES[0])))
-    for name in ABLATED:
+    for name in ABLATED[1:]:
         found += [Job("pnc", name, seed, pnc(name)) for seed in range(seeds)]
     return [*found, *(_still(seed, *STILL[3]) for seed in range(seeds))]
 

@@ -22,7 +22,7 @@ from fedtiny.fleet.link import Link, LinkSection
 from sims.study.codecs_rows import setting_of
 
 DATA = Path("/usr/share/datasets/fashion-mnist")
-TRAINING, TESTED, PUBLIC = 10_000, 2000, 2000
+TRAINING, TESTED, PUBLIC = 12_000, 2000, 2000
 """Pictures; of the training ones, those that a server has where devices train the encoder."""
 EPOCHS = 3
 """Of every classifier of pictures."""

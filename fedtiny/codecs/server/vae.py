@@ -45,9 +45,9 @@ class VaeRecipe:
 
     channels: int
     centres: int
-    beta: float = 0.1
+    beta: float = 0.0
     free_bpp: float = 0.0
-    epochs: int = 4
+    epochs: int = 6
     effort: Effort = Effort.LOW
 
 
