@@ -182,7 +182,7 @@ def quantised(features: Tensor, bits: int) -> Tensor:
     """The nearest of 2^bits levels from 0 to the features' bound of 6; gradients pass through.
 
     >>> quantised(torch.tensor([0.0, 0.4, 6.0]), 3)
-    tensor([0.0000, 0.0000, 6.0000])
+    tensor([0., 0., 6.])
     """
     step = _LARGEST / (2**bits - 1)
     return features + (step * torch.round(features / step) - features).detach()
