@@ -9,6 +9,7 @@ import numpy as np
 
 from fedtiny.codecs.codec import Picture
 from fedtiny.codecs.errors import CodecError
+from fedtiny.codecs.float_encoder import FloatEncoder
 from fedtiny.codecs.latent_code import LatentCode, Symbols
 from fedtiny.quant import reference
 from fedtiny.quant.integer_model import IntegerGraph
@@ -22,10 +23,12 @@ class DeviceHalf:
     Attributes:
         encoder: int8, exported as any other model.
         code: of its output.
+        trained: what the encoder was quantized from.
     """
 
     encoder: IntegerGraph
     code: LatentCode
+    trained: FloatEncoder
 
     def symbols(self, x: np.ndarray) -> Symbols:
         """uint8 (N, maps, positions) of counts uint8 (N, C, H, W), as the device computes them."""

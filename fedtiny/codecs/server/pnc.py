@@ -23,7 +23,7 @@ from fedtiny.codecs.encoders import FEATURES, Effort, pnc_encoder
 from fedtiny.codecs.errors import CodecError
 from fedtiny.codecs.latent_code import Alphabet
 from fedtiny.codecs.server.fitting import Lesson, Pictures, fit, outputs, seeded
-from fedtiny.codecs.server.networks import FeatureDecoder, PictureClassifier
+from fedtiny.codecs.server.networks import FeatureDecoder
 from fedtiny.codecs.server.quantizing import device_half
 from fedtiny.models.initial import initial_state
 from fedtiny.models.torch_module import GraphModule
@@ -78,13 +78,13 @@ class PncCodec:
     Attributes:
         half: on the device.
         decoder: features to pictures.
-        classifier: of pictures; frozen.
+        classifier: of pictures.
         points: what was measured.
     """
 
     half: DeviceHalf
     decoder: FeatureDecoder
-    classifier: PictureClassifier
+    classifier: nn.Module
     points: tuple[Point, ...] = ()
 
     def encode(self, x: Picture, budget_bytes: int) -> bytes:
@@ -130,14 +130,12 @@ class PncCodec:
         return np.stack(found, 1)
 
 
-def train_pnc(
-    pictures: Pictures, classifier: PictureClassifier, recipe: Recipe, seed: int
-) -> PncCodec:
+def train_pnc(pictures: Pictures, classifier: nn.Module, recipe: Recipe, seed: int) -> PncCodec:
     """Both stages, then the device's half.
 
     Args:
         pictures: public, on the server.
-        classifier: of clean pictures; is not trained.
+        classifier: of clean pictures; a copy of it is what learns, if any does.
         recipe: losses and lengths.
         seed: of weights, order and drops.
     """
