@@ -6,9 +6,10 @@ import numpy as np
 
 from clients.device import Device
 from fedtiny.codecs.encoders import pnc_encoder
+from fedtiny.codecs.task import EncodeTask
 from fedtiny.devices.fleet import profile_of
 from fedtiny.doctor.encoding import encoding
-from fedtiny.wire.encode import EncodeResult, EncodeTask
+from fedtiny.wire.encode import EncodeResult
 from fedtiny.wire.packet import Packet
 
 

@@ -38,6 +38,7 @@ CLIENT = "flwr-clientapp"
 PREPARED = (
     "fedtiny.adapt.methods",
     "fedtiny.adapt.personal",
+    "fedtiny.codecs.task",
     "fedtiny.config",
     "fedtiny.data.client",
     "fedtiny.data.kept",

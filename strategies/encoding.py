@@ -8,25 +8,24 @@ model classifies what the decoder makes of them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from importlib.util import find_spec
 
 from fedtiny.codecs.codec import Codec
 from fedtiny.codecs.errors import CodecError
+from fedtiny.codecs.task import EncodeTask
 from fedtiny.config import RunConfig
 from fedtiny.data.server import ServerData
 from fedtiny.federation.described import most_samples
 from fedtiny.federation.round import Federation
+from fedtiny.models.graph import Graph
 from fedtiny.runs.encode_events import Encoded
 from fedtiny.runs.trained_model import TrainedModel
-from fedtiny.wire.encode import EncodeResult, EncodeTask
+from fedtiny.wire.encode import EncodeResult
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
 from strategies.exchange import Exchange, FederationError
 from strategies.introductions import Introductions
 from strategies.observer import Observer
-
-if TYPE_CHECKING:
-    from fedtiny.codecs.server.pnc import PncCodec
 
 
 @dataclass(frozen=True)
@@ -49,21 +48,14 @@ class Encoding:
     introductions: Introductions
 
     def run(self, finished: TrainedModel) -> None:
-        """Ask those that can train nothing, and tell; does nothing unless the run is to.
-
-        Raises:
-            FederationError: the server cannot train a codec.
-        """
+        """Ask those that can train nothing, and tell; does nothing unless the run is to."""
         known = self.introductions
         able = [k for k in known.described if k not in known.tiers]
         if not self.config.federation.encode or not able:
             return
-        if not len(self.data.public):
-            raise FederationError(
-                "federation.encode: the server has no public pictures to train a codec on; set "
-                "data.public_per_class"
-            )
-        codec = _codec(self.data, finished, self.config.seed)
+        from fedtiny.codecs.server.for_model import codec_for  # noqa: PLC0415 - torch is optional
+
+        codec = codec_for(self.data.public, finished, self.config.seed)
         packets = dict.fromkeys(able, EncodeTask(codec.half).packet())
         results = self.exchange.ask(Phase.ENCODE, self._after, packets, self._read)
         for partition, one in results.items():
@@ -95,11 +87,20 @@ def _class(codec: Codec, code: bytes) -> int | None:
         return None
 
 
-def _codec(data: ServerData, finished: TrainedModel, seed: int) -> PncCodec:
-    try:
-        from fedtiny.codecs.server.for_model import codec_for  # noqa: PLC0415 - torch is optional
-    except ImportError as error:
+def check_encoding(config: RunConfig, graph: Graph) -> None:
+    """Whether a run can end with codes, before it begins.
+
+    Raises:
+        FederationError: it is to, and cannot.
+    """
+    if not config.federation.encode:
+        return
+    if any(side % 4 for side in graph.input_shape[1:]):
         raise FederationError(
-            f"federation.encode trains a codec with PyTorch: {error}; pip install 'fedtiny[train]'"
-        ) from error
-    return codec_for(data.public, finished, seed)
+            f"federation.encode: the model takes {graph.input_shape}, and a codec takes pictures "
+            "whose height and width are multiples of 4; leave the setting out"
+        )
+    if find_spec("torch") is None:
+        raise FederationError(
+            "federation.encode trains a codec with PyTorch: pip install 'fedtiny[train]'"
+        )

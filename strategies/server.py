@@ -45,7 +45,7 @@ from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
 from fedtiny.wire.train import TrainResult
 from strategies.adapting import Adapting
-from strategies.encoding import Encoding
+from strategies.encoding import Encoding, check_encoding
 from strategies.evaluation import GlobalEvaluation
 from strategies.exchange import Exchange
 from strategies.facts import density_fields
@@ -146,6 +146,7 @@ class Server:
         Args:
             initial: see :meth:`Preparation.run`.
         """
+        check_encoding(self.config, self.graph)
         run = self.config, self.graph, self.data, self.exchange, self.observer
         return self.save(Preparation(*run, self.introductions).run(initial))
 

@@ -13,20 +13,24 @@ from clients.app import client_app
 from clients.handlers import HANDLERS
 from fedtiny.codecs.device_half import DeviceHalf
 from fedtiny.codecs.encoders import pnc_encoder
+from fedtiny.codecs.task import EncodeTask
 from fedtiny.config import RunConfig, parse
 from fedtiny.data.server import load_server
 from fedtiny.data.shares import client_file, read
 from fedtiny.engine import available
+from fedtiny.models import build
 from fedtiny.report import write
 from fedtiny.runs.encode_events import Encoded
 from fedtiny.runs.events import DeviceDescribed, Evaluated, Exchanged, TierGiven
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.settings import ConfigError
-from fedtiny.wire.encode import EncodeResult, EncodeTask
+from fedtiny.wire.encode import EncodeResult
 from fedtiny.wire.packet import Packet, WireError
 from fedtiny.wire.phase import Phase
 from strategies.app import run
+from strategies.encoding import check_encoding
+from strategies.exchange import FederationError
 
 pytestmark = pytest.mark.skipif(not available(), reason="the engine is not compiled here")
 
@@ -126,6 +130,16 @@ def test_without_parts_of_the_model_the_setting_is_refused(tmp_path: Path) -> No
     config = config_of(tmp_path).model_dump(mode="json")
     with pytest.raises(ConfigError, match=r"set tiers\.policy, too"):
         parse({**config, "tiers": {"policy": "none"}})
+
+
+def test_what_no_codec_takes_is_refused_before_the_run(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    check_encoding(config, build("smartwatch_cnn@2", (1, 16, 16), 2))
+    odd = build("smartwatch_cnn@2", (1, 1, 128), 2)
+    with pytest.raises(FederationError, match="multiples of 4"):
+        check_encoding(config, odd)
+    federation = config.federation.model_copy(update={"encode": False})
+    check_encoding(config.model_copy(update={"federation": federation}), odd)
 
 
 @pytest.fixture(scope="module")

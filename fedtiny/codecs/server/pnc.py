@@ -183,7 +183,8 @@ def quantised(features: Tensor, bits: int) -> Tensor:
     tensor([0., 0., 6.])
     """
     step = _LARGEST / (2**bits - 1)
-    return features + (step * torch.round(features / step) - features).detach()
+    levels: Tensor = features + (step * torch.round(features / step) - features).detach()
+    return levels
 
 
 def tail_drop(features: Tensor) -> Tensor:
