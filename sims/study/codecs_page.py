@@ -142,7 +142,7 @@ def draw(csv: Path) -> Path:
     timed = _timed(rows[rows["setting"].str.contains(_DEADLINE)])
     rows = rows[~rows["setting"].str.contains(_DEADLINE)]
     cut = rows["setting"].str.contains(" @ ")
-    kind = rows["setting"].str.extract(r"(\w+ classifier)")[0]
+    kind = rows["setting"].str.extract(r"(\w+ classifier|^\w+ effort)")[0]
     names = rows["setting"].str.split(" @ ").str[0].where(cut, kind.fillna("")).str.strip()
     line = (rows["codec"] + " " + names).str.strip().str.replace("_", " ")
     rows = rows.assign(line=line.str.replace(" classifier", ""))
@@ -168,11 +168,13 @@ def draw(csv: Path) -> Path:
             axes.set_xlabel("payload, bytes per picture")
             axes.set_ylabel("accuracy, %")
         legend_below(figure, [whole])
-        for name, mine in timed.groupby("name", sort=False):
+        names = list(timed["name"].unique())
+        for name, color in zip(names, colors(len(names)), strict=True):
+            mine = timed[timed["name"] == name]
             for kind, dashes in _DASHES.items():
                 means = mine[mine["interference"] == kind].groupby("deadline")["accuracy"].mean()
-                late.plot(means.index, 100 * means, dashes, label=f"{name}, {kind}")
-        late.set_xscale("log")
+                label = f"{name.split(':')[1].split(',')[0]}, {kind}".strip()
+                late.plot(means.index, 100 * means, dashes, color=color, label=label)
         late.set_xlabel("deadline, ms (simulated)")
         late.set_ylabel("accuracy, %")
         late.legend(fontsize="small")
