@@ -81,7 +81,7 @@ def _learn(device: Device, task: AdaptTask, recipe: Recipe, samples: Samples) ->
     config = device.config.adapt
     lesson = Lesson(config.steps, config.batch_size, config.learning_rate)
     generator = rng(device.config.seed, "adapt", task.round, device.partition)
-    budget = budget_of(device.config.devices, device.partition, device.board)
+    budget = budget_of(device.config, device.partition, device.board)
     with within_budget(device, None, recipe.model):
         return learn_within(recipe, samples, lesson, budget, generator)
 

@@ -25,15 +25,25 @@ def bench_firmware(
     core: Annotated[str, typer.Option(help="m0, m3, m4, m7, m33 or m55, emulated.")] = "m4",
     classes: Classes = 10,
     convs_only: Annotated[bool, typer.Option("--convs-only", help="Convolutions only.")] = False,
+    cmsis_nn: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="Dense kernels of this CMSIS-NN (its Include and Source), any release from 4.0 "
+            "on; default: 4.0 from an installed wheel.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Count a sparse model's instructions on an emulated core, against dense kernels."""
     from fedtiny.bench.firmware import bench_firmware as run  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.bench.firmware_text import print_firmware  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.boards.cmsis_nn import WHEEL  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.models import build  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
     graph = build(model, input_shape, classes)
-    result = run(graph, density, core, convs_only=convs_only)
+    library = WHEEL if cmsis_nn is None else cmsis_nn
+    result = run(graph, density, core, convs_only=convs_only, library=library)
     if as_json:
         return print_json(asdict(result))
     return print_firmware(result)

@@ -7,7 +7,18 @@ from math import prod
 from hypothesis import strategies as st
 
 from fedtiny.models.graph import Graph
-from fedtiny.models.ops import INPUT, Activation, Add, Concat, Conv, Linear, Node, Pool, Shape
+from fedtiny.models.ops import (
+    INPUT,
+    Activation,
+    Add,
+    Concat,
+    Conv,
+    Linear,
+    Node,
+    Pool,
+    Shape,
+    Upsample,
+)
 from fedtiny.models.ops.tensor import Padding, sides
 
 ACTIVATIONS = st.sampled_from(list(Activation))
@@ -20,7 +31,7 @@ def any_graphs(draw: st.DrawFn) -> Graph:
     nodes: list[Node] = []
     for i in range(draw(st.integers(1, 7))):
         source = draw(st.sampled_from(list(shapes)))
-        make = draw(st.sampled_from([_conv, _linear, _add, _concat, _pool]))
+        make = draw(st.sampled_from([_conv, _linear, _add, _concat, _pool, _upsample]))
         node = make(
             draw, f"{make.__name__[1:]}{draw(st.sampled_from(['', '.', '-']))}{i}", source, shapes
         )
@@ -88,3 +99,10 @@ def _pool(draw: st.DrawFn, name: str, source: str, shapes: dict[str, Shape]) -> 
     least = min(kernel or (height, width))
     padding = draw(_pads(min(2, least - 1)))
     return Pool(name, source, draw(st.sampled_from(["avg", "max"])), kernel, stride, padding)
+
+
+def _upsample(draw: st.DrawFn, name: str, source: str, shapes: dict[str, Shape]) -> Node:
+    _, height, width = shapes[source]
+    return Upsample(
+        name, source, (height + draw(st.integers(0, 4)), width + draw(st.integers(0, 4)))
+    )

@@ -156,13 +156,20 @@ def test_recordings_are_split_whole_and_some_are_held_out(own, tmp_path):
 
 @pytest.mark.firmware
 @pytest.mark.skipif(not shutil.which("gcc"), reason="no compiler")
-def test_the_adapted_model_is_exported_and_its_c_agrees(run, own):
-    words = ["adapt", str(run.path), "--data", str(own), "--json", "--export"]
+@pytest.mark.parametrize("method", [MethodName.REPNET, MethodName.REPNET_ONE_WAY])
+def test_the_adapted_model_is_exported_and_its_c_agrees(run, own, method):
+    words = ["adapt", str(run.path), "--data", str(own), "--method", method.value]
+    words += ["--json", "--export"]
     done = CliRunner().invoke(app, words, catch_exceptions=False)
     found = json.loads(done.output)
     firmware = found["firmware"]
     assert firmware["mismatches"] == 0 < firmware["vectors"]
     assert firmware["accuracy"] > found["accuracy_after"] - 0.1
+    folder = run.path / "adapted" / method.value
+    written = json.loads((folder / "adapt.json").read_text(encoding="utf-8"))
+    assert written["firmware"] == firmware
+    said = f"in int8 C for {firmware['target']}: {100 * firmware['accuracy']:.1f} % of the held-out"
+    assert said in (folder / "report.md").read_text(encoding="utf-8")
 
 
 def test_a_model_of_maps_is_refused(own):

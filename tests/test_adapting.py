@@ -18,6 +18,7 @@ from clients.app import client_app
 from clients.device import Device
 from clients.handlers import HANDLERS
 from clients.state import recall
+from fedtiny.adapt.budget import budget_bytes
 from fedtiny.adapt.learning import correct
 from fedtiny.adapt.methods import METHODS
 from fedtiny.adapt.planning import unable_to_adapt
@@ -27,6 +28,7 @@ from fedtiny.config.adapt import MethodName
 from fedtiny.data.samples import Samples
 from fedtiny.data.server import load_server
 from fedtiny.data.shares import client_file
+from fedtiny.devices.catalog import get
 from fedtiny.engine import EngineOptions, Executor, available
 from fedtiny.errors import FedTinyError
 from fedtiny.export.command import Order, export_trained
@@ -34,8 +36,9 @@ from fedtiny.export.places import place_of
 from fedtiny.export.run import export_run
 from fedtiny.learn.command import OnDevice
 from fedtiny.report import write
+from fedtiny.report.adapting import accuracies
 from fedtiny.runs.adapt_events import Adapted, AdaptedTested
-from fedtiny.runs.events import Doubted, Exchanged
+from fedtiny.runs.events import DeviceDescribed, Doubted, Exchanged, TierGiven
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.settings import ConfigError
@@ -155,6 +158,54 @@ def test_alone_nothing_that_was_learned_leaves_the_device(
     assert sum(e.correct_after for e in found) > sum(e.correct_before for e in found)
     assert not folder.adapted("bias_head").path.exists()
     assert write(folder)["adapting"]["use"] == "local"
+
+
+FLEET = """
+[[groups]]
+name = "phones"
+device = "pi_4"
+count = 5
+[[groups]]
+name = "bracelets"
+device = "nrf52840"
+count = 2
+[[groups]]
+name = "tags"
+device = "esp32_s3"
+count = 1
+budget_bytes = 30_000
+"""
+"""The bracelets' board does not train, and has room to adapt; the tag has room for neither."""
+
+
+def test_a_device_that_can_train_no_part_takes_part_by_adapting(
+    configure: Configure, tmp_path: Path
+) -> None:
+    fleet = tmp_path / "fleet.toml"
+    fleet.write_text(FLEET, encoding="utf-8")
+    words = ("federation.adapt=local", "tiers.policy=nested", "model.name=smartwatch_cnn@8")
+    folder = federate(configure(*words, f"devices.fleet={fleet}"), tmp_path / "run")
+    refused = {e.partition: e.refused for e in folder.events(DeviceDescribed) if e.refused}
+    assert refused.keys() == {5, 6, 7}
+    assert "does not train" in refused[5]
+    asked = {e.partition for e in folder.events(TierGiven)}
+    assert asked == set(range(5)), "nobody else trains in a round"
+    learned = {e.partition: e for e in folder.events(Adapted)}
+    assert learned.keys() == set(range(7))
+    for k in (5, 6):
+        assert learned[k].peak_bytes == learned[k].predicted_peak_bytes
+        assert learned[k].peak_bytes <= budget_bytes(get("nrf52840"))
+    (failure,) = adapt_exchanges(folder)[0].failures
+    assert (failure.partition, "ledger line" in failure.reason) == (7, True)
+    found = write(folder)["adapting"]
+    assert (found["only_adapt"], found["asked"]) == ([5, 6], 8)
+    counted = sum(e.correct_after for e in learned.values()) / sum(
+        e.count for e in learned.values()
+    )
+    assert accuracies(found, "same_people")[1] == pytest.approx(counted)
+    text = (folder.path / "report.md").read_text(encoding="utf-8")
+    assert "7 of 8 devices learned of their own" in text
+    assert "2 can train no part of the model and took part so: client 5, client 6." in text
 
 
 def test_a_liar_is_left_out_and_named_and_one_that_forgot_gets_the_backbone_again(

@@ -17,7 +17,7 @@ from fedtiny.firmware.plan import Kernel
 from fedtiny.firmware.vectors import vector_file
 from fedtiny.models.graph import Graph
 from fedtiny.models.op_table import OpTable, Refusal
-from fedtiny.models.ops import INPUT, Add, Conv, Linear, Pool
+from fedtiny.models.ops import INPUT, Add, Conv, Linear, Pool, Upsample
 from fedtiny.models.ops import OPS as OPS_BY_NAME
 from fedtiny.models.ops.activation import Activation
 from fedtiny.quant import functions
@@ -31,14 +31,20 @@ VECTORS = 24
 
 
 def every_op(activation: Activation) -> Graph:
-    """Each op that has an activation, with this one; the depthwise layer's input lives on."""
+    """Each op that has an activation, with this one; the depthwise layer's input lives on.
+
+    A map and a sequence are made larger on the way.
+    """
     nodes = (
         Conv("stem", INPUT, 3, 8, (3, 3), padding=(1, 1), activation=activation, prunable=False),
         Conv("depth", "stem", 8, 8, (3, 3), padding=(1, 1), groups=8, activation=activation),
         Add("join", "depth", "stem", activation=activation),
-        Conv("point", "join", 8, 12, (1, 1), stride=(2, 2), activation=activation),
+        Upsample("large", "join", (13, 17)),
+        Conv("point", "large", 8, 12, (1, 1), stride=(2, 2), activation=activation),
         Pool("pool", "point"),
-        Linear("hidden", "pool", 12, 20, activation=activation),
+        Conv("row", "pool", 12, 6, (1, 1), batch_norm=False, activation=Activation.NONE),
+        Upsample("long", "row", (1, 5)),
+        Linear("hidden", "long", 6 * 5, 20, activation=activation),
         Linear("classifier", "hidden", 20, 4, prunable=False),
     )
     return Graph(f"every_op_{activation}", (3, 9, 10), nodes)
@@ -127,7 +133,7 @@ def test_boards_agree_and_take_the_instructions_predicted(machine, core, tmp_pat
     result = plan_run.run(plan, target, compiled, vectors, tmp_path / "run")
     assert (result.vectors, result.mismatches) == (2, 0)
     for step, count in zip(plan.steps, result.layers, strict=True):
-        if step.kernel is Kernel.LOOKUP and step.node.name != "hidden":
+        if step.kernel in (Kernel.LOOKUP, Kernel.UPSAMPLE) and step.node.name != "hidden":
             assert abs(step.instructions / count.instructions - 1) < 0.15
 
 

@@ -7,11 +7,13 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
-from fedtiny.bench import synthetic
+from fedtiny.bench import firmware_table, synthetic
+from fedtiny.bench.firmware import bench_firmware
 from fedtiny.boards import cmsis_nn, kernels, plan_run, qemu
 from fedtiny.boards.step_failure import StepFailedError
 from fedtiny.boards.verify import verify_targets
@@ -190,6 +192,34 @@ def test_verify_links_the_wheel_and_a_tree(project, later):
 
 
 @pytest.mark.firmware
+def test_a_tree_of_the_users_is_the_dense_opponent(later, tmp_path):
+    """Its rows are columns where its rules refuse rows: more instructions than the wheel's 4.0."""
+    tree = tmp_path / "CMSIS-NN"
+    shutil.copytree(later, tree)
+    shutil.copytree(later.parent / "CMSIS", tmp_path / "CMSIS")
+    results = [
+        bench_firmware(NETS["smartwatch_cnn"], 0.05, "m55", library=place)
+        for place in (cmsis_nn.WHEEL, str(tree))
+    ]
+    wheel, own = (result.total.instructions["cmsis_nn"] for result in results)
+    assert [result.total.mismatches for result in results] == [0, 0]
+    assert [result.cmsis_nn for result in results] == [cmsis_nn.WHEEL, str(tree)]
+    assert own > 1.1 * wheel
+
+
+def test_the_table_has_both_opponents_and_says_which_was_measured_apart():
+    network = firmware_table.NETWORKS[1]
+    total = SimpleNamespace(
+        instructions={"ours": 2_000_000, "cmsis_nn": 8_000_000},
+        ratio=4.0, flash_bytes={"ours": 1024, "dense": 4096}, mismatches=0,
+    )  # fmt: skip
+    row = firmware_table.Row(network, "m55", 0.05, SimpleNamespace(total=total))
+    text = firmware_table.markdown([row])
+    assert "| 2.00 M | 8.00 M | 4.0× | 3.77 M | **1.9×** |" in text
+    assert "measured apart" in text.splitlines()[0]
+
+
+@pytest.mark.firmware
 def test_a_library_that_wants_more_scratch_is_named_with_the_step(project, later, tmp_path):
     greedy = tmp_path / "CMSIS-NN"
     shutil.copytree(later, greedy)
@@ -256,6 +286,9 @@ def test_a_folder_that_is_no_cmsis_nn_is_refused_before_anything_is_built(tmp_pa
         cmsis_nn.tree(tmp_path)
     with pytest.raises(FedTinyError, match="name the folder that holds"):
         cmsis_nn.tree(tmp_path / "nowhere")
+    done = CliRunner().invoke(app, ["bench", "firmware", "--cmsis-nn", str(tmp_path / "nowhere")])
+    assert done.exit_code == 2
+    assert "is no CMSIS-NN" in done.output
 
 
 def test_missing_headers_of_the_core_are_named(later, tmp_path):

@@ -116,7 +116,7 @@ def firmware(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     print_firmware(
         Any(
             model=text, input="1x2", density=0.5, core="m4", layers=[layer(text)], total=total,
-            peer=text,
+            peer=text, cmsis_nn=text,
         )
     )  # fmt: skip
 

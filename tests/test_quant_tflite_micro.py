@@ -16,12 +16,13 @@ import pytest
 from fedtiny.models.ops.activation import Activation
 from fedtiny.quant import functions, reference
 from fedtiny.quant.integer_model import IntegerGraph
-from fedtiny.quant.ops import add, lookup, pool
+from fedtiny.quant.ops import add, lookup, pool, upsample
 from fedtiny.quant.ops.add import IntegerAdd
 from fedtiny.quant.ops.conv import IntegerConv
 from fedtiny.quant.ops.linear import IntegerLinear
 from fedtiny.quant.ops.lookup import IntegerLookup
 from fedtiny.quant.ops.pool import IntegerPool
+from fedtiny.quant.ops.upsample import IntegerUpsample
 from fedtiny.quant.requantize import fixed_point, normalized, requantize
 from fedtiny.quant.tensors import Int8Tensor, IntegerWeight
 
@@ -274,6 +275,21 @@ def test_pools_equal(kind, operator, size, kernel, stride):
     model.operator(operator, [entry], y, version=2, **walked, **windows)
     theirs = run_micro(model.model([entry], [y]), x)
     np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("size", "larger"), [((4, 5), (8, 10)), ((1, 8), (1, 32)), ((3, 7), (10, 17)), ((1, 1), (4, 6))]
+)
+def test_upsampling_equals_where_float_ratios_are_exact_enough(size, larger):
+    x = np.random.default_rng(7).integers(-128, 128, (3, *size, 6)).astype(np.int8)
+    output = Int8Tensor((6, *larger), 0.1, -5)
+    ours = upsample.run(IntegerUpsample("layer", "input"), [x], [], output)
+    model = Writer()
+    entry = model.tensor((1, *x.shape[1:]), 0.1, -5)
+    wanted = model.tensor((2,), data=np.array(larger, np.int32), kind="INT32")
+    y = model.tensor((1, *ours.shape[1:]), 0.1, -5)
+    model.operator("RESIZE_NEAREST_NEIGHBOR", [entry, wanted], y, version=2)
+    np.testing.assert_array_equal(ours, run_micro(model.model([entry], [y]), x))
 
 
 def test_one_rounding_is_the_nearest_integer():

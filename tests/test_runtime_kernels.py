@@ -387,6 +387,30 @@ def test_lookup_takes_every_code_to_its_entry(kernels, in_place):
         np.testing.assert_array_equal(found, table[x.astype(int) + 128])
 
 
+@SETTINGS
+@given(
+    shape=st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(1, 5)),
+    more=st.tuples(st.integers(0, 15), st.integers(0, 20)),
+    sequence=st.booleans(),
+)
+def test_upsampling_repeats_the_cell_that_division_says(kernels, shape, more, sequence):
+    height, width, channels = (1, *shape[1:]) if sequence else shape
+    x = np.random.default_rng(0).integers(-128, 128, (height, width, channels)).astype(np.int8)
+    size = (1 if sequence else height + more[0], width + more[1])
+    found = kernels.upsample(x, size)
+    for row, column in np.ndindex(size):
+        cell = x[row * height // size[0], column * width // size[1]]
+        np.testing.assert_array_equal(found[row, column], cell)
+
+
+@pytest.mark.parametrize(
+    ("size", "channels"), [((2, 6), 5), ((4, 3), 5), ((3, 0), 5), ((3, 65536), 5), ((4, 8), 4)]
+)
+def test_upsampling_outside_its_ranges_is_refused(kernels, size, channels):
+    with pytest.raises(KernelError, match="returned -1"):
+        kernels.upsample(np.zeros((3, 4, 5), np.int8), size, channels)
+
+
 def test_argmax_takes_the_first_of_equals(kernels):
     assert kernels.argmax(np.array([-5, 7, 7, -128], np.int8)) == 1
     assert kernels.argmax(np.array([-128], np.int8)) == 0

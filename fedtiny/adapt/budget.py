@@ -1,7 +1,7 @@
 """What a board may use to adapt."""
 
-from fedtiny.config.sections import DevicesConfig
-from fedtiny.devices.catalog import get
+from fedtiny.config import RunConfig
+from fedtiny.devices.fleet import profile_of
 from fedtiny.devices.profile import DeviceProfile
 
 SHARE = 0.75
@@ -21,9 +21,12 @@ def budget_bytes(profile: DeviceProfile) -> int:
     return profile.training_budget_bytes or int(SHARE * profile.ram_bytes)
 
 
-def budget_of(devices: DevicesConfig, partition: int, board: str) -> int | None:
-    """Bytes of one step on the device that holds ``partition``; None without a board."""
+def budget_of(config: RunConfig, partition: int, board: str) -> int | None:
+    """Bytes of one step on the device that holds ``partition``; None without a board.
+
+    What the config says of the partition comes first, then its group in the fleet.
+    """
     if not board:
         return None
-    own = devices.budget_bytes.get(partition)
-    return own or budget_bytes(get(board, devices.catalog))
+    own = config.devices.budget_bytes.get(partition)
+    return own or budget_bytes(profile_of(config, partition, board))

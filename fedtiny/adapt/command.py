@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +43,14 @@ def adapt_run(run: Path, order: Order, wish: Wish, show: bool) -> dict[str, Any]
     out = wish.out or folder.adapted(order.method.value).path
     found = adapt(TrainedModel.load(folder.model), order, profile)
     found.save(out)
-    result = {**found.outcome.to_json(), "folder": str(out)}
-    if show:
-        for line in found.outcome.text():
-            Screen().say(line)
+    outcome = found.outcome
     if wish.export:
         from fedtiny.adapt.exporting import export_adapted  # noqa: PLC0415 - base installations lack the firmware extra
 
-        result["firmware"] = export_adapted(found, out / "firmware", folder, wish.target)
-    if show and wish.export:
-        Screen().say(
-            f"{out / 'firmware'}: {result['firmware']['flash_bytes']:,} B of flash, "
-            f"{result['firmware']['mismatches']} mismatches in {result['firmware']['vectors']} "
-            f"windows; {100 * result['firmware']['accuracy']:.1f} % in int8"
-        )
-    return result
+        firmware = export_adapted(found, out / "firmware", folder, wish.target)
+        outcome = replace(outcome, firmware=firmware)
+        outcome.write(out)
+    if show:
+        for line in outcome.text():
+            Screen().say(line)
+    return {**outcome.to_json(), "folder": str(out)}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from fedtiny.memory.ledger import LedgerLine, format_bytes
+from fedtiny.runs import atomic
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,9 @@ class Outcome:
         trained_parameters: numbers that were changed.
         macs: of one window's training pass.
         seconds: that learning took on this machine.
+        firmware: of the C project, where one was exported: the fields of
+            :class:`fedtiny.export.report.FirmwareReport`, ``target``, ``vectors``, ``mismatches``
+            and its ``accuracy`` on the held-out windows.
     """
 
     method: str
@@ -50,10 +56,19 @@ class Outcome:
     trained_parameters: int
     macs: int
     seconds: float
+    firmware: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain types only."""
-        return asdict(self) | {"lines": {line.value: size for line, size in self.lines.items()}}
+        """Plain types only; ``firmware`` where there is one."""
+        plain = asdict(self) | {"lines": {line.value: size for line, size in self.lines.items()}}
+        if self.firmware is None:
+            del plain["firmware"]
+        return plain
+
+    def write(self, folder: Path) -> None:
+        """``adapt.json`` and ``report.md`` into ``folder``."""
+        atomic.write(folder / "adapt.json", json.dumps(self.to_json(), indent=1) + "\n")
+        atomic.write(folder / "report.md", self.markdown())
 
     def text(self) -> list[str]:
         """Lines for people."""
@@ -70,6 +85,7 @@ class Outcome:
             f"{format_bytes(self.predicted_peak_bytes)} predicted, {self.device} may use "
             f"{format_bytes(self.budget_bytes)}; {format_bytes(self.saved_bytes)} saved for the "
             "backward pass",
+            *([] if self.firmware is None else [_in_c(self.firmware, self.accuracy_after)]),
         ]
 
     def markdown(self) -> str:
@@ -77,3 +93,12 @@ class Outcome:
         sizes = "\n".join(f"| {k.value} | {v:,} |" for k, v in self.lines.items() if v)
         body = "\n".join(f"- {line}" for line in self.text())
         return f"# Adapted by {self.method}\n\n{body}\n\n| ledger | bytes |\n|---|---:|\n{sizes}\n"
+
+
+def _in_c(firmware: Mapping[str, Any], floating: float) -> str:
+    return (
+        f"in int8 C for {firmware['target']}: {100 * firmware['accuracy']:.1f} % of the held-out "
+        f"windows, {100 * floating:.1f} before quantization; {firmware['flash_bytes']:,} B of "
+        f"flash, {firmware['mismatches']} mismatches with the integer reference in "
+        f"{firmware['vectors']} windows"
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,7 +26,6 @@ from fedtiny.engine import EngineOptions, Executor
 from fedtiny.engine.state import parameter_sizes
 from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
-from fedtiny.runs import atomic
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.seeding import rng
 from fedtiny.training.trainer import Ranges
@@ -75,9 +73,7 @@ class Adapted:
         """``model.safetensors``, ``adapt.json`` and ``report.md`` into ``folder``."""
         folder.mkdir(parents=True, exist_ok=True)
         self.trained.save(folder / "model.safetensors")
-        text = json.dumps(self.outcome.to_json(), indent=1) + "\n"
-        atomic.write(folder / "adapt.json", text)
-        atomic.write(folder / "report.md", self.outcome.markdown())
+        self.outcome.write(folder)
 
 
 def adapt(finished: TrainedModel, order: Order, profile: DeviceProfile) -> Adapted:

@@ -33,7 +33,7 @@ def unable_to_adapt(config: RunConfig, graph: Graph) -> dict[int, str]:
     why = dict[int, str]()
     for partition in range(config.data.partitions):
         board = config.devices.board(partition)
-        budget = budget_of(config.devices, partition, board)
+        budget = budget_of(config, partition, board)
         if budget is None:
             continue
         if budget not in why:

@@ -7,8 +7,9 @@ checked byte for byte after every layer:
 * ``cmsis_nn``: every layer by CMSIS-NN's ``arm_*_wrapper_s8``;
 * ``own_dense``: every layer by the portable dense kernels.
 
-Residual additions are not in the CMSIS-NN files at hand; all three use ours. On cores with DSP
-instructions a fourth program is that of a peer: see :mod:`fedtiny.bench.peer`.
+CMSIS-NN is 4.0 from a wheel, or a tree of the user's. Residual additions are not in the files of
+the wheel; all three use ours. On cores with DSP instructions a fourth program is that of a peer:
+see :mod:`fedtiny.bench.peer`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from fedtiny.bench import synthetic
 from fedtiny.bench.peer_count import PeerCount
-from fedtiny.boards import plan_run, qemu
+from fedtiny.boards import cmsis_nn, plan_run, qemu
 from fedtiny.boards.emulated import Emulation
 from fedtiny.boards.kernels import compile_portable, compile_with_cmsis_nn
 from fedtiny.errors import FedTinyError
@@ -93,13 +94,15 @@ class Total:
 class FirmwareBenchmark:
     """What was compared, by layer and in sum.
 
-    ``peer`` is what the peer's program needs for the same float weights, or why there is none.
+    ``cmsis_nn`` is where its sources are, as given. ``peer`` is what the peer's program needs for
+    the same float weights, or why there is none.
     """
 
     model: str
     input: str
     core: str
     density: float
+    cmsis_nn: str
     convs_only: bool
     layers: tuple[LayerComparison, ...]
     total: Total
@@ -107,7 +110,13 @@ class FirmwareBenchmark:
 
 
 def bench_firmware(
-    graph: Graph, density: float, core: str, *, convs_only: bool = False, vectors: int = 1
+    graph: Graph,
+    density: float,
+    core: str,
+    *,
+    convs_only: bool = False,
+    vectors: int = 1,
+    library: str = cmsis_nn.WHEEL,
 ) -> FirmwareBenchmark:
     """Compare our export with dense kernels on ``graph`` with random weights.
 
@@ -117,19 +126,24 @@ def bench_firmware(
         core: one of :data:`CORES`.
         convs_only: report convolutions only.
         vectors: inputs; counts are means over them.
+        library: a directory with CMSIS-NN, or :data:`fedtiny.boards.cmsis_nn.WHEEL`.
 
     Raises:
-        FedTinyError: no such core, CMSIS-NN's sources or a tool missing.
+        FedTinyError: no such core, no CMSIS-NN there, or a tool missing.
     """
     if core not in CORES:
         raise FedTinyError(f"no core is called {core!r}; choose from {', '.join(CORES)}")
     if not 0 < density <= 1:
         raise FedTinyError(f"a density of {density} is not in (0, 1]")
+    linked = cmsis_nn.find(library)
     model = synthetic.integer_model(graph, density)
     plan = lower(model, core=CORES[core])
-    # The dense opponent may call its 4.0 as suits that best: rows as rows.
-    baseline = replace(lower(model, dense, core=CORES[core]), releases=(Release.V4_0,))
-    runs = _run_all(plan, baseline, core, vector_file(model, synthetic.counts(model, vectors)))
+    baseline = lower(model, dense, core=CORES[core])
+    if library == cmsis_nn.WHEEL:
+        # The dense opponent may call its 4.0 as suits that best: rows as rows.
+        baseline = replace(baseline, releases=(Release.V4_0,))
+    inputs = vector_file(model, synthetic.counts(model, vectors))
+    runs = _run_all(plan, baseline, core, linked, inputs)
     layers = [
         _compare(i, plan.steps[i], baseline.steps[i], plan, runs)
         for i, node in enumerate(model.nodes)
@@ -140,6 +154,7 @@ def bench_firmware(
         "x".join(map(str, graph.input_shape)),
         core,
         density,
+        library,
         convs_only,
         tuple(layers),
         _total(layers, plan, baseline, runs, convs_only),
@@ -164,18 +179,18 @@ def _peer(graph: Graph, density: float, core: str, baseline: ExportPlan) -> Peer
 
 
 def _run_all(
-    plan: ExportPlan, baseline: ExportPlan, core: str, vectors: bytes
+    plan: ExportPlan, baseline: ExportPlan, core: str, linked: cmsis_nn.CmsisNN, vectors: bytes
 ) -> dict[str, Emulation]:
     target = qemu.machine(f"qemu-{core}")
     with tempfile.TemporaryDirectory() as place:
         directory = Path(place)
-        cmsis_nn = compile_with_cmsis_nn(target, directory / "cmsis_nn")
+        theirs = compile_with_cmsis_nn(target, directory / "cmsis_nn", linked)
         portable = compile_portable(target, directory / "portable")
         return {
             name: plan_run.run(which, target, kernels, vectors, directory / name)
             for name, which, kernels in (
-                ("ours", plan, cmsis_nn),
-                ("cmsis_nn", baseline, cmsis_nn),
+                ("ours", plan, theirs),
+                ("cmsis_nn", baseline, theirs),
                 ("own_dense", baseline, portable),
             )
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.table import Column, Table
 
 from fedtiny.bench.firmware import FirmwareBenchmark
+from fedtiny.boards.cmsis_nn import WHEEL
 from fedtiny.escaping.terminal import Screen
 
 
@@ -35,10 +36,11 @@ def print_firmware(result: FirmwareBenchmark) -> None:
     console = Screen()
     console.print(table)
     total = result.total
+    release = "4.0" if result.cmsis_nn == WHEEL else f"in {result.cmsis_nn}"
     console.print(
         f"{total.instructions['ours']:,} instructions, {total.ratio:.2f}× fewer than CMSIS-NN "
-        f"dense; flash {total.flash_bytes['ours']:,} B, {total.flash_ratio:.2f}× smaller; scratch "
-        f"{total.scratch_bytes:,} B; {total.mismatches} mismatches",
+        f"{release} dense; flash {total.flash_bytes['ours']:,} B, {total.flash_ratio:.2f}× "
+        f"smaller; scratch {total.scratch_bytes:,} B; {total.mismatches} mismatches",
     )
     if isinstance(result.peer, str):
         console.print(f"BakeNN: {result.peer}")

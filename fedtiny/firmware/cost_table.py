@@ -3,9 +3,9 @@
 Fitted by least squares of relative errors to what QEMU counted (``-icount``, arm-none-eabi-gcc
 12.2 -O3) for every layer of resnet8, smartwatch_cnn, ds_cnn, mobilenet_v1 and vgg11 at densities
 of 1 to 100 %, in every weight format and in several band heights: more than 1,000 layers a
-core (add_shifted, concat and mean: five shapes). The dense kernels are CMSIS-NN 4.0's. Half of the
-predictions for a core are within 5 %, nine in ten within 20 %. M4 stands for the cores with DSP
-instructions (M7 and M33 differ by 2 %).
+core (add_shifted, concat and mean: five shapes; upsample: 14). The dense kernels are CMSIS-NN
+4.0's. Half of the predictions for a core are within 5 %, nine in ten within 20 %. M4 stands for the
+cores with DSP instructions (M7 and M33 differ by 2 %).
 
 ==================  ================================================================
 family              counts
@@ -25,6 +25,7 @@ direct, depthwise   nnz · pixels, nnz · pixels beyond the last eight of a row,
 planar              nnz · pixels in wide tiles, in narrow tiles, one by one; outputs, packed
                     values, packed cells, channel starts, decoding
 sparse_linear       decoding, outputs, 1
+upsample            outputs, cells of widened rows, rows, 1
 decoding            D8 entries, N4 entries, bitmap values and positions, dense values and
                     positions
 ==================  ================================================================
@@ -68,6 +69,7 @@ COEFFICIENTS: Mapping[Core, Mapping[str, tuple[float, ...]]] = {
             7.429,
         ),
         "sparse_linear": (15.99, 32.04, 22.14, 1.658, 0.0, 9.97, 164.9, 193.4),
+        "upsample": (0.7094, 53.22, 78.05, 348.4),
     },
     Core.M3: {
         "add": (15.0, 6524.0),
@@ -100,6 +102,7 @@ COEFFICIENTS: Mapping[Core, Mapping[str, tuple[float, ...]]] = {
             5.771,
         ),
         "sparse_linear": (11.99, 24.0, 13.74, 3.367, 0.0, 7.008, 74.51, 120.2),
+        "upsample": (0.5532, 31.8, 41.49, 131.9),
     },
     Core.M4: {
         "add": (14.25, 6544.0),
@@ -132,6 +135,7 @@ COEFFICIENTS: Mapping[Core, Mapping[str, tuple[float, ...]]] = {
             5.936,
         ),
         "sparse_linear": (11.99, 27.02, 16.01, 3.825, 0.03299, 6.984, 74.81, 121.1),
+        "upsample": (0.5134, 31.75, 41.24, 98.29),
     },
     Core.M55: {
         "add": (15.0, 6560.0),
@@ -164,5 +168,6 @@ COEFFICIENTS: Mapping[Core, Mapping[str, tuple[float, ...]]] = {
             5.88,
         ),
         "sparse_linear": (12.01, 24.97, 14.23, 2.596, 0.0, 5.988, 79.82, 133.6),
+        "upsample": (0.5674, 31.84, 37.46, 112.4),
     },
 }

@@ -29,6 +29,7 @@ class Kernel(StrEnum):
     MEAN = "fedtiny_mean_s8"
     CONCAT = "fedtiny_concat_s8"
     LOOKUP = "fedtiny_lookup_s8"
+    UPSAMPLE = "fedtiny_upsample_nearest_s8"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -29,7 +29,7 @@ from fedtiny.quant.fold import Doubles, fold
 from fedtiny.quant.functions import clamp, table
 from fedtiny.quant.integer_model import IntegerNode
 from fedtiny.quant.layers import integer_weight
-from fedtiny.quant.ops import concat, pool
+from fedtiny.quant.ops import concat, pool, upsample
 from fedtiny.quant.ops.add import ADD_RATIO_LIMIT, IntegerAdd
 from fedtiny.quant.ops.conv import IntegerConv
 from fedtiny.quant.ops.linear import IntegerLinear
@@ -82,13 +82,13 @@ class Integers:
         return found
 
     def _known(self, name: str) -> Int8Tensor | None:
-        """The program's own; or that of the pools that alone read ``name``, as they keep scales."""
+        """The program's own; or that of what alone reads ``name``, if it keeps scales."""
         graph = self._program.graph
         if name in self._program.tensors:
             return self._program.tensors[name]
         readers = [node for node in graph.nodes if name in node.inputs]
         found = {self._program.tensors.get(node.name) for node in readers}
-        if len(found) != 1 or not all(isinstance(node, Pool) for node in readers):
+        if len(found) != 1 or not all(isinstance(node, Pool | Upsample) for node in readers):
             return None
         (pooled,) = found
         return None if pooled is None else replace(pooled, shape=graph.shapes[name])
@@ -99,15 +99,13 @@ class Integers:
                 return self._layer(node)
             case Add():
                 return self._add(node)
-            case Pool():
-                return self._pool(node)
+            case Pool() | Upsample():
+                return self._moved(node)
             case Concat():
                 output = self.tensors[node.name] = self._given(node.name)
                 sources = [self.tensors[name] for name in node.inputs]
                 tables = tuple(concat.rescaling(source, output) for source in sources)
                 return [concat.IntegerConcat(node.name, node.inputs, tables)]
-            case Upsample():
-                raise FedTinyError(f"node {node.name!r}: no int8 kernel makes maps larger")
         assert_never(node)
 
     def _layer(self, node: Layer) -> list[IntegerNode]:
@@ -174,18 +172,22 @@ class Integers:
         total = IntegerAdd(result.name, node.left, node.right, left, right, result.bounds)
         return [total, *result.after]
 
-    def _pool(self, node: Pool) -> list[IntegerNode]:
+    def _moved(self, node: Pool | Upsample) -> list[IntegerNode]:
         """With its input's scale; a table follows where the program gives it another."""
-        (pooled,) = pool.quantize(node, self._building)
+        moved: pool.IntegerPool | upsample.IntegerUpsample
+        if isinstance(node, Pool):
+            (moved,) = pool.quantize(node, self._building)
+        else:
+            (moved,) = upsample.quantize(node, self._building)
         kept, wanted = self.tensors[node.name], self._program.tensors.get(node.name)
         if wanted is None or wanted == kept:
-            return [pooled]
+            return [moved]
         before = linear_name(node.name)
         self.tensors[before], self.tensors[node.name] = kept, wanted
-        renamed = pool.IntegerPool(
-            before, pooled.input, pooled.kind, pooled.kernel, pooled.stride, pooled.padding
-        )
-        return [renamed, IntegerLookup(node.name, before, table(Activation.NONE, kept, wanted))]
+        return [
+            replace(moved, name=before),
+            IntegerLookup(node.name, before, table(Activation.NONE, kept, wanted)),
+        ]
 
 
 def _rescaling(factors: Doubles) -> tuple[Int32s, Int32s | None]:

@@ -20,6 +20,7 @@ from fedtiny.quant.ops.linear import IntegerLinear
 from fedtiny.quant.ops.lookup import IntegerLookup
 from fedtiny.quant.ops.mean import IntegerMean
 from fedtiny.quant.ops.pool import IntegerPool
+from fedtiny.quant.ops.upsample import IntegerUpsample
 from fedtiny.quant.tensors import Int8Tensor, Int32s, Int64s
 
 IntegerNode = (
@@ -30,6 +31,7 @@ IntegerNode = (
     | IntegerPool
     | IntegerMean
     | IntegerLookup
+    | IntegerUpsample
 )
 IntegerLayer = IntegerConv | IntegerLinear
 """A node with weights."""

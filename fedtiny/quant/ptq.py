@@ -56,8 +56,8 @@ def quantize(
         graph: the architecture; its first output becomes the model's.
         model: its float parameters.
         normalization: in sensor counts; the float model sees ``(counts − mean) / std``.
-        ranges: (minimum, maximum) of every tensor of :attr:`Graph.observed`. Pools take their
-            input's.
+        ranges: (minimum, maximum) of every tensor of :attr:`Graph.observed`. Pools and
+            upsampled maps take their input's.
 
     Raises:
         QuantizationError: a range is missing or unusable, the normalisation does not fit the

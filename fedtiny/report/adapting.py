@@ -12,7 +12,9 @@ from fedtiny.memory.ledger import format_bytes
 from fedtiny.report.tables import markdown_table, percent
 from fedtiny.report.words import GROUPS, group_title, person_title
 from fedtiny.runs.adapt_events import Adapted, AdaptedTested
+from fedtiny.runs.events import DeviceDescribed, Exchanged
 from fedtiny.runs.metrics import Recording
+from fedtiny.wire.phase import Phase
 
 
 def adapting_summary(log: Recording, config: RunConfig) -> dict[str, Any] | None:
@@ -20,7 +22,8 @@ def adapting_summary(log: Recording, config: RunConfig) -> dict[str, Any] | None
 
     Returns:
         ``use`` and ``method``; ``people``, each with group, who, count, correct_before and
-        correct_after; ``devices``, each with the memory of its last lesson.
+        correct_after; ``devices``, each with the memory of its last lesson; ``only_adapt``, the
+        partitions of those that can train no part of the model; ``asked``, devices in a lesson.
     """
     learned, use = log.of(Adapted), config.federation.adapt
     tests = [asdict(one) for one in log.of(AdaptedTested)]
@@ -36,6 +39,11 @@ def adapting_summary(log: Recording, config: RunConfig) -> dict[str, Any] | None
             {name: getattr(one, name) for name in _DEVICE}
             for one in {one.partition: one for one in learned}.values()
         ],
+        "only_adapt": sorted(
+            {one.partition for one in log.of(DeviceDescribed) if one.refused}
+            & {one.partition for one in learned}
+        ),
+        "asked": max(one.asked for one in log.of(Exchanged) if one.phase is Phase.ADAPT),
     }
 
 
@@ -83,7 +91,17 @@ def adapting_section(found: Mapping[str, Any], config: RunConfig) -> str:
         if one["count"]
     ]
     table = markdown_table(["person", "samples", "finished model", "adapted"], rows)
-    return f"{_how(found, config)}\n\n{table}\n\n{_memory(found)}"
+    parts = [_how(found, config), *_only(found), table, _memory(found)]
+    return "\n\n".join(parts)
+
+
+def _only(found: Mapping[str, Any]) -> list[str]:
+    """Who takes part by adapting alone, if anybody does."""
+    who = found["only_adapt"]
+    if not who:
+        return []
+    names = ", ".join(f"client {k}" for k in who)
+    return [f"Of these, {len(who)} can train no part of the model and took part so: {names}."]
 
 
 def _how(found: Mapping[str, Any], config: RunConfig) -> str:
@@ -91,9 +109,9 @@ def _how(found: Mapping[str, Any], config: RunConfig) -> str:
     steps = f"{adapt.steps} steps of Adam on {adapt.batch_size} samples"
     if found["use"] == AdaptUse.LOCAL.value:
         return (
-            f"After the last round every device learned of its own training samples by "
-            f"`{found['method']}`, {steps}. What it learned stayed there; its test samples say "
-            "what it is worth."
+            f"After the last round {len(found['devices'])} of {found['asked']} devices learned of "
+            f"their own training samples by `{found['method']}`, {steps}. What they learned stayed "
+            "there; their test samples say what it is worth."
         )
     return (
         f"After the last round devices learned together by `{found['method']}`: {adapt.rounds} "

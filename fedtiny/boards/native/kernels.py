@@ -242,6 +242,18 @@ class Kernels(LayerCalls):
         check_status("fedtiny_lookup_s8", status)
         return output.values().reshape(x.shape)
 
+    def upsample(self, x: Int8s, size: tuple[int, int], channels: int | None = None) -> Int8s:
+        """``fedtiny_upsample_nearest_s8`` to (height, width); ``channels``: what is claimed."""
+        output = Guarded(int(np.prod(size)) * x.shape[2])
+        dims = Dims(1, *x.shape), Dims(1, *size, x.shape[2] if channels is None else channels)
+        status = self._library.fedtiny_upsample_nearest_s8(
+            *(byref(dims[0]), pointer(x, c_int8)),
+            *(byref(dims[1]), ctypes.c_void_p(output.address)),
+        )
+        output.check("fedtiny_upsample_nearest_s8: output")
+        check_status("fedtiny_upsample_nearest_s8", status)
+        return output.values().reshape(*size, x.shape[2])
+
     def argmax(self, values: Int8s) -> int:
         """``fedtiny_argmax_s8``."""
         return int(self._library.fedtiny_argmax_s8(pointer(values, c_int8), len(values)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fedtiny.firmware.ops import add, concat, conv, linear, lookup, mean, pool
+from fedtiny.firmware.ops import add, concat, conv, linear, lookup, mean, pool, upsample
 from fedtiny.firmware.ops.op import FirmwareOp
 from fedtiny.models.op_table import OpTable
 from fedtiny.quant.integer_model import IntegerNode
@@ -15,6 +15,7 @@ from fedtiny.quant.ops.linear import IntegerLinear
 from fedtiny.quant.ops.lookup import IntegerLookup
 from fedtiny.quant.ops.mean import IntegerMean
 from fedtiny.quant.ops.pool import IntegerPool
+from fedtiny.quant.ops.upsample import IntegerUpsample
 
 OPS: OpTable[FirmwareOp[Any]] = OpTable(
     "the firmware",
@@ -26,6 +27,7 @@ OPS: OpTable[FirmwareOp[Any]] = OpTable(
         IntegerPool: pool.OP,
         IntegerMean: mean.OP,
         IntegerLookup: lookup.OP,
+        IntegerUpsample: upsample.OP,
     },
 )
 

@@ -24,7 +24,9 @@ BatchNorm = dict[ParameterKind, Floats]
 def convolution(call: fx.Node, given: Mapping[str, Any], draw: Drawing) -> Value:
     """Of one or two dimensions; a series is a map of height 1."""
     if given.get("transposed"):
-        raise refusal(call, "it is transposed: nothing here enlarges maps; end in a map of 1×1")
+        raise refusal(
+            call, "it is transposed: no network that is read may enlarge maps; end in a map of 1×1"
+        )
     name, weight = _weight(call, given["weight"], draw)
     dims = weight.ndim - 2
     if dims not in (1, 2):

@@ -110,7 +110,7 @@ REASONS = {
         "products of tensors have no kernel; use nn.Linear, or convolutions in place of attention"
     ),
     "conv_transpose1d conv_transpose2d upsample_nearest2d upsample_bilinear2d pixel_shuffle": (
-        "nothing here enlarges maps; end in a map of 1×1"
+        "no network that is read may enlarge maps; end in a map of 1×1"
     ),
     "slice select index index_put index_select narrow split unbind chunk copy gather roll flip": (
         "parts of tensors cannot be read or written; use convolutions of a stride, or pooling"

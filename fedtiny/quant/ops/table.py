@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fedtiny.models.op_table import OpTable, Refusal
+from fedtiny.models.op_table import OpTable
 from fedtiny.models.ops import Add, Concat, Conv, Linear, Pool, Upsample
 from fedtiny.quant.integer_model import IntegerNode
-from fedtiny.quant.ops import add, concat, conv, linear, lookup, mean, pool
+from fedtiny.quant.ops import add, concat, conv, linear, lookup, mean, pool, upsample
 from fedtiny.quant.tensors import Int8s
 
 QUANTIZE: OpTable[Callable[..., tuple[IntegerNode, ...]]] = OpTable(
@@ -18,10 +18,7 @@ QUANTIZE: OpTable[Callable[..., tuple[IntegerNode, ...]]] = OpTable(
         Add: add.quantize,
         Concat: concat.quantize,
         Pool: pool.quantize,
-        Upsample: Refusal(
-            "no C kernel makes maps larger; adapt by a method that adds no map of its own, or "
-            "keep the model for this device's engine"
-        ),
+        Upsample: upsample.quantize,
     },
 )
 """``quantize(node, build)``: the integer nodes of a float node; their tensors go into ``build``."""
@@ -36,6 +33,7 @@ RUN: OpTable[Callable[..., Int8s]] = OpTable(
         pool.IntegerPool: pool.run,
         mean.IntegerMean: mean.run,
         lookup.IntegerLookup: lookup.run,
+        upsample.IntegerUpsample: upsample.run,
     },
 )
 """``run(node, inputs, sources, output)``: the node's codes ``(N, H, W, C)`` of its inputs' codes,

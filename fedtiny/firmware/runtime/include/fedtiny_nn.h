@@ -287,6 +287,26 @@ arm_cmsis_nn_status fedtiny_lookup_s8(const int8_t *input,
                                       int32_t block_size);
 
 /**
+ * Nearest-neighbour upsampling. A sequence is a map with H = OH = 1.
+ *
+ *     output[y][x][c] = input[y * H / OH][x * W / OW][c], both quotients rounded down
+ *
+ * TensorFlow Lite's RESIZE_NEAREST_NEIGHBOR (neither align_corners nor half_pixel_centers), where its
+ * float32 quotients round down to the same cell; from 2 to 82 rows, for one, they do not.
+ * Codes are copied: input and output share scale and zero point, whatever they are. No scratch.
+ *
+ * @param input_dims   [1, H, W, C], each at least 1, C at most FEDTINY_MAX_SIDE
+ * @param input        int8, NHWC, values in [-128, 127]
+ * @param output_dims  [1, OH, OW, C], H <= OH and W <= OW <= FEDTINY_MAX_SIDE, OH likewise; at most
+ *                     FEDTINY_MAX_VALUES values
+ * @param output       int8, NHWC; must not overlap the input
+ */
+arm_cmsis_nn_status fedtiny_upsample_nearest_s8(const cmsis_nn_dims *input_dims,
+                                                const int8_t *input,
+                                                const cmsis_nn_dims *output_dims,
+                                                int8_t *output);
+
+/**
  * Quantize raw sensor counts: one affine map for each channel, rounded to nearest (ties up).
  *
  *     output = clamp((input * multiplier[c] + offset[c] + 2^(shift - 1)) >> shift, -128, 127)
