@@ -102,7 +102,9 @@ def profile_layers(work: Workload, repeats: int = REPEATS) -> LayerProfile:
     peak, rate = measure_peak(work.threads), measure_copy_rate()
     layers = _layers(work, found, peak, rate)
     besides = found.keys() - {one.name for one in layers}
-    layers += [LayerTime(name, 0, 0.0, *found[name], 0.0, 0, 0) for name in sorted(besides)]
+    for name in sorted(besides):
+        forward, backward = found[name]
+        layers.append(LayerTime(name, 0, 0.0, forward, backward, 0.0, 0, 0))
     return LayerProfile(layers, peak, rate)
 
 

@@ -16,7 +16,7 @@ from fedtiny.bench.contenders import Steps
 from fedtiny.bench.peer_cases import CASES, Work, contender
 from fedtiny.bench.workload import Workload
 from fedtiny.errors import FedTinyError
-from fedtiny.node.limits import trim
+from fedtiny.memory.allocator import trim
 
 _STATUS = Path("/proc/self/status")
 _STEPS = 2  # momentum appears at the end of the first
