@@ -30,7 +30,8 @@ from flwr.supercore.retry import make_simple_http_retry_invoker
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime import run_clientapp as flower
 
-from fedtiny.node.limits import be_the_victim, trim
+from fedtiny.memory.allocator import trim
+from fedtiny.node.limits import be_the_victim
 
 CLIENT = "flwr-clientapp"
 """How a child is called where processes are listed; at most 15 letters."""

@@ -18,9 +18,11 @@ from clients.budget import within_budget
 from clients.device import Device
 from fedtiny.devices.planner import BudgetError
 from fedtiny.engine import available, unavailable_reason
+from fedtiny.memory import allocator
+from fedtiny.memory.allocator import trim
 from fedtiny.node import limits
 from fedtiny.node.control_group import headroom_bytes, own_group
-from fedtiny.node.limits import ALLOWANCE_BYTES, free_memory_bytes, mapped_bytes, trim
+from fedtiny.node.limits import ALLOWANCE_BYTES, free_memory_bytes, mapped_bytes
 from fedtiny.node.measuring import hardware, measure, recognised_board
 from fedtiny.wire.measured import FIELDS, HIGHEST, Measured
 from fedtiny.wire.packet import Packet
@@ -384,7 +386,7 @@ def test_freed_memory_goes_back() -> None:
 
 
 def test_another_c_library_has_nothing_to_trim(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits.ctypes, "CDLL", lambda _: object())
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: object())
     assert trim() is False
 
 
