@@ -173,7 +173,7 @@ def draw(csv: Path) -> Path:
             mine = timed[timed["name"] == name]
             for kind, dashes in _DASHES.items():
                 means = mine[mine["interference"] == kind].groupby("deadline")["accuracy"].mean()
-                label = f"{name.split(':')[1].split(',')[0]}, {kind}".strip()
+                label = f"{name.split(',')[0].replace('_', ' ')}, {kind}"
                 late.plot(means.index, 100 * means, dashes, color=color, label=label)
         late.set_xlabel("deadline, ms (simulated)")
         late.set_ylabel("accuracy, %")
