@@ -162,6 +162,11 @@ study-adapt: $(INSTALLED)  ## ten ways to learn a user that the model never saw:
 bench: $(INSTALLED)  ## training steps against PyTorch's: rewrite docs/results/training.md (8 minutes)
 	$(BIN)/python -m fedtiny.bench.table $(ARGS)
 
+.PHONY: bench-peers
+bench-peers: $(INSTALLED)  ## training steps beside SparseProp, SparseLab and others: rewrite docs/results/peers.md
+	$(BIN)/pip install -e '.[peers]' -c constraints.txt
+	$(BIN)/python -m sims.bench.peers $(ARGS)
+
 .PHONY: bench-firmware
 bench-firmware: $(INSTALLED)  ## instructions against CMSIS-NN's, emulated: rewrite docs/results/firmware.md (15 minutes)
 	$(BIN)/python -m fedtiny.bench.firmware_table $(ARGS)

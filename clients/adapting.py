@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from fedtiny.adapt.recipe import Recipe, Task
 from fedtiny.config.adapt import AdaptUse
 from fedtiny.data.samples import Samples
 from fedtiny.engine import EngineOptions, Executor
+from fedtiny.memory.ledger import LedgerEntry, MemoryPrediction
+from fedtiny.memory.step import StepPlan
 from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.seeding import rng
 from fedtiny.wire.adapt import AdaptResult, AdaptTask, Costs
@@ -82,8 +85,24 @@ def _learn(device: Device, task: AdaptTask, recipe: Recipe, samples: Samples) ->
     lesson = Lesson(config.steps, config.batch_size, config.learning_rate)
     generator = rng(device.config.seed, "adapt", task.round, device.partition)
     budget = budget_of(device.config, device.partition, device.board)
-    with within_budget(device, None, recipe.model):
-        return learn_within(recipe, samples, lesson, budget, generator)
+
+    def held(step: StepPlan, needed: MemoryPrediction) -> AbstractContextManager[None]:
+        device.check_free(needed)
+        plan = None
+        if budget is not None:
+            plan = LedgerEntry(
+                device.partition,
+                device.board,
+                budget,
+                needed.peak_bytes,
+                None,
+                lesson.batch,
+                step,
+                needed.lines,
+            )
+        return within_budget(device, plan, recipe.model)
+
+    return learn_within(recipe, samples, lesson, budget, generator, held)
 
 
 def _keep(

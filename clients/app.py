@@ -13,7 +13,7 @@ from clients.handlers import HANDLERS, Handler
 from clients.job import check_task, job_of
 from clients.records import task_of, to_packet, to_record
 from clients.state import recall, receive_model
-from fedtiny.node.limits import trim
+from fedtiny.memory.allocator import trim
 from fedtiny.wire.part import part_width
 from fedtiny.wire.phase import Phase
 

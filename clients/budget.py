@@ -1,4 +1,4 @@
-"""Training within a budget that the operating system holds."""
+"""Training and adapting within a budget that the operating system holds."""
 
 from __future__ import annotations
 

@@ -135,12 +135,16 @@ class Device:
                 real device has not that much memory free now.
         """
         plan = memory_plan(self.config, self.graph, self.partition, self.board, masks, quotas)
+        if self.real:
+            planned = MemoryPrediction(plan.lines) if plan else None
+            self.check_free(planned or unplanned_bytes(self.config, self.graph, masks, quotas))
+        return plan
+
+    def check_free(self, needed: MemoryPrediction) -> None:
+        """See that a real device has the memory of a step now; raises BudgetError if not."""
         free = free_memory_bytes() if self.real else None
         if free is not None:
-            planned = MemoryPrediction(plan.lines) if plan else None
-            needed = planned or unplanned_bytes(self.config, self.graph, masks, quotas)
             check_free(needed, free, self.board or hardware())
-        return plan
 
     def measure(self, set_aside: int) -> Measured | None:
         """What a real device can say of itself; ``None`` for a simulated one.

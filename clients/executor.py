@@ -30,7 +30,8 @@ from flwr.supercore.retry import make_simple_http_retry_invoker
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime import run_clientapp as flower
 
-from fedtiny.node.limits import be_the_victim, trim
+from fedtiny.memory.allocator import trim
+from fedtiny.node.limits import be_the_victim
 
 CLIENT = "flwr-clientapp"
 """How a child is called where processes are listed; at most 15 letters."""
@@ -38,11 +39,13 @@ CLIENT = "flwr-clientapp"
 PREPARED = (
     "fedtiny.adapt.methods",
     "fedtiny.adapt.personal",
+    "fedtiny.codecs.task",
     "fedtiny.config",
     "fedtiny.data.client",
     "fedtiny.data.kept",
     "fedtiny.devices.budget",
     "fedtiny.devices.tier_choice",
+    "fedtiny.doctor.encoding",
     "fedtiny.node.measuring",
     "fedtiny.training.learning_rate",
     "fedtiny.training.local",
@@ -50,6 +53,7 @@ PREPARED = (
     "fedtiny.wire.calibrate",
     "fedtiny.wire.candidates",
     "fedtiny.wire.describe",
+    "fedtiny.wire.encode",
     "fedtiny.wire.evaluate",
     "fedtiny.wire.join",
     "fedtiny.wire.kept",

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from fedtiny.bench.peer_cases import Work
 from fedtiny.command_line import CommandLine
+from fedtiny.escaping.terminal import Screen
 from fedtiny.option_types import MOST_CLASSES, MOST_PROCESSES, SampleShape, ShapeType
 from fedtiny.options import GREY, Classes, Density, Input, Json, print_json
 from fedtiny.settings import MOST
@@ -67,10 +69,14 @@ def bench_train(
     recompute: Annotated[
         bool, typer.Option("--recompute", help="Also with sparse outputs recomputed.")
     ] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Also the sparse step by layer, beside its limit.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Training steps with PyTorch dense, masked dense and the sparse engine: time and memory."""
-    from fedtiny.bench.text import print_train  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.bench.layers import profile_layers  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.bench.text import print_layers, print_train  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.bench.train import bench_train as run  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.bench.workload import workload  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
@@ -84,9 +90,13 @@ def bench_train(
         micro_batch=micro_batch,
     )
     result = run(work, repeats, recompute)
+    profile = profile_layers(work, repeats) if layers else None
     if as_json:
-        return print_json(result.json())
+        more = {"layers": [asdict(one) for one in profile.layers]} if profile else {}
+        return print_json(result.json() | more)
     print_train(result)
+    if profile:
+        print_layers(profile, Screen())
     return None
 
 
@@ -104,3 +114,22 @@ def bench_crossover(
         return print_json(result.json())
     print_crossover(result)
     return None
+
+
+@bench.command("peers")
+def bench_peers(
+    work: Annotated[
+        list[Work] | None, typer.Option(help="resnet18, ffn or mlp; may be repeated. Default: all.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="Timed steps of each.", min=1, max=MOST)] = 7,
+    as_json: Json = False,
+) -> None:
+    """Training steps beside who else trains on CPUs, on works that they chose: time and memory."""
+    from fedtiny.bench.peers import bench_peers as run  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.bench.peers_text import print_peers  # noqa: PLC0415 - only this command pays for it; base installations lack some
+
+    told = Screen(stderr=True)
+    found = list(run(work or tuple(Work), repeats, told.print))
+    if as_json:
+        return print_json([asdict(row) for row in found])
+    return print_peers(found, Screen())

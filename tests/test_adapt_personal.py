@@ -172,6 +172,16 @@ def test_the_adapted_model_is_exported_and_its_c_agrees(run, own, method):
     assert said in (folder / "report.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(("--target", "pi_4"), "say --export, too"), (("--export", "--target", "pi"), "'pi'")],
+)
+def test_a_project_for_no_board_is_refused_before_anything_is_learned(run, own, words, message):
+    done = CliRunner().invoke(app, ["adapt", str(run.path), "--data", str(own), *words])
+    assert message in done.output + str(done.exception)
+    assert not (run.path / "adapted").exists()
+
+
 def test_a_model_of_maps_is_refused(own):
     with pytest.raises(FedTinyError, match="recordings are series"):
         read_recordings(own, LABELS, (1, 28, 28))

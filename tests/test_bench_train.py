@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 
 from fedtiny.bench import roofline, table
 from fedtiny.bench.contenders import contenders
-from fedtiny.bench.dense import DenseTrainer
 from fedtiny.bench.roofline import measure_peak
 from fedtiny.bench.workload import Workload, workload
 from fedtiny.cli import app
@@ -25,6 +24,11 @@ needs_engine = pytest.mark.skipif(not available(), reason=str(unavailable_reason
 RIVALS = {"dense", "masked", "sparse"}
 
 
+def workload_flops() -> int:
+    work = workload("smartwatch_cnn", 0.05, 16)
+    return work.flops(work.nnz)
+
+
 def small(density: float = 0.1, **changes: int) -> Workload:
     return workload("resnet8", density, 8, input_shape=(1, 12, 12), classes=5, **changes)
 
@@ -32,7 +36,7 @@ def small(density: float = 0.1, **changes: int) -> Workload:
 @needs_engine
 def test_the_command_prints_every_figure() -> None:
     arguments = ["bench", "train", "--model", "smartwatch_cnn", "--density", "0.05"]
-    arguments += ["--batch", "16", "--threads", "1", "--repeats", "3", "--recompute", "--json"]
+    arguments += ["--batch", "16", "--repeats", "3", "--recompute", "--layers", "--json"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
@@ -45,6 +49,11 @@ def test_the_command_prints_every_figure() -> None:
         figures["ms"]["dense"] / figures["ms"]["sparse"], rel=1e-2
     )
     assert max(figures["roofline_share"].values()) < 1
+    layers, besides = figures["layers"][:5], figures["layers"][5:]
+    assert [one["name"] for one in layers] == ["conv1", "conv2", "conv3", "conv4", "classifier"]
+    assert all(0 < one["floor_ms"] < one["forward_ms"] + one["backward_ms"] for one in layers)
+    assert {"load", "loss", "norm grad", "pool"} <= {one["name"] for one in besides}
+    assert sum(one["flops"] for one in layers) == pytest.approx(workload_flops(), rel=1e-9)
     assert figures["peak_bytes"]["sparse"] < figures["peak_bytes"]["dense"]
 
 
@@ -77,7 +86,7 @@ def test_all_rivals_train_the_same_model_at_density_one() -> None:
 
 def test_the_dense_rival_accumulates_micro_batches_like_the_oracle() -> None:
     work = small(density=1.0, micro_batch=3)
-    dense = DenseTrainer(work.graph, work.sparse.to_dense(), work.sgd, 3)
+    dense = contenders(work)["dense"].make()
     oracle = TorchTrainer(work.graph, work.sparse, work.sgd, 3)
     for turn in range(2):
         chosen = work.chosen(turn)

@@ -18,9 +18,11 @@ from clients.budget import within_budget
 from clients.device import Device
 from fedtiny.devices.planner import BudgetError
 from fedtiny.engine import available, unavailable_reason
+from fedtiny.memory import allocator
+from fedtiny.memory.allocator import trim
 from fedtiny.node import limits
 from fedtiny.node.control_group import headroom_bytes, own_group
-from fedtiny.node.limits import ALLOWANCE_BYTES, free_memory_bytes, mapped_bytes, trim
+from fedtiny.node.limits import ALLOWANCE_BYTES, free_memory_bytes, mapped_bytes
 from fedtiny.node.measuring import hardware, measure, recognised_board
 from fedtiny.wire.measured import FIELDS, HIGHEST, Measured
 from fedtiny.wire.packet import Packet
@@ -262,6 +264,60 @@ def test_training_beyond_the_budget_is_stopped_and_the_process_goes_on() -> None
     assert found["victim"] == 500
 
 
+ADAPT_OVERRUN = """
+import tempfile
+from flwr.app import Context, Message, RecordDict
+from test_client_job import name_of, run_config, write_job, RunConfig
+from test_device_memory import unnormalized
+from clients.adapting import adapt
+from clients.app import respond
+from clients.records import to_record
+from fedtiny.adapt import budget, learning
+from fedtiny.devices.catalog import get
+from fedtiny.memory.ledger import MemoryPrediction
+from fedtiny.wire.adapt import AdaptTask
+from fedtiny.wire.model_task import ModelTask
+from sims.grids.identity import assume_identity
+assume_identity()
+device = real_device()
+tree = device.config.model_dump(mode="json")
+tree["federation"]["adapt"] = "federated"
+tree["adapt"] = {"method": "norm_head", "steps": 1}
+device.__dict__["config"] = run_config.parse(tree)
+model = model_of(device.graph, 0.01)
+packet = AdaptTask(ModelTask(model, unnormalized(3)), 1).packet(device.graph)
+predicted, board = learning.predicted, get("pi_5")
+soft = resource.getrlimit(resource.RLIMIT_AS)
+said = []
+with tempfile.TemporaryDirectory() as place:
+    settings = write_job(Path(place) / "job.toml", 0)
+    context = Context(1, 1, {"partition-id": 0, "data": place}, RecordDict(), settings)
+    for divisor in (4096, 1):
+        # The plan is wrong: it promises to fit a budget that it does not fit.
+        size = board.training_budget_bytes // divisor
+        budget.profile_of = lambda *_: replace(board, training_budget_bytes=size)
+        learning.predicted = lambda *a: MemoryPrediction(
+            {k: v // divisor for k, v in predicted(*a).lines.items()}
+        )
+        limits.ALLOWANCE_BYTES = 2 << 20
+        message = Message(to_record(packet, f"{name_of(RunConfig())} adapt 1"), 1, "query.adapt")
+        message.metadata.__dict__["_message_id"] = "1"
+        reply = respond(message, context, lambda _, packet: adapt(device, packet))
+        said.append(reply.error.reason if reply.has_error() else "adapted")
+assert resource.getrlimit(resource.RLIMIT_AS) == soft
+print(json.dumps({"said": said}))
+"""
+
+
+@needs_engine
+def test_adapting_beyond_the_budget_is_a_refusal_in_the_reply() -> None:
+    beyond, within = child(ADAPT_OVERRUN)["said"]
+    assert within == "adapted"
+    assert "BudgetError: pi_5: training asked for more than its budget of 64.0 KiB" in beyond
+    assert "stopped there by the operating system; the node goes on" in beyond
+    assert re.search(r"the largest ledger line is \w+ \(", beyond)
+
+
 SWEEP = """
 import numpy as np
 from builders import batch_of, random_model
@@ -330,7 +386,7 @@ def test_freed_memory_goes_back() -> None:
 
 
 def test_another_c_library_has_nothing_to_trim(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits.ctypes, "CDLL", lambda _: object())
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: object())
     assert trim() is False
 
 

@@ -10,6 +10,7 @@ from engine_oracle import Oracle, assert_agrees
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from fedtiny.bench.peer_cases import mlp
 from fedtiny.engine import EngineOptions, Executor, available
 from fedtiny.engine.library import load
 from fedtiny.models import build
@@ -69,6 +70,26 @@ def test_float32_gradients_hold_at_high_density_where_no_relu_flips(name):
         x, y = batch_of(graph, samples, seed)
         trainer = Executor(graph, model, EngineOptions(samples))
         assert_agrees(trainer, Oracle(graph, model), x, y, 1e-4)
+
+
+@pytest.mark.parametrize("crossover", [0.0, 2.0], ids=["dense kernels", "sparse kernels"])
+def test_linear_layers_over_several_blocks_are_those_of_one_block_at_a_time(lib64, crossover):
+    graph = mlp("linear", (20, 33, 12), 5)
+    model = random_model(graph, 0.4)
+    for samples in (3, 37, 70):  # blocks of 4, 8 and 16 lanes
+        x, y = batch_of(graph, samples)
+
+        def made(tile_bytes, lib=None, x=x, y=y, samples=samples):
+            options = EngineOptions(samples, tile_bytes=tile_bytes, crossover=crossover, threads=2)
+            trainer = Executor(graph, model, options, lib=lib)
+            loss = trainer.backward(x, y)
+            assert trainer.layout.tile_rows("linear2") == (
+                1 if tile_bytes == 1 else -(-samples // trainer.layout.lanes)
+            )
+            return trainer, [loss, *trainer.gradients().values()]
+
+        assert all(map(np.array_equal, made(1)[1], made(2**20)[1]))
+        assert_agrees(made(2**20, lib64)[0], Oracle(graph, model), x, y, 1e-10)
 
 
 ACTIVATIONS = st.sampled_from(Activation)

@@ -16,8 +16,10 @@ import pytest
 
 from fedtiny.config import RunConfig
 from fedtiny.node.address import free_port
+from fedtiny.runs.clock_events import TaskTimed
 from fedtiny.runs.events import Exchanged
 from fedtiny.runs.folder import RunFolder
+from fedtiny.runs.outcome import Outcome
 from sims.backends import Backend, run_federation
 from sims.flower_run import APP
 from sims.grids.ray_start import RayStartError, check_kind
@@ -25,13 +27,29 @@ from sims.grids.ray_worker import Hello, kind_of_machine
 
 Configure = Callable[..., RunConfig]
 
+FLEET = """
+[[groups]]
+name = "fast"
+device = "pi_5"
+count = 5
+link = { down_kbps = 4000, up_kbps = 1000, spread = 0.3 }
+availability = { dropout = 0.2 }
+[[groups]]
+name = "slow"
+device = "esp32_s3"
+count = 3
+budget_bytes = 170000
+link = { down_kbps = 300, up_kbps = 100, jitter = 0.3 }
+"""
 SMALL = (
     "model.name=smartwatch_cnn@8",
     "data.limit=400",
-    "devices.fleet=[]",
     "pretraining.epochs=0",
     "federation.rounds=6",
     "pruning.stop=2",
+    "tiers.policy=nested",
+    "clock.mode=synchronous",
+    "clock.deadline_s=30",
 )
 RUN = """
 import json, sys
@@ -128,6 +146,12 @@ def start(
     return subprocess.Popen([sys.executable, "-c", RUN, *words], cwd=APP)
 
 
+def models(folder: RunFolder) -> dict[str, bytes]:
+    """The global model's bytes and those of every kind of device's part."""
+    paths = [folder.model, *folder.tiers.glob("*/model.safetensors")]
+    return {str(path.relative_to(folder.path)): path.read_bytes() for path in paths}
+
+
 @pytest.mark.deploy
 def test_two_nodes_give_inlines_bytes_even_if_one_is_killed(
     cluster: Cluster,
@@ -136,13 +160,20 @@ def test_two_nodes_give_inlines_bytes_even_if_one_is_killed(
     tiny_config: Configure,
     tmp_path: Path,
 ) -> None:
-    """First both nodes train; in the second run one of them dies after round 1."""
+    """Unequal devices on a clock. First both nodes train; in the second run one of them dies after
+    round 1."""
+    fleet = tmp_path / "fleet.toml"
+    fleet.write_text(FLEET, encoding="utf-8")
+    overrides = [*SMALL, f"devices.fleet={fleet}"]
     inline = RunFolder(tmp_path / "inline")
-    run_federation(tiny_config(*SMALL), inline, Backend.INLINE)
-    overrides = [*tiny_overrides, *SMALL]
+    run_federation(tiny_config(*overrides), inline, Backend.INLINE)
+    assert len(models(inline)) == 3, "of the run and of two kinds of device"
+    assert {Outcome.COUNTED, Outcome.DROPPED} <= {one.outcome for one in inline.events(TaskTimed)}
+    overrides = [*tiny_overrides, *overrides]
     both, one = RunFolder(tmp_path / "both"), RunFolder(tmp_path / "one")
     assert start(cluster, demo_config, overrides, both.path).wait(timeout=200) == 0
-    assert both.model.read_bytes() == inline.model.read_bytes()
+    assert models(both) == models(inline)
+    assert both.events(TaskTimed) == inline.events(TaskTimed)
     assert both.path.with_suffix(".nodes").read_text(encoding="utf-8") == "2"
     process = start(cluster, demo_config, overrides, one.path)
     deadline = time.monotonic() + 100
@@ -152,6 +183,7 @@ def test_two_nodes_give_inlines_bytes_even_if_one_is_killed(
         time.sleep(0.01)
     cluster.kill_second()
     assert process.wait(timeout=200) == 0
-    assert one.model.read_bytes() == inline.model.read_bytes()
+    assert models(one) == models(inline)
+    assert one.events(TaskTimed) == inline.events(TaskTimed)
     assert one.path.with_suffix(".nodes").read_text(encoding="utf-8") == "2"
     assert not any(event.failures for event in one.events(Exchanged))

@@ -8,6 +8,7 @@ from typing import Any
 
 from fedtiny.adapt.personal import Order, adapt
 from fedtiny.devices.catalog import get
+from fedtiny.errors import FedTinyError
 from fedtiny.escaping.terminal import Screen
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
@@ -34,12 +35,16 @@ def adapt_run(run: Path, order: Order, wish: Wish, show: bool) -> dict[str, Any]
     """Adapt, save, export; returns what ``--json`` prints.
 
     Raises:
-        FedTinyError: no such run or board, recordings that cannot be learned from, a board without
-            room, or a model that cannot be exported.
+        FedTinyError: no such run or board, a board for a project that is not asked for, recordings
+            that cannot be learned from, a board without room, or a model that cannot be exported.
     """
     folder = RunFolder(run)
     config = folder.load_config()
     profile = get(wish.device, config.devices.catalog)
+    if wish.target is not None:
+        if not wish.export:
+            raise FedTinyError("--target is the C project's board: say --export, too")
+        get(wish.target, config.devices.catalog)
     out = wish.out or folder.adapted(order.method.value).path
     found = adapt(TrainedModel.load(folder.model), order, profile)
     found.save(out)

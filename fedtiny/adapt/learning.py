@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -56,14 +57,25 @@ class Learned:
     saved_bytes: int
 
 
+Held = Callable[[StepPlan, MemoryPrediction], AbstractContextManager[None]]
+"""Of a planned step and its bytes: what holds a device to them."""
+
+
 def learn_within(
     recipe: Recipe,
     samples: Samples,
     lesson: Lesson,
     budget_bytes: int | None,
     generator: np.random.Generator,
+    held: Held = lambda *_: nullcontext(),
 ) -> Learned:
     """A lesson with the largest micro-batch that fits a budget; None: all windows at once.
+
+    Args:
+        recipe, samples, lesson: what is learned, of what, and how.
+        budget_bytes: of a step.
+        generator: of the order of windows.
+        held: the steps run in what it gives for their plan.
 
     Raises:
         BudgetError: none does; names the ledger line.
@@ -74,8 +86,9 @@ def learn_within(
     prediction = predicted(recipe, batch, batch)
     if budget_bytes is not None:
         step, prediction = fitted(recipe, batch, budget_bytes)
-    peak = measured_peak(recipe, samples, batch, step.micro_batch)
-    executor, loss = learn(recipe, samples, lesson, step.micro_batch, generator)
+    with held(step, prediction):
+        peak = measured_peak(recipe, samples, batch, step.micro_batch)
+        executor, loss = learn(recipe, samples, lesson, step.micro_batch, generator)
     saved = saved_bytes(recipe, step.micro_batch)
     return Learned(executor, loss, step, prediction, peak, saved)
 

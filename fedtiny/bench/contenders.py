@@ -38,38 +38,20 @@ class Contender:
 
 def contenders(work: Workload, recompute: tuple[str, ...] | None = None) -> dict[str, Contender]:
     """``dense``, ``masked`` and ``sparse``; ``sparse_recompute`` if layers are given for it."""
-    found = {"dense": _dense(work), "masked": _masked(work), "sparse": _sparse(work)}
+    found = {"dense": _dense(work), "masked": masked(work), "sparse": sparse(work)}
     if recompute is not None:
-        found["sparse_recompute"] = _sparse(work, recompute)
+        found["sparse_recompute"] = sparse(work, recompute)
     return found
 
 
 def _dense(work: Workload) -> Contender:
-    import torch  # noqa: PLC0415 - PyTorch is optional
+    from fedtiny.bench.torch_contenders import dense  # noqa: PLC0415 - PyTorch is optional
 
-    from fedtiny.bench.dense import DenseTrainer  # noqa: PLC0415 - PyTorch is optional
-    from fedtiny.training.masked.meter import measure_peak_bytes  # noqa: PLC0415 - PyTorch is optional
-
-    state = work.sparse.to_dense()
-
-    def make() -> DenseTrainer:
-        torch.set_num_threads(work.threads)
-        return DenseTrainer(work.graph, state, work.sgd, work.micro_batch)
-
-    def measure() -> int:
-        x, y = work.x[: work.batch], work.y[: work.batch]
-
-        def two_steps() -> None:  # momentum appears at the end of the first
-            trainer = make()
-            trainer.step(x, y)
-            trainer.step(x, y)
-
-        return measure_peak_bytes(two_steps, x.nbytes + y.nbytes)
-
-    return Contender(make, measure, work.flops())
+    return dense(work)
 
 
-def _masked(work: Workload) -> Contender:
+def masked(work: Workload) -> Contender:
+    """Our PyTorch trainer of dense tensors and masks."""
     import torch  # noqa: PLC0415 - PyTorch is optional
 
     from fedtiny.training.masked import meter as torch_meter  # noqa: PLC0415 - PyTorch is optional
@@ -89,7 +71,8 @@ def _masked(work: Workload) -> Contender:
     return Contender(make, measure, work.flops())
 
 
-def _sparse(work: Workload, recompute: tuple[str, ...] = ()) -> Contender:
+def sparse(work: Workload, recompute: tuple[str, ...] = ()) -> Contender:
+    """Our engine."""
     options = EngineOptions(work.micro_batch, work.threads, recompute)
 
     def make() -> EngineTrainer:

@@ -21,6 +21,7 @@ _PORTABLE_FLAGS = ("-O3", "-mcpu=native", "-ffp-contract=fast", "-fPIC")
 _REPEATS = 12
 _ROUNDS = 2_000_000
 _GEMM_SIZE = 1024
+_COPIED, _COPIES = 16 * 1024, 500  # 64 KiB each: the second-level cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,19 @@ def measure_peak(threads: int = 1) -> Peak:
         if library is None:
             return Peak(_best(_sgemm, 1), "sgemm")
         return Peak(_best(lambda: _fma(library), threads), "fma")
+
+
+def measure_copy_rate() -> float:
+    """Bytes read and written a second by a copy within one core's caches, the best of several."""
+    source = np.ones(_COPIED, np.float32)
+    target = np.empty_like(source)
+    best = 0.0
+    for _ in range(_REPEATS):
+        started = time.perf_counter()
+        for _ in range(_COPIES):
+            np.copyto(target, source)
+        best = max(best, _COPIES * 2 * source.nbytes / (time.perf_counter() - started))
+    return best
 
 
 def _compile(folder: Path) -> ctypes.CDLL | None:

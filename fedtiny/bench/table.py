@@ -100,7 +100,7 @@ def _conditions(rows: Sequence[Row]) -> str:
     busy = " Other work had the cores during some rows." if any(r["busy"] for r in rows) else ""
     return (
         f"Medians of {first['repeats']} whole steps (batch copy, forward, loss, backward, SGD with "
-        f"momentum), the rivals taking turns, {first['threads']} thread of {_processor()}, "
+        f"momentum), the rivals taking turns, {first['threads']} thread of {processor()}, "
         f"{first['instruction_set']}, PyTorch {version('torch')} with channels-last. Peaks count "
         f"everything a step holds. Of the {peak:.0f} GFLOP/s of register-only multiply-adds "
         f"measured in the same run, dense steps reach {shares['dense']}, sparse ones "
@@ -108,7 +108,8 @@ def _conditions(rows: Sequence[Row]) -> str:
     )
 
 
-def _processor() -> str:
+def processor() -> str:
+    """This machine's, for people."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

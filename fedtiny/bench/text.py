@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich import box
 from rich.table import Table
 
+from fedtiny.bench.layers import LayerProfile
 from fedtiny.bench.train import TrainBenchmark
 from fedtiny.escaping.terminal import Screen, terminal_text
 
@@ -53,3 +54,25 @@ def print_train(result: TrainBenchmark) -> None:
             terminal_text("note: ", "yellow")
             + terminal_text("other work had the cores meanwhile; see cpu_ms in --json")
         )
+
+
+def print_layers(profile: LayerProfile, screen: Screen) -> None:
+    """One row a layer: its time beside its floor."""
+    table = Table(
+        "", "nnz", "density", "forward ms", "backward ms", "GFLOP/s", "floor ms", "of the floor",
+        title="The sparse step by layer", box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left",
+    )  # fmt: skip
+    for one in profile.layers:
+        times = f"{one.forward_ms:.3f}", f"{one.backward_ms:.3f}"
+        if not one.flops:
+            table.add_row(one.name, "", "", *times, "", "", "")
+            continue
+        rate = f"{one.flops / one.ms / 1e6:.1f}"
+        floor = f"{one.floor_ms:.3f}", f"{one.floor_share:.0%}"
+        table.add_row(one.name, f"{one.nnz:,}", f"{one.density:.1%}", *times, rate, *floor)
+    screen.print(table)
+    screen.print(
+        "The fastest of all steps, op by op. Floor: multiply-adds at the non-zeros at "
+        f"{profile.peak.flops_per_s / 1e9:.0f} GFLOP/s, or the bytes of maps and weights, once a "
+        f"pass, at {profile.copy_bytes_per_s / 1e9:.0f} GB/s, whichever takes longer."
+    )

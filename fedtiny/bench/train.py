@@ -111,7 +111,7 @@ def bench_train(work: Workload, repeats: int = REPEATS, recompute: bool = False)
     Raises:
         FedTinyError: the engine or PyTorch is missing.
     """
-    _check(repeats)
+    check(repeats)
     layers = None
     if recompute:
         options = EngineOptions(work.micro_batch, work.threads)
@@ -119,7 +119,7 @@ def bench_train(work: Workload, repeats: int = REPEATS, recompute: bool = False)
         layers = smallest.layout.options.recompute
     rivals = contenders(work, layers)
     peak = measure_peak(work.threads)
-    times = _alternate(work, rivals, repeats)
+    times = alternate(work, rivals, repeats)
     return TrainBenchmark(
         work=work,
         repeats=repeats,
@@ -132,7 +132,8 @@ def bench_train(work: Workload, repeats: int = REPEATS, recompute: bool = False)
     )
 
 
-def _check(repeats: int) -> None:
+def check(repeats: int) -> None:
+    """Raise FedTinyError unless the engine and PyTorch are there to be timed."""
     if repeats < 1:
         raise FedTinyError("--repeats starts at 1")
     if not available():
@@ -141,7 +142,7 @@ def _check(repeats: int) -> None:
         raise FedTinyError("the benchmark's rivals need PyTorch: pip install 'fedtiny[train]'")
 
 
-def _alternate(
+def alternate(
     work: Workload, rivals: Mapping[str, Contender], repeats: int
 ) -> dict[str, list[tuple[float, float]]]:
     """(wall, CPU) milliseconds of every timed step, by contender."""

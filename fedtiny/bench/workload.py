@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -38,7 +38,7 @@ class Workload:
     """A model, the weights it keeps, and batches to train it on.
 
     Attributes:
-        name: of the model in the registry.
+        name: of the model.
         graph: the model.
         sparse: fresh parameters; every prunable layer keeps ``density`` of its weights, at random
             positions.
@@ -108,28 +108,47 @@ def workload(
     Raises:
         FedTinyError: no such model, or it has no customary size, or a number out of range.
     """
+    graph = _registered(name, input_shape, classes)
+    return replace(workload_of(graph, density, batch, threads, micro_batch=micro_batch), name=name)
+
+
+def workload_of(
+    graph: Graph, density: float, batch: int, threads: int = 1, *, micro_batch: int | None = None
+) -> Workload:
+    """A workload on random data, of any model.
+
+    Args:
+        graph: the model.
+        density, batch, threads, micro_batch: as for :func:`workload`.
+
+    Raises:
+        FedTinyError: a number is out of range.
+    """
     if batch < 1 or threads < 1 or not 1 <= (micro_batch or batch) <= batch:
         raise FedTinyError("--batch and --threads start at 1, --micro-batch ends at --batch")
+    generator = rng(0, "bench data")
+    count = batch * _POOL_BATCHES
+    return Workload(
+        graph.name,
+        graph,
+        _sparse_model(graph, density),
+        batch,
+        micro_batch or batch,
+        threads,
+        generator.standard_normal((count, *graph.input_shape), dtype=np.float32),
+        generator.integers(0, graph.classes, count),
+        SgdConfig(learning_rate=0.01, momentum=0.9),
+    )
+
+
+def _registered(name: str, input_shape: Shape | None, classes: int | None) -> Graph:
     usual_shape, usual_classes = SIZES.get(name, (None, None))
     shape, labels = input_shape or usual_shape, classes or usual_classes
     if shape is None or labels is None:
         shape, labels = shape or (1, 1, 1), labels or 2
         build(name, shape, labels)  # an unknown model is the better complaint
         raise FedTinyError(f"say what {name!r} takes: --input CxHxW --classes K")
-    graph = build(name, shape, labels)
-    generator = rng(0, "bench data")
-    count = batch * _POOL_BATCHES
-    return Workload(
-        name,
-        graph,
-        _sparse_model(graph, density),
-        batch,
-        micro_batch or batch,
-        threads,
-        generator.standard_normal((count, *shape), dtype=np.float32),
-        generator.integers(0, labels, count),
-        SgdConfig(learning_rate=0.01, momentum=0.9),
-    )
+    return build(name, shape, labels)
 
 
 def _sparse_model(graph: Graph, density: float) -> SparseModel:

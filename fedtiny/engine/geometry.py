@@ -43,6 +43,12 @@ class Geometry:
         return GEOMETRIES[type(layer)](layer, input_shape)
 
     @property
+    def is_flat(self) -> bool:
+        """Whether it is a linear layer: its tiles hold blocks of samples where others hold rows."""
+        sizes = {self.in_size, self.out_size, self.kernel, self.stride}
+        return sizes == {(1, 1)} and not self.batch_norm
+
+    @property
     def reach(self) -> tuple[int, int]:
         """Rows and columns of one stride phase that a kernel spans beyond the first."""
         return ((self.kernel[0] - 1) // self.stride[0], (self.kernel[1] - 1) // self.stride[1])

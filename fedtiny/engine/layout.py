@@ -107,14 +107,22 @@ class Layout:
         return count * self.real_bytes
 
     def tile_rows(self, layer: str) -> int:
-        """Output rows computed from one padded input tile."""
+        """Output rows computed from one padded input tile; of a linear layer, blocks."""
         g = self.geometries[layer]
-        return _tile_rows(g, self.lanes, self._most(g.in_channels))
+        height = self._tiled_blocks if g.is_flat else g.out_size[0]
+        return _tile_rows(g, height, self.lanes, self._most(g.in_channels))
 
     def grad_rows(self, layer: str) -> int:
-        """Input-gradient rows computed from one padded gradient tile."""
+        """Input-gradient rows computed from one padded gradient tile; as :meth:`tile_rows`."""
         g = self.geometries[layer]
-        return _grad_rows(g, self.lanes, self._most(g.out_channels))
+        height = self._tiled_blocks if g.is_flat else g.grad_size[0]
+        return _grad_rows(g, height, self.lanes, self._most(g.out_channels))
+
+    @property
+    def _tiled_blocks(self) -> int:
+        """Blocks that a linear layer's tiles may hold; where inputs are expanded for one block at
+        a time (:mod:`fedtiny.engine.activations`) it is one."""
+        return self.blocks if self.options.activation_density == 1 else 1
 
     def _most(self, channels: int) -> int:
         """Positions of one channel in a tile of the target size."""
@@ -160,13 +168,13 @@ class Layout:
 
 # Numbers only, asked for again and again by every plan of a model: a simulation makes thousands.
 @lru_cache(maxsize=1024)
-def _tile_rows(g: Geometry, lanes: int, most: int) -> int:
-    return _rows(g.out_size[0], most, lambda n: g.input_tile(n, lanes))
+def _tile_rows(g: Geometry, height: int, lanes: int, most: int) -> int:
+    return _rows(height, most, lambda n: g.input_tile(n, lanes))
 
 
 @lru_cache(maxsize=1024)
-def _grad_rows(g: Geometry, lanes: int, most: int) -> int:
-    return _rows(g.grad_size[0], most, lambda n: g.grad_tile(n, lanes))
+def _grad_rows(g: Geometry, height: int, lanes: int, most: int) -> int:
+    return _rows(height, most, lambda n: g.grad_tile(n, lanes))
 
 
 def _rows(height: int, most: int, positions: Callable[[int], int]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -37,13 +37,13 @@ class GraphModule(nn.Module):
         self.batches_seen = 0
         for row in graph.parameters:
             parameter = nn.Parameter(torch.zeros(row.shape), requires_grad=row.trainable)
-            self.register_parameter(_attribute(row.name), parameter)
+            self.register_parameter(attribute(row.name), parameter)
         for row in graph.statistics:
-            self.register_buffer(_attribute(row.name), torch.zeros(row.shape))
+            self.register_buffer(attribute(row.name), torch.zeros(row.shape))
 
     def tensor(self, name: str) -> Tensor:
         """The parameter or statistic called ``name`` in the graph."""
-        found = getattr(self, _attribute(name))
+        found = getattr(self, attribute(name))
         assert isinstance(found, Tensor)
         return found
 
@@ -52,18 +52,37 @@ class GraphModule(nn.Module):
 
         ``observer`` sees every tensor of :attr:`Graph.observed` but the input.
         """
-        if self.training:
+        if self.training and self.momentum is None:  # a counter would be compiled anew every time
             self.batches_seen += 1
         context = Context(self._array, self.training, self._newest_weight())
         values = {INPUT: x}
         last_use = _last_uses(self.graph)
         for position, node in enumerate(self.graph.nodes):
             inputs = [values[name] for name in node.inputs]
-            values[node.name] = _run(node, inputs, context, observer)
+            values[node.name] = self._run(node, inputs, context, observer)
             for name in set(node.inputs):
                 if last_use[name] == position and name != self.graph.logits:
                     del values[name]
         return values[self.graph.logits].flatten(1)
+
+    def value(self, node: Node, inputs: Sequence[Tensor], context: Context) -> Tensor:
+        """A node's value before its activation; see :func:`fedtiny.models.torch_ops.forward`."""
+        return forward(node, inputs, context)
+
+    def activated(self, node: Node, y: Tensor) -> Tensor:
+        """``y`` after the node's activation, in the same memory if that can be."""
+        return ACTIVATIONS[node.activation](y)
+
+    def _run(
+        self, node: Node, inputs: list[Tensor], context: Context, observer: Observer | None
+    ) -> Tensor:
+        y = self.value(node, inputs, context)
+        if observer is not None and not node.activation.clamps:
+            observer(linear_name(node.name), y)
+        y = self.activated(node, y)
+        if observer is not None:
+            observer(node.name, y)
+        return y if y.dim() == 4 else y[:, :, None, None]
 
     def _array(self, layer: str, kind: ParameterKind) -> Tensor:
         return self.tensor(kind.of(layer))
@@ -99,18 +118,8 @@ class GraphModule(nn.Module):
             self.tensor(row.name).fill_(row.kind.neutral)
 
 
-def _run(node: Node, inputs: list[Tensor], context: Context, observer: Observer | None) -> Tensor:
-    y = forward(node, inputs, context)
-    if observer is not None and not node.activation.clamps:
-        observer(linear_name(node.name), y)
-    y = ACTIVATIONS[node.activation](y)
-    if observer is not None:
-        observer(node.name, y)
-    return y if y.dim() == 4 else y[:, :, None, None]
-
-
-def _attribute(name: str) -> str:
-    # nn.Module forbids dots in parameter names.
+def attribute(name: str) -> str:
+    """What a module calls an array or layer of a graph: ``nn.Module`` forbids dots in names."""
     return name.replace(".", "__")
 
 

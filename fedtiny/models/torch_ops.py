@@ -45,6 +45,11 @@ def _conv(node: Conv, inputs: Sequence[Tensor], context: Context) -> Tensor:
     if len(padding) == 4:  # what PyTorch's convolution cannot say
         x, padding = _padded(x, node), (0, 0)
     y = functional.conv2d(x, weight, bias, node.stride, padding, 1, node.groups)
+    return normed(node, y, context)
+
+
+def normed(node: Conv, y: Tensor, context: Context) -> Tensor:
+    """A convolution's result, ``(N, C, H, W)``, after its batch norm; as it is if it has none."""
     if not node.batch_norm:
         return y
     scale, shift, mean, variance = (context.tensor(node.name, kind) for kind in BATCH_NORM)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from fedtiny.memory.allocator import return_large_blocks, trim
 from fedtiny.node.control_group import headroom_bytes, own_group
 from fedtiny.node.machine import free_ram_bytes
 
 ALLOWANCE_BYTES = 32 << 20
 """What a task may take beside its budget: Python's own objects, the allocator's rounding."""
 
-_M_MMAP_THRESHOLD = -3  # of malloc.h
-_LARGE_BYTES = 256 << 10
 _VICTIM = 500  # of at most 1000
 
 
@@ -45,7 +43,7 @@ def limited(budget_bytes: int) -> Iterator[None]:
     """
     limit = budget_bytes + ALLOWANCE_BYTES
     be_the_victim()
-    _return_large_blocks()
+    return_large_blocks()
     trim()
     with own_group(limit), _address_space(limit):
         yield
@@ -68,21 +66,3 @@ def _address_space(limit_bytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-
-
-def _return_large_blocks() -> None:
-    """Have the allocator ask for every large array anew and give it back at once (glibc only).
-
-    Left to itself it keeps ever larger ones in its heap, where a limit on what is asked for does
-    not see them.
-    """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
-
-
-def trim() -> bool:
-    """Give memory that was freed back to the system; whether there was any (glibc only)."""
-    try:
-        return bool(ctypes.CDLL(None).malloc_trim(0))
-    except (OSError, AttributeError):  # another C library: it has no such function
-        return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from textwrap import shorten
 from types import MappingProxyType
 
 import numpy as np
@@ -90,4 +91,9 @@ def _tier(width: float, density: float) -> Tier:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())[:MAX_CHARACTERS]
+    """In one line, cut between words where it is too long.
+
+    >>> _line("a step needs " + 40 * "more " + "than that")[-11:]
+    'more more …'
+    """
+    return shorten(text, MAX_CHARACTERS, placeholder=" …")

@@ -39,6 +39,39 @@ FT_INLINE void each_group(const int32_t* start, int64_t stride, int64_t begin, i
   }
 }
 
+// The products of a flat layer, a tile of blocks at a time: out (+)= values * in.
+template <int L>
+void gather_blocks(const Op& op, const Run& run, Gather g, int64_t channels, int64_t count) {
+  const Layer& l = *op.layer;
+  parallel(run, channels, [&](int64_t begin, int64_t end, int64_t) {
+    Gather own = g;
+    own.first = begin;
+    own.last = end;
+    if (l.dense) return gather_dense<L>(own, 0, int32_t(own.value_stride), 1, count);
+    each_group(g.start, 1, begin, end, [&](int64_t first, int64_t last) {
+      own.first = first;
+      own.last = last;
+      gather<L>(own, 1, count);
+    });
+  });
+}
+
+template <int L>
+void run_flat(const Op& op, const Run& run, const real* values) {
+  const Layer& l = *op.layer;
+  const InputTile tile(l, L);
+  for (int64_t block = 0; block < run.blocks; block += l.tile_rows) {
+    const int64_t count = smaller(l.tile_rows, run.blocks - block);
+    parallel(run, l.in_channels, [&](int64_t begin, int64_t end, int64_t) {
+      for (int64_t c = begin; c < end; ++c) fill_blocks<L>(op, tile, block, count, c);
+    });
+    Gather g = forward_task<L>(op, tile, block, 0);
+    g.value = values;
+    g.out_step = l.out_channels * L;
+    gather_blocks<L>(op, run, g, l.out_channels, count);
+  }
+}
+
 template <int L>
 void run_conv(const Op& op, const Run& run) {
   const Layer& l = *op.layer;
@@ -48,6 +81,7 @@ void run_conv(const Op& op, const Run& run) {
   if (fused) zero(op.sums, l.out_channels * 32);
   const InputTile tile(l, L);
   const real* values = op.weights ? scatter(op, run, l.values) : l.values;
+  if (is_flat(l)) return run_flat<L>(op, run, values);
   for (int64_t block = 0; block < run.blocks; ++block)
     for (int64_t row = 0; row < l.out_height; row += l.tile_rows) {
       const int64_t rows = smaller(l.tile_rows, l.out_height - row);
@@ -182,6 +216,62 @@ void add_input_grad(const Op& op, const Run& run, int64_t block) {
   }
 }
 
+// A flat layer's weight gradients of `count` blocks, summed block after block as elsewhere.
+template <int L>
+void add_flat_weight_grad(const Op& op, const Run& run, int64_t block, int64_t count, real* grads) {
+  const Layer& l = *op.layer;
+  const InputTile tile(l, L);
+  parallel(run, l.in_channels, [&](int64_t begin, int64_t end, int64_t) {
+    for (int64_t c = begin; c < end; ++c) fill_blocks<L>(op, tile, block, count, c);
+  });
+  parallel(run, l.out_channels, [&](int64_t begin, int64_t end, int64_t) {
+    Dot d{};
+    d.grad_channel = L;
+    d.start = l.start;
+    d.start_stride = 1;
+    d.offset = l.offset;
+    d.out = grads;
+    d.out_stride = l.dense ? row_weights(l) : 0;
+    auto sweep = [&](int64_t first, int64_t last) {
+      d.first = first;
+      d.last = last;
+      for (int64_t b = 0; b < count; ++b) {
+        d.in = op.scratch + b * L;
+        d.grad = op.input + (block + b) * l.out_channels * L;
+        if (l.dense) dot_dense<L>(d, int32_t(row_weights(l)), 1, 1);
+        else dot<L>(d, 1, 1);
+      }
+    };
+    if (l.dense) sweep(begin, end);
+    else each_group(l.start, 1, begin, end, sweep);
+  });
+}
+
+// A flat layer's input gradients of `count` blocks.
+template <int L>
+void add_flat_input_grad(const Op& op, const Run& run, int64_t block, int64_t count) {
+  const Layer& l = *op.layer;
+  const GradTile tile(l, L);
+  parallel(run, l.out_channels, [&](int64_t begin, int64_t end, int64_t) {
+    for (int64_t o = begin; o < end; ++o)
+      for (int64_t b = 0; b < count; ++b)
+        std::memcpy(op.scratch + (o * tile.plane + b) * L,
+                    op.input + ((block + b) * l.out_channels + o) * L, L * sizeof(real));
+  });
+  Gather g{};
+  g.in = op.scratch;
+  g.out = op.out + block * l.in_channels * L;
+  g.out_channel = L;
+  g.out_step = l.in_channels * L;
+  g.start = l.grad_start;
+  g.start_stride = 1;
+  g.offset = l.grad_offset;
+  g.value = op.sums;
+  g.value_stride = l.out_channels;
+  g.accumulate = op.accumulate;
+  gather_blocks<L>(op, run, g, l.in_channels, count);
+}
+
 // Weight gradient (unless only the input's is wanted) and input gradient (if op.out is given), block
 // by block so that the output's gradient is still near when it is read again.
 template <int L>
@@ -195,9 +285,16 @@ void run_conv_grad(const Op& op, const Run& run) {
     });
   }
   real* grads = op.terms && op.weights ? scatter(op, run, l.value_grads) : l.value_grads;
-  for (int64_t block = 0; block < run.blocks; ++block) {
-    if (op.terms) add_weight_grad<L>(op, run, block, grads);
-    if (op.out) add_input_grad<L>(op, run, block);
+  const int64_t step = is_flat(l) ? smaller(l.tile_rows, l.grad_rows) : 1;
+  for (int64_t block = 0; block < run.blocks; block += step) {
+    const int64_t count = smaller(step, run.blocks - block);
+    if (is_flat(l)) {
+      if (op.terms) add_flat_weight_grad<L>(op, run, block, count, grads);
+      if (op.out) add_flat_input_grad<L>(op, run, block, count);
+    } else {
+      if (op.terms) add_weight_grad<L>(op, run, block, grads);
+      if (op.out) add_input_grad<L>(op, run, block);
+    }
   }
   if (op.terms && op.weights)
     parallel(run, l.start[l.out_channels], [&](int64_t begin, int64_t end, int64_t) {

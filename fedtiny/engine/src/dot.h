@@ -72,7 +72,8 @@ struct DotTile {
       for (int r = 0; r < R; ++r)
         for (int t = 0; t < T; ++t)
           a[(r * T + t) % 4] += g[r * T + t] * load<N>(p + r * d.in_row + t * step);
-      partial[k] = (a[0] + a[1]) + (a[2] + a[3]);
+      if constexpr (R * T == 1) partial[k] = a[0];  // adding zeros costs as much as the product
+      else partial[k] = (a[0] + a[1]) + (a[2] + a[3]);
     }
     for (int32_t k = count; k < N; ++k) partial[k] = Vec<N>{};
     reduce<N>(partial, out, count);

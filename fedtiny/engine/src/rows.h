@@ -148,6 +148,24 @@ FT_INLINE void fill_input(const Op& op, const InputTile& tile, int64_t block, in
     }
 }
 
+// A linear layer: its maps have one position, so its tiles hold blocks where others hold rows, and a
+// register tile covers several blocks. One with batch norm is none: its statistics go by block.
+inline bool is_flat(const Layer& l) {
+  return !l.batch_norm && l.in_height * l.in_width == 1 && l.out_height * l.out_width == 1 &&
+         l.kernel_h * l.kernel_w == 1 && l.stride_h * l.stride_w == 1;
+}
+
+// fill_input() of a flat layer's channel c, of `count` blocks.
+template <int L>
+FT_INLINE void fill_blocks(const Op& op, const InputTile& tile, int64_t block, int64_t count,
+                           int64_t c) {
+  const Layer& l = *op.layer;
+  if (l.grad_start && !l.dense && l.grad_start[c] == l.grad_start[c + 1]) return;  // unread
+  real* to = op.scratch + c * tile.channel() * L;
+  for (int64_t b = 0; b < count; ++b)
+    read_row(op, c, ((block + b) * l.in_channels + c) * L, to + b * L, L);
+}
+
 // Padded tile of the output gradient for the input gradient. Input row Y = u * stride + r - pad
 // (phase r = (Y + pad) % stride) receives gradient rows u - i / stride of the taps i = r mod stride.
 struct GradTile {
