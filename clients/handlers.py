@@ -11,6 +11,7 @@ import numpy as np
 from clients.adapting import adapt
 from clients.budget import within_budget
 from clients.device import Device
+from clients.encoding import encode
 from fedtiny.data.batches import batches
 from fedtiny.data.samples import Samples
 from fedtiny.data.statistics import InputStatistics
@@ -193,5 +194,6 @@ HANDLERS: Mapping[Phase, Handler] = {
     Phase.EVALUATE: evaluate,
     Phase.CALIBRATE: calibrate,
     Phase.ADAPT: adapt,
+    Phase.ENCODE: encode,
 }
 """What a device does in every phase that asks it something."""

@@ -277,7 +277,7 @@ class Exchange:
     def _may_fail(self, phase: Phase, round: int) -> bool:
         """Whether a run goes on if nobody answers."""
         match phase:
-            case Phase.EVALUATE:
+            case Phase.EVALUATE | Phase.ENCODE:
                 return True
             case Phase.ADAPT:
                 return self._federation.adapt is AdaptUse.LOCAL

@@ -45,6 +45,7 @@ from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
 from fedtiny.wire.train import TrainResult
 from strategies.adapting import Adapting
+from strategies.encoding import Encoding, check_encoding
 from strategies.evaluation import GlobalEvaluation
 from strategies.exchange import Exchange
 from strategies.facts import density_fields
@@ -145,6 +146,7 @@ class Server:
         Args:
             initial: see :meth:`Preparation.run`.
         """
+        check_encoding(self.config, self.graph)
         run = self.config, self.graph, self.data, self.exchange, self.observer
         return self.save(Preparation(*run, self.introductions).run(initial))
 
@@ -274,7 +276,9 @@ class Server:
     def leave(self, state: ServerState) -> Trained:
         """What the federation leaves: its model, and what devices learn beside it after that."""
         run = self.config, self.federation, self.data, self.exchange, self.observer
-        return Adapting(*run, self.introductions).run(state, self.calibrate(state))
+        trained = Adapting(*run, self.introductions).run(state, self.calibrate(state))
+        Encoding(*run, self.introductions).run(trained.model)
+        return trained
 
     @cached_property
     def evaluation(self) -> GlobalEvaluation:

@@ -14,6 +14,7 @@ from fedtiny.codecs.errors import CodecError
 from fedtiny.codecs.exporting import export_codec
 from fedtiny.codecs.native import NativeCode
 from fedtiny.codecs.server.classifying import classify, train_classifier
+from fedtiny.codecs.server.federated import Rounds, dealt, train_encoder
 from fedtiny.codecs.server.fitting import Lesson, Pictures
 from fedtiny.codecs.server.networks import ContextModel
 from fedtiny.codecs.server.pnc import JointLoss, Recipe, tail_drop, train_pnc
@@ -21,6 +22,9 @@ from fedtiny.codecs.server.vae import Centres, VaeRecipe, prices_of, train_vae
 from fedtiny.data.dataset import Dataset, SensorSpec
 from fedtiny.models.cost import forward_macs
 from fedtiny.quant import reference
+
+FEATURES = 20
+"""So many that a code takes more than one block."""
 
 
 def drawn(number, seed):
@@ -57,12 +61,18 @@ def classifier(pictures):
 
 @pytest.fixture(scope="module")
 def pnc(pictures, classifier):
-    return train_pnc(pictures[0], classifier, Recipe(rebuild_epochs=1, joint_epochs=5), 0)
+    recipe = Recipe(rebuild_epochs=1, joint_epochs=5, bits=5, features=FEATURES)
+    return train_pnc(pictures[0], classifier, recipe, 0)
 
 
 @pytest.fixture(scope="module")
-def vae(pictures):
+def networks(pictures):
     return train_vae(pictures[0], VaeRecipe(2, 3, epochs=8), 0)
+
+
+@pytest.fixture(scope="module")
+def vae(networks, pictures):
+    return networks.codec(pictures[0])
 
 
 def accuracy(codec, test, budget):
@@ -78,7 +88,7 @@ def test_pnc_answers_from_any_prefix(pnc, pictures):
     assert accuracy(pnc, test, 4096) == correct[:, -1].mean() > 0.9
     size = int(np.median([len(code) for code in whole]) // 2)
     features = [len(pnc.half.code.decode(code[:size])) for code in whole]
-    assert 0 < min(features) < 10
+    assert 0 < min(features) < FEATURES
     assert accuracy(pnc, test, size) == correct[np.arange(len(whole)), features].mean()
     assert all(pnc.payload_bytes(code) == len(code) for code in whole)
     with pytest.raises(CodecError, match="no whole feature"):
@@ -119,7 +129,7 @@ def test_both_joint_losses_and_no_drop_train(pictures, classifier):
     recipes = [Recipe(joint=joint, joint_epochs=1) for joint in JointLoss]
     recipes += [Recipe(tail_drop=False, joint_epochs=1)] * 2
     trained = [
-        train_pnc(part, classifier, recipe, 0).decoder.out.weight.detach().numpy().tobytes()
+        train_pnc(part, classifier, recipe, 0).decoder.out[-1].weight.detach().numpy().tobytes()
         for recipe in recipes
     ]
     assert len(set(trained)) == 3
@@ -161,7 +171,8 @@ def test_the_context_model_sees_only_what_came_before():
 
 
 def test_encoders_are_small(pnc, vae):
-    for codec, graph in ((pnc, pnc_encoder((1, 28, 28))), (vae, vae_encoder((1, 28, 28), 2))):
+    shape = (1, 28, 28)
+    for codec, graph in ((pnc, pnc_encoder(shape, FEATURES)), (vae, vae_encoder(shape, 2))):
         assert codec.half.parameters <= 10_000
         assert codec.half.parameters == sum(
             int(np.prod(layer.weight_shape)) + layer.weight_shape[0] for layer in graph.layers
@@ -196,6 +207,43 @@ def test_the_exported_encoder_and_coder_match_on_the_host(project, pnc, pictures
     assert [native.encode(one, 4096) for one in latents] == [pnc.half.encode(one) for one in x]
 
 
+def test_a_table_quantizes_pixels_as_the_model_does(pnc, vae, pictures):
+    x = pictures[1].data.x[:16]
+    for half in (pnc.half, vae.half):
+        wanted = reference.quantize_input(half.encoder, x.astype(np.int16))
+        assert np.array_equal(half.input_of[0][x[:, 0]], wanted[..., 0])
+        assert len(set(half.input_of[0].tolist())) > 200
+
+
+def test_devices_train_the_encoder_and_nothing_else(networks, pictures):
+    devices = dealt(pictures[0], 3, 5.0, 0)
+    sizes = [np.bincount(one.data.y, minlength=4) for one in devices]
+    assert np.array_equal(sum(sizes), np.bincount(pictures[0].data.y))
+    assert len({tuple(size) for size in sizes}) == 3
+    before = networks.encoder.tensor("first.weight").detach().clone()
+    rounds = Rounds(rounds=2)
+    found = train_encoder(networks, devices, rounds, 0)
+    again = train_encoder(networks, devices, rounds, 0)
+    new = found.encoder.tensor("first.weight")
+    assert torch.equal(networks.encoder.tensor("first.weight"), before)  # the server's is as it was
+    assert torch.equal(new, again.encoder.tensor("first.weight"))
+    assert not torch.equal(new, before)
+    for frozen in ("centres", "classifier"):
+        ours, theirs = getattr(found, frozen).state_dict(), getattr(networks, frozen).state_dict()
+        assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    assert found.codec(pictures[0]).right(pictures[1]).mean() > 0.9
+
+
+def test_one_device_that_trains_alone_is_the_average(networks, pictures):
+    alone = train_encoder(networks, [pictures[0]], Rounds(rounds=1), 0)
+    twice = train_encoder(networks, [pictures[0]] * 2, Rounds(rounds=1, lr=1e-9), 0)
+    assert not torch.equal(
+        alone.encoder.tensor("code.weight"), networks.encoder.tensor("code.weight")
+    )
+    difference = twice.encoder.tensor("code.weight") - networks.encoder.tensor("code.weight")
+    assert float(difference.detach().abs().max()) < 1e-6  # nobody moved, nor did the average
+
+
 @pytest.mark.firmware
 @pytest.mark.parametrize("machine", ["qemu-m4", "qemu-m55"])
 def test_boards_write_the_same_codes_and_blocks(project, pnc, pictures, machine, tmp_path):
@@ -208,7 +256,7 @@ def test_boards_write_the_same_codes_and_blocks(project, pnc, pictures, machine,
     assert [(one.blocks, one.blocks_crc16) for one in found] == [
         (len(parts), crc16(b"".join(parts))) for parts in blocks
     ]
-    assert {one.maps for one in found} == {10}
+    assert {one.maps for one in found} == {FEATURES}
     assert all(one.encoder_instructions > one.coder_instructions > 0 for one in found)
 
 

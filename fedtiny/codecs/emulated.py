@@ -23,7 +23,7 @@ class Encoded:
         size, crc16: of the whole code.
         blocks, blocks_crc16: of the blocks of message 5, one after the other.
         maps: that the board's own decoder finds in the code.
-        encoder_instructions: quantizing and the network.
+        encoder_instructions: a table's look-up for every pixel, and the network.
         coder_instructions: the network's output to the code.
     """
 
@@ -65,8 +65,7 @@ def encode(
         include=(project, project / FOLDER, *kernels.include),
         flags=("-std=gnu99", "-DFEDTINY_BOARD", *kernels.flags),
     )
-    counts = x.astype("<i2").transpose(0, 2, 3, 1)
-    (directory / "pictures.bin").write_bytes(counts.tobytes())
+    (directory / "pictures.bin").write_bytes(x.transpose(0, 2, 3, 1).tobytes())
     lines = qemu.run(target, program, directory).splitlines()
     if len(lines) != len(x):
         raise FedTinyError(f"the board encoded {len(lines)} of {len(x)} pictures:\n{lines}")

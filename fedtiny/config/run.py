@@ -158,6 +158,11 @@ class RunConfig(Section):
                 "round to round: set a policy whose parts stay, or clock.mode = 'synchronous'"
             )
         self.adapt.check(self.federation.adapt, self.tiers.is_on)
+        if self.federation.encode and not self.tiers.is_on:
+            raise ValueError(
+                "federation.encode = true is for devices that can train no part of the model, and "
+                "without parts a run does not begin with such: set tiers.policy, too"
+            )
         nobody = [k for k in self.devices.budget_bytes if not 0 <= k < self.data.partitions]
         if nobody:
             raise ValueError(

@@ -35,6 +35,9 @@ class FederationConfig(Section):
         calibrate_clients: clients drawn after the last round to report ranges; 0: all.
         adapt: what devices learn of their own data after the last round, see ``[adapt]``.
         adapt_clients: clients that do; 0: all.
+        encode: whether those that can train no part of the model (``[tiers]``), and whose board
+            says ``raw_data_may_leave``, send their test pictures encoded after the last round; a
+            codec is trained for that on the server's public pictures.
     """
 
     rounds: Count = 30
@@ -49,6 +52,7 @@ class FederationConfig(Section):
     calibrate_clients: CountOrNone = 0
     adapt: AdaptUse = AdaptUse.OFF
     adapt_clients: CountOrNone = 0
+    encode: bool = False
 
     def tolerated(self, partitions: int) -> int:
         """How many of the clients may fail or be away."""

@@ -11,6 +11,7 @@ from fedtiny.methods import METHODS
 from fedtiny.report import sections
 from fedtiny.report.adapting import adapting_section
 from fedtiny.report.clock import clock_section
+from fedtiny.report.encoding import encoding_section
 from fedtiny.report.shapes import shapes_section
 from fedtiny.report.tables import percent, size
 from fedtiny.report.tiers import tiers_section
@@ -55,6 +56,7 @@ def render(report: Report, captions: Mapping[str, str], location: str) -> str:
         *_shapes(report),
         *_tiers(report, figure),
         *_adapting(report, config, figure),
+        *_encoded(report),
         "## Memory of each device",
         sections.ledger(report),
         figure("ledger"),
@@ -110,6 +112,12 @@ def _adapting(report: Report, config: RunConfig, figure: Callable[[str], str]) -
         return []
     text = adapting_section(report["adapting"], config)
     return ["## What devices learned after the rounds", text, figure("adapted")]
+
+
+def _encoded(report: Report) -> list[str]:
+    if not report["encoded"]:
+        return []
+    return ["## What devices sent as codes", encoding_section(report["encoded"])]
 
 
 def _modes(report: Report) -> list[str]:

@@ -15,6 +15,7 @@ from fedtiny.errors import FedTinyError
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.report.adapting import adapting_summary
 from fedtiny.report.clock import Clock, read_clock
+from fedtiny.report.encoding import encoding_summary
 from fedtiny.report.shapes import shapes_summary
 from fedtiny.report.tiers import tiers_summary
 from fedtiny.report.words import GROUPS
@@ -87,6 +88,7 @@ class Run:
         tiers: who trains which part of the model; None where all train all of it.
         shapes: of the model, as devices compared them; None where they did not.
         adapting: what devices learned after the rounds; None where they did not.
+        encoded: what devices that can train nothing sent as codes; most often empty.
         modes: what each board may do with the model, as ``modes.json`` has it; most often empty.
     """
 
@@ -114,6 +116,7 @@ class Run:
     tiers: Mapping[str, Any] | None = None
     shapes: Sequence[Mapping[str, Any]] | None = None
     adapting: Mapping[str, Any] | None = None
+    encoded: Sequence[Mapping[str, Any]] = ()
     modes: Sequence[Mapping[str, Any]] = ()
 
     @property
@@ -183,6 +186,7 @@ def read_run(folder: RunFolder) -> Run:
         tiers=tiers_summary(log),
         shapes=shapes_summary(log),
         adapting=adapting_summary(log, config),
+        encoded=encoding_summary(log),
         modes=_modes(folder),
     )
 

@@ -71,6 +71,7 @@ def summarize(run: Run) -> dict[str, Any]:
         "tiers": run.tiers,
         "shapes": run.shapes,
         "adapting": run.adapting,
+        "encoded": list(run.encoded),
         "modes": list(run.modes),
         "timings": timings,
         "seconds": sum(seconds for seconds in timings.values() if seconds is not None),
@@ -205,7 +206,7 @@ def _federation_seconds(run: Run) -> float:
     return float(run.pretrained.seconds + run.rounds["seconds"].sum() + outside["seconds"].sum())
 
 
-_AFTER = (Phase.CALIBRATE, Phase.ADAPT)
+_AFTER = (Phase.CALIBRATE, Phase.ADAPT, Phase.ENCODE)
 """Phases after the rounds."""
 
 

@@ -11,6 +11,7 @@ from fedtiny.errors import FedTinyError
 from fedtiny.runs.adapt_events import Adapted, AdaptedTested
 from fedtiny.runs.clock_events import ClockAdvanced, GroupMissing, RoundLost, TaskTimed
 from fedtiny.runs.contest_events import ShapeCompared
+from fedtiny.runs.encode_events import Encoded
 from fedtiny.runs.events import (
     Adjusted,
     Banned,
@@ -57,6 +58,7 @@ Kind = (
     | Stopped
     | Adapted
     | AdaptedTested
+    | Encoded
     | RunFinished
 )
 """Each of them."""

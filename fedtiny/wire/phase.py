@@ -7,7 +7,17 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Self
 
-from fedtiny.wire import adapt, calibrate, candidates, describe, evaluate, join, saliency, train
+from fedtiny.wire import (
+    adapt,
+    calibrate,
+    candidates,
+    describe,
+    encode,
+    evaluate,
+    join,
+    saliency,
+    train,
+)
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -66,6 +76,9 @@ class Phase(StrEnum):
     """Activation ranges for quantization."""
     ADAPT = ("adapt", "adapt", "devices adapt the model", adapt.FIELDS)
     """After the rounds: devices learn of their own data (``federation.adapt``)."""
+
+    ENCODE = ("encode", "encode", "devices send pictures as codes", encode.FIELDS)
+    """After the rounds: who can train nothing sends its test pictures encoded, if it may."""
 
     def __new__(
         cls, value: str, label: str = "", doing: str = "", replies: Mapping[str, str] = _NOTHING

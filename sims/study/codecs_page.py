@@ -11,7 +11,10 @@ from fedtiny.report.plots.style import colors, legend_below, panels, style
 BEGIN, END = "<!-- codecs: made by `make study-codecs` -->", "<!-- /codecs -->"
 
 _BITS = ": bits by "
+_DEADLINE = r" ms, \w+ interference$"
 _MARKS = "osD^v"
+_DASHES = {"none": "-", "light": "--", "heavy": ":"}
+"""Lines of the panel with deadlines, by interference."""
 NEAR = (75, 89)
 """Accuracies of the right panel, %: where codecs are close."""
 
@@ -20,14 +23,19 @@ def tables(csv: Path) -> str:
     """Accuracy by budget, by setting of the codecs without budgets, and sizes of encoders."""
     rows = pd.read_csv(csv)
     bits = rows["setting"].str.contains(_BITS)
-    cuts = rows["setting"].str.contains(" @ ")
+    timed = rows["setting"].str.contains(_DEADLINE)
+    cuts = rows["setting"].str.contains(" @ ") & ~timed
     parts = [
         "Accuracy in %, mean ± standard deviation over seeds. *Payload*: bytes that depend on the "
         "picture; headers and tables that both ends can hold beforehand are left out for all. "
         "*File*: a picture file as it stands, or for our codes the blocks of the radio, flags and "
         "checksums included. Bytes are means per picture.",
         _by_budget(rows[cuts]),
-        _by_setting(rows[~bits & ~cuts]),
+        _by_setting(rows[~bits & ~cuts & ~timed]),
+        "Sent over a radio of 8 to 40 kbit/s (`sims/fleets/low_rate.csv`) until a deadline, in "
+        "blocks of at most 64 bytes, a lost one again at once; light interference loses one block "
+        "in ten, heavy four. Rates and losses are assumed, time is simulated.",
+        _by_deadline(rows[timed]),
         _coded(rows[rows["codec"] == "vae"]),
         _encoders(rows),
     ]
@@ -45,6 +53,32 @@ def _by_budget(rows: pd.DataFrame) -> str:
         ]
         lines.append(f"| {budget} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", _counted(rows, "name")])
+
+
+def _by_deadline(rows: pd.DataFrame) -> str:
+    rows = _timed(rows)
+    names, kinds = (list(dict.fromkeys(rows[column])) for column in ("name", "interference"))
+    titles = " | ".join(f"{name}, {kind}" for name in names for kind in kinds)
+    lines = [f"| deadline | {titles} |", f"|---|{'---:|' * (len(names) * len(kinds))}"]
+    for deadline, mine in rows.groupby("deadline"):
+        cells = [
+            _accuracy(mine[(mine["name"] == name) & (mine["interference"] == kind)])
+            for name in names
+            for kind in kinds
+        ]
+        lines.append(f"| {deadline} ms | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _timed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with deadlines, told apart; of an ablation, and of readers that are behind, none."""
+    parts = rows["setting"].str.extract(r"^(.*) @ (\d+) ms, (\w+) interference$")
+    rows = rows.assign(
+        name=rows["codec"] + ": " + parts[0],
+        deadline=parts[1].astype(int),
+        interference=parts[2],
+    )
+    return rows[~rows["name"].str.contains("clean|frozen|no tail-drop")]
 
 
 def _by_setting(rows: pd.DataFrame) -> str:
@@ -105,8 +139,10 @@ def draw(csv: Path) -> Path:
     """Accuracy against payload, means over seeds."""
     rows = pd.read_csv(csv)
     rows = rows[~rows["setting"].str.contains(_BITS)]
+    timed = _timed(rows[rows["setting"].str.contains(_DEADLINE)])
+    rows = rows[~rows["setting"].str.contains(_DEADLINE)]
     cut = rows["setting"].str.contains(" @ ")
-    kind = rows["setting"].str.extract(r"(\w+ classifier)")[0]
+    kind = rows["setting"].str.extract(r"(\w+ classifier|^\w+ effort)")[0]
     names = rows["setting"].str.split(" @ ").str[0].where(cut, kind.fillna("")).str.strip()
     line = (rows["codec"] + " " + names).str.strip().str.replace("_", " ")
     rows = rows.assign(line=line.str.replace(" classifier", ""))
@@ -115,7 +151,7 @@ def draw(csv: Path) -> Path:
     ].mean()
     lines = list(means["line"].unique())
     with style():
-        figure, (whole, near) = panels(1, 2, 10.0, 5.0)
+        figure, (whole, near, late) = panels(1, 3, 15.0, 5.0)
         for k, (name, color) in enumerate(zip(lines, colors(len(lines)), strict=True)):
             mine = means[means["line"] == name].sort_values("payload_bytes")
             for axes in (whole, near):
@@ -132,5 +168,15 @@ def draw(csv: Path) -> Path:
             axes.set_xlabel("payload, bytes per picture")
             axes.set_ylabel("accuracy, %")
         legend_below(figure, [whole])
+        names = list(timed["name"].unique())
+        for name, color in zip(names, colors(len(names)), strict=True):
+            mine = timed[timed["name"] == name]
+            for kind, dashes in _DASHES.items():
+                means = mine[mine["interference"] == kind].groupby("deadline")["accuracy"].mean()
+                label = f"{name.split(',')[0].replace('_', ' ')}, {kind}"
+                late.plot(means.index, 100 * means, dashes, color=color, label=label)
+        late.set_xlabel("deadline, ms (simulated)")
+        late.set_ylabel("accuracy, %")
+        late.legend(fontsize="small")
         figure.savefig(csv.with_suffix(".png"), dpi=150, metadata={"Software": None})
     return csv.with_suffix(".png")

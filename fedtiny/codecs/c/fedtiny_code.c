@@ -4,6 +4,15 @@
 #define PRECISION 12
 #define LEAST (1u << 24)
 
+void fedtiny_code_input(const int8_t *input_of, const uint8_t *picture, size_t pixels, size_t channels,
+                        int8_t *input) {
+    for (size_t channel = 0; channel < channels; channel++, input_of += 256) {
+        for (size_t i = channel; i < pixels * channels; i += channels) {
+            input[i] = input_of[picture[i]];
+        }
+    }
+}
+
 typedef struct {
     uint64_t low; /* below 2^33: bit 32 is a carry into bytes that wait */
     uint32_t range;

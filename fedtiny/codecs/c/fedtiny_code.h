@@ -23,6 +23,11 @@ typedef struct {
     const uint16_t *cumulative; /* [maps][symbols + 1], 0 to 4096 */
 } fedtiny_code;
 
+/* The encoder's input of a camera's pixels, [pixels][channels] both, by a table [channels][256]: what
+ * the model makes of the same counts, in a fraction of the instructions. */
+void fedtiny_code_input(const int8_t *input_of, const uint8_t *picture, size_t pixels, size_t channels,
+                        int8_t *input);
+
 /* Bytes written to out, at most size. latent: [positions][maps], as the exported encoder writes. */
 size_t fedtiny_code_encode(const fedtiny_code *code, const int8_t *latent, uint8_t *out,
                            size_t size);

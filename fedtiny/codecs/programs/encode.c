@@ -4,7 +4,7 @@
  *
  *     BYTES CRC16 BLOCKS CRC16_OF_BLOCKS MAPS_THAT_COME_BACK ENCODER_TICKS CODER_TICKS
  *
- * pictures.bin, which fedtiny.codecs.emulated writes, holds int16 counts (H, W, C) one after another.
+ * pictures.bin, which fedtiny.codecs.emulated writes, holds uint8 (H, W, C), one after another.
  */
 #include "board.h"
 #include "code_tables.h"
@@ -14,7 +14,7 @@
 #define MOST_PICTURES 64u
 #define CODE_BYTES 4096u
 
-BOARD_EXTERNAL static int16_t pictures[MOST_PICTURES][MODEL_INPUT_VALUES];
+BOARD_EXTERNAL static uint8_t pictures[MOST_PICTURES][MODEL_INPUT_VALUES];
 BOARD_EXTERNAL static uint8_t blocks[CODE_BYTES * 2u];
 BOARD_EXTERNAL static uint8_t symbols[MODEL_CLASSES];
 static int8_t arena[MODEL_ARENA_BYTES] __attribute__((aligned(MODEL_ARENA_ALIGNMENT)));
@@ -26,11 +26,12 @@ static void say(uint32_t value, const char *after)
     board_print(after);
 }
 
-static int encode(const int16_t *counts)
+static int encode(const uint8_t *picture)
 {
     const uint64_t start = board_ticks();
-    if (model_quantize_input(counts, model_input(arena)) != MODEL_OK ||
-        model_invoke(arena) != MODEL_OK) {
+    fedtiny_code_input(model_input_of, picture, MODEL_INPUT_HEIGHT * MODEL_INPUT_WIDTH,
+                       MODEL_INPUT_CHANNELS, model_input(arena));
+    if (model_invoke(arena) != MODEL_OK) {
         return 1;
     }
     const uint64_t middle = board_ticks();

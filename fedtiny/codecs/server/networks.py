@@ -51,15 +51,18 @@ class LatentClassifier(nn.Module):
         classes: number of logits.
     """
 
-    def __init__(self, shape: Shape, classes: int) -> None:
+    def __init__(self, shape: Shape, classes: int, width: int = 64) -> None:
         super().__init__()
-        channels, height, width = shape
+        channels, rows, columns = shape
         self.body = nn.Sequential(
-            _convolution(channels, 32),
-            _convolution(32, 32),
+            _convolution(channels, width),
+            _convolution(width, width),
             nn.Flatten(),
-            nn.Dropout(0.3),
-            nn.Linear(32 * height * width, classes),
+            nn.Dropout(0.2),
+            nn.Linear(width * rows * columns, 2 * width),
+            nn.ReLU(),
+            nn.Dropout(0.2),
+            nn.Linear(2 * width, classes),
         )
 
     def forward(self, z: Tensor) -> Tensor:
@@ -71,27 +74,34 @@ class LatentClassifier(nn.Module):
 class FeatureDecoder(nn.Module):
     """PNC's: a transposed convolution and three 5×5 convolutions with skips, then the picture.
 
-    The 5×5 convolutions work at half the picture's size, a last transposed convolution doubles it:
-    a quarter of the work, for small servers.
+    The 5×5 convolutions work at a quarter of the picture's height and width, two more transposed
+    convolutions double it twice: a sixteenth of the work, for small servers.
 
     Args:
-        features: maps of the code, each a quarter of the picture in height and width.
-        channels: of the picture.
+        features: maps of the code, each an eighth of the picture in height and width, rounded up.
+        shape: (C, H, W) of the picture, H and W multiples of 4.
         width: of the hidden layers.
     """
 
-    def __init__(self, features: int, channels: int, width: int = 16) -> None:
+    def __init__(self, features: int, shape: Shape, width: int = 24) -> None:
         super().__init__()
+        channels, height, columns = shape
+        even = (1 - height // 4 % 2, 1 - columns // 4 % 2)
         self.up = nn.Sequential(
-            nn.ConvTranspose2d(features, width, 4, 2, 1, bias=False),
+            nn.ConvTranspose2d(features, width, 3, 2, 1, even, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(),
         )
         self.skips = nn.ModuleList(_convolution(width, width, 5) for _ in range(3))
-        self.out = nn.ConvTranspose2d(width, channels, 4, 2, 1)
+        self.out = nn.Sequential(
+            nn.ConvTranspose2d(width, width // 2, 4, 2, 1, bias=False),
+            nn.BatchNorm2d(width // 2),
+            nn.ReLU(),
+            nn.ConvTranspose2d(width // 2, channels, 4, 2, 1),
+        )
 
     def forward(self, z: Tensor) -> Tensor:
-        """Normalised pictures (N, C, H, W) of features (N, M, H/4, W/4)."""
+        """Normalised pictures (N, C, H, W) of features (N, M, ⌈H/8⌉, ⌈W/8⌉)."""
         h = self.up(z)
         for skip in self.skips:
             h = h + skip(h)

@@ -8,6 +8,7 @@ labels or by the classifier's answer to the clean picture: :class:`JointLoss` ha
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,18 +19,15 @@ from torch.nn import functional
 
 from fedtiny.codecs.codec import Logits, Picture, Point
 from fedtiny.codecs.device_half import DeviceHalf
-from fedtiny.codecs.encoders import FEATURES, pnc_encoder
+from fedtiny.codecs.encoders import FEATURES, Effort, pnc_encoder
 from fedtiny.codecs.errors import CodecError
 from fedtiny.codecs.latent_code import Alphabet
 from fedtiny.codecs.server.fitting import Lesson, Pictures, fit, outputs, seeded
-from fedtiny.codecs.server.networks import FeatureDecoder, PictureClassifier
+from fedtiny.codecs.server.networks import FeatureDecoder
 from fedtiny.codecs.server.quantizing import device_half
 from fedtiny.models.initial import initial_state
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.seeding import rng
-
-_MSE_WEIGHT = 10.0
-"""Of the pictures' error beside the classifier's, in stage 1."""
 
 
 class JointLoss(StrEnum):
@@ -42,6 +40,10 @@ class JointLoss(StrEnum):
     """Their divergence from those of the clean picture."""
 
 
+_LARGEST = 6.0
+"""Of a feature, by the encoder's last activation."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How a PNC codec is trained.
@@ -50,16 +52,23 @@ class Recipe:
         tail_drop: whether a random tail of features is dropped at every step.
         joint: the loss of stage 1.
         rebuild_epochs, joint_epochs: of stages 0 and 1.
+        mse_weight: of the pictures' error beside the classifier's, in stage 1; 10 in the paper.
+        classifier_learns: whether stage 1 goes on training the classifier, on pictures as the
+            decoder rebuilds them; the paper's is frozen, and its rivals' are not retrained either.
         bits: of a symbol; the paper sends 6, of maps of 32×32.
         features: maps.
+        effort: of the device's encoder.
     """
 
     tail_drop: bool = True
     joint: JointLoss = JointLoss.LABELS
     rebuild_epochs: int = 1
-    joint_epochs: int = 4
+    joint_epochs: int = 2
+    mse_weight: float = 1.0
+    classifier_learns: bool = True
     bits: int = 3
     features: int = FEATURES
+    effort: Effort = Effort.LOW
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +78,13 @@ class PncCodec:
     Attributes:
         half: on the device.
         decoder: features to pictures.
-        classifier: of pictures; frozen.
+        classifier: of pictures.
         points: what was measured.
     """
 
     half: DeviceHalf
     decoder: FeatureDecoder
-    classifier: PictureClassifier
+    classifier: nn.Module
     points: tuple[Point, ...] = ()
 
     def encode(self, x: Picture, budget_bytes: int) -> bytes:
@@ -121,22 +130,21 @@ class PncCodec:
         return np.stack(found, 1)
 
 
-def train_pnc(
-    pictures: Pictures, classifier: PictureClassifier, recipe: Recipe, seed: int
-) -> PncCodec:
+def train_pnc(pictures: Pictures, classifier: nn.Module, recipe: Recipe, seed: int) -> PncCodec:
     """Both stages, then the device's half.
 
     Args:
         pictures: public, on the server.
-        classifier: of clean pictures; is not trained.
+        classifier: of clean pictures; a copy of it is what learns, if any does.
         recipe: losses and lengths.
         seed: of weights, order and drops.
     """
-    classifier.requires_grad_(False).eval()
+    reader = deepcopy(classifier).requires_grad_(recipe.classifier_learns).eval()
+    frozen = deepcopy(classifier).requires_grad_(False).eval()
     shape = pictures.data.input_shape
     with seeded(seed, "pnc"):
-        graph = pnc_encoder(shape, recipe.features)
-        encoder, decoder = GraphModule(graph), FeatureDecoder(recipe.features, shape[0])
+        graph = pnc_encoder(shape, recipe.features, recipe.effort)
+        encoder, decoder = GraphModule(graph), FeatureDecoder(recipe.features, shape)
         encoder.load(initial_state(graph, rng(seed, "pnc encoder")))
         encoder.train()
         decoder.train()
@@ -146,7 +154,7 @@ def train_pnc(
         drop = tail_drop if recipe.tail_drop else _keep
 
         def rebuilt(rows: Tensor) -> Tensor:
-            found: Tensor = decoder(drop(encoder(x[rows]).view(code)))
+            found: Tensor = decoder(drop(quantised(encoder(x[rows]).view(code), recipe.bits)))
             return found
 
         def error(rows: Tensor) -> Tensor:
@@ -154,15 +162,29 @@ def train_pnc(
 
         def joint(rows: Tensor) -> Tensor:
             found = rebuilt(rows)
-            known = _LOSSES[recipe.joint](classifier, found, x[rows], y[rows])
-            return _MSE_WEIGHT * functional.mse_loss(found, x[rows]) + known
+            wanted = _WANTED[recipe.joint](frozen, x[rows], y[rows])
+            known = functional.cross_entropy(reader(found), wanted)
+            return recipe.mse_weight * functional.mse_loss(found, x[rows]) + known
 
         fit(trained, error, number, Lesson(recipe.rebuild_epochs, seed=seed))
+        if recipe.classifier_learns:
+            trained += reader.train().parameters()
         fit(trained, joint, number, Lesson(recipe.joint_epochs, seed=seed + 1))
     half = device_half(
         encoder, pictures, lambda out: Alphabet.of_bits(recipe.bits, out.scale, out.zero_point)
     )
-    return PncCodec(half, decoder.eval(), classifier)
+    return PncCodec(half, decoder.eval(), reader.eval())
+
+
+def quantised(features: Tensor, bits: int) -> Tensor:
+    """The nearest of 2^bits levels from 0 to the features' bound of 6; gradients pass through.
+
+    >>> quantised(torch.tensor([0.0, 0.4, 6.0]), 3)
+    tensor([0., 0., 6.])
+    """
+    step = _LARGEST / (2**bits - 1)
+    levels: Tensor = features + (step * torch.round(features / step) - features).detach()
+    return levels
 
 
 def tail_drop(features: Tensor) -> Tensor:
@@ -176,16 +198,17 @@ def _keep(features: Tensor) -> Tensor:
     return features
 
 
-def _labels(classifier: nn.Module, rebuilt: Tensor, _clean: Tensor, y: Tensor) -> Tensor:
-    return functional.cross_entropy(classifier(rebuilt), y)
+def _labels(_frozen: nn.Module, _clean: Tensor, y: Tensor) -> Tensor:
+    return y
 
 
-def _clean_logits(classifier: nn.Module, rebuilt: Tensor, clean: Tensor, _y: Tensor) -> Tensor:
-    wanted = classifier(clean).softmax(1)
-    return functional.kl_div(classifier(rebuilt).log_softmax(1), wanted, reduction="batchmean")
+def _clean_logits(frozen: nn.Module, clean: Tensor, _y: Tensor) -> Tensor:
+    shares: Tensor = frozen(clean).softmax(1)
+    return shares
 
 
-_LOSSES: dict[JointLoss, Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]] = {
+_WANTED: dict[JointLoss, Callable[[nn.Module, Tensor, Tensor], Tensor]] = {
     JointLoss.LABELS: _labels,
     JointLoss.CLEAN_LOGITS: _clean_logits,
 }
+"""What the classifier's logits of a rebuilt picture are to be: classes, or shares of each."""

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from fedtiny.codecs.device_half import DeviceHalf
+from fedtiny.codecs.float_encoder import FloatEncoder
 from fedtiny.codecs.latent_code import Alphabet, LatentCode
 from fedtiny.codecs.server.fitting import Pictures
 from fedtiny.models.ops import INPUT
 from fedtiny.models.sparse_model import from_state
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.quant import reference
-from fedtiny.quant.ptq import quantize
 from fedtiny.quant.tensors import Int8Tensor
 
 _CALIBRATED = 500
@@ -33,15 +33,15 @@ def device_half(
         alphabet: made for the int8 output.
     """
     graph, state = encoder.graph, encoder.state()
-    integer = quantize(
-        graph, from_state(graph, state, {}), pictures.normalization, _ranges(encoder, pictures)
-    )
+    ranges = _ranges(encoder, pictures)
+    trained = FloatEncoder(graph, from_state(graph, state, {}), pictures.normalization, ranges)
+    integer = trained.quantized()
     letters = alphabet(integer.output)
     shape = graph.shapes[graph.logits]
     counts = pictures.data.x[:_COUNTED].astype(np.int16)
     empty = LatentCode.fitted(shape, letters, np.zeros((0, shape[0], 1), np.int64))
     symbols = empty.symbols(reference.run(integer, counts))
-    return DeviceHalf(integer, LatentCode.fitted(shape, letters, symbols))
+    return DeviceHalf(integer, LatentCode.fitted(shape, letters, symbols), trained)
 
 
 def _ranges(encoder: GraphModule, pictures: Pictures) -> dict[str, tuple[float, float]]:

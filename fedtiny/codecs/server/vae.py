@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from fedtiny.codecs.codec import Logits, Picture, Point
 from fedtiny.codecs.device_half import DeviceHalf
-from fedtiny.codecs.encoders import vae_encoder
+from fedtiny.codecs.encoders import Effort, vae_encoder
 from fedtiny.codecs.errors import CodecError
 from fedtiny.codecs.latent_code import Alphabet, Symbols
 from fedtiny.codecs.server.fitting import Lesson, Pictures, fit, outputs, seeded
@@ -40,13 +40,15 @@ class VaeRecipe:
         beta: weight of the rate above ``free_bpp``.
         free_bpp: bits per pixel that cost nothing: H.
         epochs: of encoder, centres, classifier and context model together.
+        effort: of the device's encoder.
     """
 
     channels: int
     centres: int
-    beta: float = 0.1
+    beta: float = 0.0
     free_bpp: float = 0.0
-    epochs: int = 5
+    epochs: int = 6
+    effort: Effort = Effort.LOW
 
 
 class Centres(nn.Module):
@@ -139,8 +141,40 @@ class VaeCodec:
         return bits
 
 
-def train_vae(pictures: Pictures, recipe: VaeRecipe, seed: int) -> VaeCodec:
-    """Encoder, centres, classifier and context model at once, then the device's half.
+@dataclass(frozen=True, eq=False)
+class Networks:
+    """A codec of one rate while it is trained.
+
+    Attributes:
+        encoder: of the device, in floating point.
+        centres, classifier, context: of the server.
+    """
+
+    encoder: GraphModule
+    centres: Centres
+    classifier: LatentClassifier
+    context: ContextModel
+
+    def quantised(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What :class:`Centres` make of the latents of normalised pictures (N, C, H, W)."""
+        graph = self.encoder.graph
+        latents = self.encoder(x).view(-1, *graph.shapes[graph.logits])
+        found: tuple[Tensor, Tensor, Tensor] = self.centres(latents)
+        return found
+
+    def codec(self, pictures: Pictures) -> VaeCodec:
+        """With the device's half quantized, its ranges and tables of ``pictures``."""
+        values = self.centres.values.detach().numpy().copy()
+        half = device_half(
+            self.encoder,
+            pictures,
+            lambda out: Alphabet.of_centres(values, out.scale, out.zero_point),
+        )
+        return VaeCodec(half, self.classifier.eval(), self.context)
+
+
+def train_vae(pictures: Pictures, recipe: VaeRecipe, seed: int) -> Networks:
+    """Encoder, centres, classifier and context model at once.
 
     Args:
         pictures: public, on the server.
@@ -149,15 +183,16 @@ def train_vae(pictures: Pictures, recipe: VaeRecipe, seed: int) -> VaeCodec:
     """
     shape, classes = pictures.data.input_shape, len(pictures.data.labels)
     with seeded(seed, "vae"):
-        graph = vae_encoder(shape, recipe.channels)
+        graph = vae_encoder(shape, recipe.channels, recipe.effort)
         latent = graph.shapes[graph.logits]
         encoder, centres = GraphModule(graph), Centres(recipe.centres)
         classifier, context = LatentClassifier(latent, classes), ContextModel(recipe.centres)
         encoder.load(initial_state(graph, rng(seed, "vae encoder")))
+        found = Networks(encoder, centres, classifier, context)
         x, y, pixels = pictures.x, pictures.y, shape[1] * shape[2]
 
         def loss(rows: Tensor) -> Tensor:
-            quantised, shares, symbols = centres(encoder(x[rows]).view(-1, *latent))
+            quantised, shares, symbols = found.quantised(x[rows])
             prices = prices_of(context, symbols, recipe.centres)
             bpp = (shares * prices.detach()).sum((1, 2, 3, 4)).mean() / pixels
             priced = prices.gather(1, symbols[:, None]).mean()
@@ -168,11 +203,7 @@ def train_vae(pictures: Pictures, recipe: VaeRecipe, seed: int) -> VaeCodec:
 
         networks = nn.ModuleList((encoder, centres, classifier, context)).train()
         fit(networks.parameters(), loss, len(pictures.data), Lesson(recipe.epochs, seed=seed))
-    values = centres.values.detach().numpy().copy()
-    half = device_half(
-        encoder, pictures, lambda out: Alphabet.of_centres(values, out.scale, out.zero_point)
-    )
-    return VaeCodec(half, classifier.eval(), context)
+    return found
 
 
 def prices_of(context: ContextModel, symbols: Tensor, centres: int) -> Tensor:

@@ -24,6 +24,7 @@ _STACK = {
     Phase.CALIBRATE: _REST,
     Phase.SALIENCY: "score weights",
     Phase.ADAPT: "adapt",
+    Phase.ENCODE: "encode",
 }
 """Parts of a bar, in order, by phase."""
 

@@ -1,0 +1,120 @@
+"""Codes by encoders that were trained: PNC, the VAE codec, and one trained on devices."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from fedtiny.codecs.device_half import DeviceHalf
+from fedtiny.codecs.encoders import Effort
+from fedtiny.codecs.native import NativeCode
+from fedtiny.codecs.server.federated import Rounds, dealt, train_encoder
+from fedtiny.codecs.server.fitting import Pictures
+from fedtiny.codecs.server.pnc import JointLoss, Recipe, train_pnc
+from fedtiny.codecs.server.vae import VaeRecipe, train_vae
+from fedtiny.quant import reference
+from sims.study.codecs_shared import (
+    PUBLIC,
+    TRAINING,
+    Found,
+    Measure,
+    Sizes,
+    clean,
+    code_means,
+    pictures,
+    sendings,
+)
+
+RATES = tuple(VaeRecipe(maps, 2, effort=effort) for effort in Effort for maps in (4, 8))
+PNC = {
+    "low effort, tail-drop": Recipe(),
+    "high effort, tail-drop": Recipe(features=16, effort=Effort.HIGH),
+    "low effort, no tail-drop": Recipe(tail_drop=False),
+    "low effort, to clean logits": Recipe(joint=JointLoss.CLEAN_LOGITS),
+    "low effort, frozen classifier": Recipe(classifier_learns=False, mse_weight=10.0),
+}
+ABLATED = (
+    "low effort, no tail-drop",
+    "low effort, to clean logits",
+    "low effort, frozen classifier",
+)
+FEW_EPOCHS = 16
+"""Of a codec by the server's few pictures alone."""
+DEVICES, ALPHA = 10, 0.3
+"""That train an encoder together, and how unlike their classes are (Dirichlet)."""
+
+
+def codes_of(half: DeviceHalf, x: np.ndarray) -> list[bytes]:
+    """Each picture's whole code, by the C."""
+    latents = reference.run(half.encoder, x.astype(np.int16))
+    with tempfile.TemporaryDirectory() as directory:
+        native = NativeCode(half.code, Path(directory))
+        return [native.encode(latent, 4096) for latent in latents]
+
+
+def pnc(name: str) -> Measure:
+    """PNC at every budget: features that arrive whole count, the others are zeros."""
+
+    def measure(seed: int) -> Iterator[Found]:
+        training, test = pictures()
+        codec = train_pnc(training, clean(seed), PNC[name], seed)
+        correct, codes = codec.right(test), codes_of(codec.half, test.data.x)
+        sizes, rows = Sizes.of(codec.half), np.arange(len(codes))
+        with tempfile.TemporaryDirectory() as directory:
+            native = NativeCode(codec.half.code, Path(directory))
+            for setting, sent in sendings(name, codes):
+                features = np.array([len(native.decode(code)) for code in sent])
+                accuracy = float(correct[rows, features].mean())
+                yield setting, *code_means(sent), accuracy, sizes
+
+    return measure
+
+
+def vae(recipe: VaeRecipe) -> Measure:
+    """One codec of a fixed rate."""
+
+    def measure(seed: int) -> Iterator[Found]:
+        training, test = pictures()
+        codec = train_vae(training, recipe, seed).codec(training)
+        symbols, codes = codec.half.symbols(test.data.x), codes_of(codec.half, test.data.x)
+        table = float(np.mean([codec.half.code.bits(one) for one in symbols])) / 8
+        context = float(codec.context_bits(symbols).mean()) / 8
+        payload, file = code_means(codes)
+        accuracy, name = float(codec.right(test).mean()), rate_name(recipe)
+        yield name, payload, file, accuracy, Sizes.of(codec.half)
+        yield f"{name}: bits by static tables", table, table, accuracy, Sizes()
+        yield f"{name}: bits by context model", context, context, accuracy, Sizes()
+
+    return measure
+
+
+def rate_name(recipe: VaeRecipe) -> str:
+    """Of a setting."""
+    return f"{recipe.effort.value} effort, {recipe.channels} maps, {recipe.centres} centres"
+
+
+def federated(recipe: VaeRecipe) -> Measure:
+    """An encoder by a server's few public pictures, and one that devices trained from there."""
+
+    def measure(seed: int) -> Iterator[Found]:
+        training, test = pictures()
+        public, private = (
+            Pictures(training.data.take(rows), training.normalization)
+            for rows in np.split(np.arange(TRAINING), [PUBLIC])
+        )
+        of_server = train_vae(public, replace(recipe, epochs=FEW_EPOCHS), seed)
+        devices = dealt(private, DEVICES, ALPHA, seed)
+        for name, networks in (
+            ("the server's public pictures", of_server),
+            ("devices' pictures, federated", train_encoder(of_server, devices, Rounds(), seed)),
+        ):
+            codec = networks.codec(public)
+            payload, file = code_means(codes_of(codec.half, test.data.x))
+            setting, accuracy = f"{rate_name(recipe)}: encoder of {name}", codec.right(test).mean()
+            yield setting, payload, file, float(accuracy), Sizes.of(codec.half)
+
+    return measure
