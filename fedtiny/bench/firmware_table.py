@@ -118,8 +118,8 @@ def markdown(rows: Sequence[Row]) -> str:
         "which that copy of it lacks, are ours on both sides. Every release since 5.0 (2023) needs "
         "6–10 % fewer on an M4 and 2–4 times fewer on an M55: beside 4.0 stands the main branch "
         "(99f736a), whose dense network was measured apart, once, with the same weights and the "
-        "same compiler; its tree is no dependency of this project. (ResNet-8's 3.77 M on the M55 has "
-        "our additions as they were then; with today's it is 3.49 M.) `fedtiny bench firmware "
+        "same compiler; its tree is no dependency of this project. (ResNet-8's 3.77 M on the M55 "
+        "has our additions as they were then; with today's it is 3.49 M.) `fedtiny bench firmware "
         "--cmsis-nn DIR` repeats that on a tree of yours. Flash: weights, indices and quantization "
         "parameters. Mismatches: output bytes that differ from the integer reference."
     )
