@@ -120,7 +120,9 @@ def export(
 @app.command()
 def adapt(
     run: Run,
-    data: Annotated[Path, typer.Option(help="The wearer's recordings: counts, length, label.")],
+    data: Annotated[
+        Path, typer.Option(help="The wearer's counts, length, label; of pictures x, label.")
+    ],
     method: Annotated[
         MethodName, typer.Option(help="What is trained.")
     ] = MethodName.REPNET_ONE_WAY,

@@ -24,8 +24,7 @@ from fedtiny.data.statistics import Normalization
 from fedtiny.devices.catalog import get
 from fedtiny.devices.planner import BudgetError
 from fedtiny.engine import available
-from fedtiny.errors import FedTinyError
-from fedtiny.models import smartwatch_cnn
+from fedtiny.models import resnet8, smartwatch_cnn
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 
@@ -134,7 +133,7 @@ def test_a_board_without_training_adapts_within_its_ram(finished, own):
         ({"label": np.zeros(9, int)}, AdaptError, "all are 'walk': .* record at least one other"),
         ({"length": np.array([31, 289, *[160] * 7])}, AdaptError, "recording 0 .* has 31 readings"),
         ({"length": np.full(9, 100)}, DataError, "lengths add to 900"),
-        ({"label": np.zeros(8, int)}, DataError, "9 lengths, 8 labels"),
+        ({"label": np.zeros(8, int)}, DataError, "9 recordings, 8 labels"),
         ({"counts": np.zeros((1440, 3), np.int16)}, DataError, r"the model takes int16 \(N, 2\)"),
     ],
 )  # fmt: skip
@@ -152,6 +151,33 @@ def test_recordings_are_split_whole_and_some_are_held_out(own, tmp_path):
     once = read_recordings(recorded(tmp_path / "once.npz", 1), LABELS, (2, 1, 32))
     with pytest.raises(AdaptError, match="record some exercise once more"):
         split(once, None)
+
+
+def pictures(path, **other):
+    """Stripes across, stripes down, and none."""
+    draw, label = np.random.default_rng(0), np.arange(24) % 3
+    x = draw.integers(0, 60, (24, 1, 12, 12))
+    x[label == 0, :, ::4] += 150
+    x[label == 1, :, :, ::4] += 150
+    np.savez(path, **{"x": x.astype(np.uint8), "label": label, **other})
+    return path
+
+
+def test_pictures_are_learned_from_like_windows(tmp_path):
+    graph = resnet8((1, 12, 12), 3)
+    normal = Normalization(np.full(1, 80, np.float32), np.full(1, 70, np.float32))
+    sensor = SensorSpec(("grey",), ("1",), (1.0,))
+    finished = TrainedModel(graph, random_model(graph, 0.2), normal, {}, LABELS, sensor)
+    order = Order(pictures(tmp_path / "own.npz"), MethodName.HEAD, 4, lesson=Lesson(60, 12, 1e-2))
+    adapted = adapt(finished, order, get("pi_zero_2_w"))
+    found = adapted.outcome
+    assert (found.recordings, found.held_out) == (found.windows, found.held_out_windows) == (12, 12)
+    assert found.accuracy_after > found.accuracy_before + 0.2
+    assert found.peak_bytes == found.predicted_peak_bytes
+    assert len(adapted.held_out) == 12
+    for wrong in (np.zeros((24, 1, 12, 12)), np.zeros((24, 12, 12), np.uint8)):
+        with pytest.raises(DataError, match=r"the model takes uint8 or int16 \(N, 1, 12, 12\)"):
+            read_recordings(pictures(tmp_path / "odd.npz", x=wrong), LABELS, graph.input_shape)
 
 
 @pytest.mark.firmware
@@ -180,8 +206,3 @@ def test_a_project_for_no_board_is_refused_before_anything_is_learned(run, own, 
     done = CliRunner().invoke(app, ["adapt", str(run.path), "--data", str(own), *words])
     assert message in done.output + str(done.exception)
     assert not (run.path / "adapted").exists()
-
-
-def test_a_model_of_maps_is_refused(own):
-    with pytest.raises(FedTinyError, match="recordings are series"):
-        read_recordings(own, LABELS, (1, 28, 28))

@@ -10,12 +10,16 @@ length (R,)          readings of each recording
 label  (R,)          exercise of each: a class of the model
 labels (names)       optional: what the numbers in ``label`` mean, names of the model's classes
 ====== ============= =======================================================================
+
+For a model of pictures there is ``x`` in place of ``counts`` and ``length``: (R, C, H, W), uint8 or
+int16, as the model's camera delivers them. A picture is a recording of one window.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,21 +28,21 @@ from fedtiny.adapt.recipe import AdaptError
 from fedtiny.data.dataset import Dataset, SensorSpec
 from fedtiny.data.errors import bad_file
 from fedtiny.data.npz import integers, names
-from fedtiny.data.npz_file import read_arrays
+from fedtiny.data.npz_file import Arrays, read_arrays
 
 Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recordings:
-    """Labelled stretches of readings.
+    """Labelled stretches of readings, or pictures.
 
     Attributes:
-        readings: int16 ``(T, C)`` of each.
+        readings: ``(T, C)`` of each, or ``(C, H, W)``.
         classes: int64 ``(R,)``.
     """
 
-    readings: tuple[npt.NDArray[np.int16], ...]
+    readings: tuple[npt.NDArray[Any], ...]
     classes: Ints
 
     def take(self, rows: Ints) -> Recordings:
@@ -52,19 +56,30 @@ def read_recordings(path: Path, labels: tuple[str, ...], shape: tuple[int, ...])
     Args:
         path: of the file.
         labels: the model's classes.
-        shape: (C, 1, window) of the model's input.
+        shape: (C, H, W) of the model's input; a window of a time series has H = 1.
 
     Raises:
         DataError: the file cannot be read or its arrays do not fit together or the model.
-        AdaptError: all recordings are of one class, one is shorter than a window, or the model
-            takes no time series.
+        AdaptError: all recordings are of one class, or one is shorter than a window.
     """
-    channels, height, window = shape
-    if height != 1:
-        raise AdaptError(
-            f"the model takes maps of {height}x{window}; recordings are series: choose a model of "
-            "windows (C, 1, T)"
+    read = _series if shape[1] == 1 else _pictures
+    return read(path, labels, shape)
+
+
+def _pictures(path: Path, labels: tuple[str, ...], shape: tuple[int, ...]) -> Recordings:
+    arrays = read_arrays(path, ("x", "label"))
+    x = arrays["x"]
+    if x.dtype not in (np.uint8, np.int16) or x.shape[1:] != shape:
+        size = ", ".join(map(str, shape))
+        raise bad_file(
+            path, f"x is {x.dtype} {x.shape}, the model takes uint8 or int16 (N, {size})"
         )
+    classes = _labelled(path, arrays, labels, len(x))
+    return Recordings(tuple(x), classes)
+
+
+def _series(path: Path, labels: tuple[str, ...], shape: tuple[int, ...]) -> Recordings:
+    channels, _, window = shape
     arrays = read_arrays(path, ("counts", "length", "label"))
     counts, length = arrays["counts"], integers(path, arrays, "length")
     if counts.ndim != 2 or counts.dtype != np.int16 or counts.shape[1] != channels:
@@ -73,12 +88,29 @@ def read_recordings(path: Path, labels: tuple[str, ...], shape: tuple[int, ...])
         )
     if length.min(initial=1) < 1 or int(length.sum()) != len(counts):
         raise bad_file(path, f"{len(counts)} readings, lengths add to {int(length.sum())}")
+    classes = _labelled(path, arrays, labels, len(length))
+    short = int(np.argmin(length))
+    if length[short] < window:
+        raise AdaptError(
+            f"{path}: recording {short} ({labels[classes[short]]}) has {length[short]} readings, "
+            f"a window of the model {window}: record longer, or leave it out"
+        )
+    return Recordings(tuple(np.split(counts, np.cumsum(length)[:-1])), classes)
+
+
+def _labelled(path: Path, arrays: Arrays, labels: tuple[str, ...], count: int) -> Ints:
+    """Classes of ``count`` recordings, of two kinds at least."""
     own = names(path, arrays, "labels") if "labels" in arrays else labels
     classes = _classes(path, integers(path, arrays, "label"), own, labels)
-    if len(classes) != len(length):
-        raise bad_file(path, f"{len(length)} lengths, {len(classes)} labels: give one of each")
-    _check(path, length, classes, labels, window)
-    return Recordings(tuple(np.split(counts, np.cumsum(length)[:-1])), classes)
+    if len(classes) != count:
+        raise bad_file(path, f"{count} recordings, {len(classes)} labels: give one of each")
+    if len(np.unique(classes)) < 2:
+        only = f"all are {labels[classes[0]]!r}" if len(classes) else "there are none"
+        raise AdaptError(
+            f"{path}: {only}: a model that learns from one class answers it always; record at "
+            "least one other"
+        )
+    return classes
 
 
 def _classes(path: Path, given: Ints, own: tuple[str, ...], labels: tuple[str, ...]) -> Ints:
@@ -98,21 +130,6 @@ def _classes(path: Path, given: Ints, own: tuple[str, ...], labels: tuple[str, .
         )
     place = np.array([labels.index(n) if n in labels else -1 for n in own], np.int64)
     return place[given]
-
-
-def _check(path: Path, length: Ints, classes: Ints, labels: tuple[str, ...], window: int) -> None:
-    if len(np.unique(classes)) < 2:
-        only = f"all are {labels[classes[0]]!r}" if len(classes) else "there are none"
-        raise AdaptError(
-            f"{path}: {only}: a model that learns from one class answers it always; record at "
-            "least one other"
-        )
-    short = int(np.argmin(length))
-    if length[short] < window:
-        raise AdaptError(
-            f"{path}: recording {short} ({labels[classes[short]]}) has {length[short]} readings, "
-            f"a window of the model {window}: record longer, or leave it out"
-        )
 
 
 def split(recordings: Recordings, of_each: int | None) -> tuple[Recordings, Recordings]:
@@ -142,10 +159,13 @@ def windows(
     recordings: Recordings, window: int, stride: int, labels: tuple[str, ...], sensor: SensorSpec
 ) -> Dataset:
     """All windows of all recordings, ``stride`` readings apart; owners are recordings' numbers."""
-    x, y, owner = [], [], []
+    if recordings.readings[0].ndim == 3:
+        owner = np.arange(len(recordings.classes))
+        return Dataset(np.stack(recordings.readings), recordings.classes, owner, labels, sensor)
+    x, y, owners = [], [], []
     for row, readings in enumerate(recordings.readings):
         for start in range(0, len(readings) - window + 1, stride):
             x.append(readings[start : start + window].T[:, None, :])
             y.append(recordings.classes[row])
-            owner.append(row)
-    return Dataset(np.stack(x), np.array(y), np.array(owner, np.int64), labels, sensor)
+            owners.append(row)
+    return Dataset(np.stack(x), np.array(y), np.array(owners, np.int64), labels, sensor)
