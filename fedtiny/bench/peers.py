@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from math import isclose
 from statistics import median
 
-from fedtiny.bench.contenders import Contender
+from fedtiny.bench.contenders import Contender, Steps
 from fedtiny.bench.no_peer import NoPeerError
 from fedtiny.bench.peer_cases import CASES, OURS, PEERS, Work, contender
 from fedtiny.bench.peer_memory import peak_resident_bytes
@@ -97,8 +97,9 @@ def _rows(
         except NoPeerError as error:
             skipped[name] = str(error)
     with threadpool_limits(threads):
-        _check_same(task, there)
-        times = alternate(task, there, repeats)
+        trainers = {name: one.make() for name, one in there.items()}  # once: some are compiled
+        _check_same(task, trainers)
+        times = alternate(task, trainers, repeats)
     ms = {name: median(wall for wall, _ in found) for name, found in times.items()}
     peaks = {name: peak_resident_bytes(work, density, threads, name) for name in there}
     for name in PEERS:
@@ -110,10 +111,10 @@ def _rows(
             )  # fmt: skip
 
 
-def _check_same(task: Workload, there: Mapping[str, Contender]) -> None:
+def _check_same(task: Workload, trainers: Mapping[str, Steps]) -> None:
     """All begin with the same weights, so the first loss of all is the same."""
     chosen = task.chosen(0)
-    losses = {n: one.make().step(task.x[chosen], task.y[chosen]) for n, one in there.items()}
+    losses = {name: one.step(task.x[chosen], task.y[chosen]) for name, one in trainers.items()}
     for name, loss in losses.items():
         if not isclose(loss, losses[OURS], rel_tol=_SAME_LOSS):
             raise FedTinyError(

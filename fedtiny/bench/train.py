@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from statistics import median
 from typing import Any
 
-from fedtiny.bench.contenders import Contender, Steps, contenders
+from fedtiny.bench.contenders import Steps, contenders
 from fedtiny.bench.roofline import Peak, measure_peak
 from fedtiny.bench.workload import Workload
 from fedtiny.engine import EngineOptions, available, unavailable_reason
@@ -119,7 +119,7 @@ def bench_train(work: Workload, repeats: int = REPEATS, recompute: bool = False)
         layers = smallest.layout.options.recompute
     rivals = contenders(work, layers)
     peak = measure_peak(work.threads)
-    times = alternate(work, rivals, repeats)
+    times = alternate(work, {name: rival.make() for name, rival in rivals.items()}, repeats)
     return TrainBenchmark(
         work=work,
         repeats=repeats,
@@ -143,11 +143,10 @@ def check(repeats: int) -> None:
 
 
 def alternate(
-    work: Workload, rivals: Mapping[str, Contender], repeats: int
+    work: Workload, trainers: Mapping[str, Steps], repeats: int
 ) -> dict[str, list[tuple[float, float]]]:
     """(wall, CPU) milliseconds of every timed step, by contender."""
-    trainers = {name: rival.make() for name, rival in rivals.items()}
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in rivals}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in trainers}
     with _no_garbage_collection():
         for turn in range(-_WARM_UP, repeats):
             for name, trainer in trainers.items():
