@@ -58,7 +58,7 @@ def _is(rows: pd.DataFrame, way: str, k: int, colour: str) -> pd.Series[bool]:
 
 
 def _spread(values: pd.Series[float]) -> str:
-    return f"{values.mean():.1f} ± {values.std(ddof=0):.1f}"
+    return f"{values.mean():.1f} ± {values.std():.1f}"
 
 
 def knee(csv: Path) -> Path:

@@ -127,7 +127,8 @@ def _accuracy(rows: pd.DataFrame) -> str:
     if rows.empty:
         return ""
     found = 100 * rows["accuracy"]
-    return f"{found.mean():.1f} ± {found.std(ddof=0):.1f}"
+    spread = f" ± {found.std():.1f}" if len(found) > 1 else ""  # one seed says nothing of it
+    return f"{found.mean():.1f}{spread}"
 
 
 def _counted(rows: pd.DataFrame, by: str) -> str:
