@@ -158,7 +158,7 @@ CASES: dict[str, tuple[nn.Module, tuple[int, ...], str]] = {
     "padded_by_less": (ended(lambda m, x: functional.pad(x, (-1, 0))), MAP, "may be padded"),
     "padded_twice": (ended(lambda m, x: functional.pad(x, (1, 1)).relu()), MAP, "only convolut"),
     "dilation": (ended(lambda m, x: x, conv=conv(dilation=2)), MAP, r"dilation is \[2, 2\]"),
-    "transposed": (ended(lambda m, x: x, conv=nn.ConvTranspose2d(2, 3, 2)), MAP, "enlarges maps"),
+    "transposed": (ended(lambda m, x: x, conv=nn.ConvTranspose2d(2, 3, 2)), MAP, "enlarge maps"),
     "convolution_3d": (
         nn.Sequential(nn.Unflatten(1, (1, 2)), nn.Conv3d(1, 1, 1)),
         MAP,

@@ -7,7 +7,6 @@ own, and the system says how far it grew.
 from __future__ import annotations
 
 import gc
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +14,11 @@ from pathlib import Path
 from fedtiny.bench.contenders import Steps
 from fedtiny.bench.peer_cases import CASES, Work, contender
 from fedtiny.bench.workload import Workload
+from fedtiny.command_line import CommandLine
 from fedtiny.errors import FedTinyError
 from fedtiny.memory.allocator import trim
 
+cli = CommandLine()
 _STATUS = Path("/proc/self/status")
 _STEPS = 2  # momentum appears at the end of the first
 
@@ -28,9 +29,9 @@ def peak_resident_bytes(work: Work, density: float, threads: int, name: str) -> 
     Raises:
         FedTinyError: it failed; ends with what it said last.
     """
-    asked = json.dumps([work, density, threads, name])
+    asked = work, str(density), str(threads), name
     done = subprocess.run(
-        [sys.executable, "-m", "fedtiny.bench.peer_memory", asked],
+        [sys.executable, "-m", "fedtiny.bench.peer_memory", *asked],
         capture_output=True,
         encoding="utf-8",
         errors="replace",
@@ -71,6 +72,11 @@ def _status(key: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:")) * 1024
 
 
+@cli.command()
+def grown(work: Work, density: float, threads: int, name: str) -> None:
+    """Print how many bytes this process grows by, training."""
+    print(_grown(work, density, threads, name))
+
+
 if __name__ == "__main__":
-    given, *rest = json.loads(sys.argv[1])
-    print(_grown(Work(given), *rest))
+    cli()
