@@ -119,7 +119,7 @@ def test_the_command_and_the_table(
     page.write_text(f"above\n{table.BEGIN}\n{table.END}\nbelow\n", encoding="utf-8")
     row = PeerRow("mlp", "dense", 0.01, 1, 2.0, 9.0, 4.5, 1_000_000, 2_000_000)
     missing = Skipped("mlp", "sparselab", "not installed")
-    monkeypatch.setattr(table, "bench_peers", lambda **_: iter([row, missing]))
+    monkeypatch.setattr(table, "bench_peers", lambda *_: iter([row, missing]))
     table.peers(repeats=1, page=page)
     text = page.read_text(encoding="utf-8")
     assert "| PyTorch dense | 9.00 ms | 2.00 ms | **4.50×** |" in text

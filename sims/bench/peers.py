@@ -57,6 +57,7 @@ def _mb(nbytes: int) -> str:
 
 @cli.command()
 def peers(
+    work: Annotated[list[Work] | None, typer.Option(help="Default: all of them.")] = None,
     repeats: Annotated[int, typer.Option(help="Timed steps of each.", min=1, max=MOST)] = REPEATS,
     page: Annotated[
         Path, typer.Option(help="File whose table is rewritten; plot and CSV go beside it.")
@@ -68,7 +69,7 @@ def peers(
 
     text = page.read_text(encoding="utf-8")
     replace_block(text, BEGIN, END, "")  # before minutes of work
-    found = list(bench_peers(repeats=repeats, tell=Screen(stderr=True).print))
+    found = list(bench_peers(work or tuple(Work), repeats, Screen(stderr=True).print))
     page.write_text(replace_block(text, BEGIN, END, markdown(found, repeats)), encoding="utf-8")
     rows = [row for row in found if isinstance(row, PeerRow)]
     with style():
