@@ -36,7 +36,8 @@ def small(density: float = 0.1, **changes: int) -> Workload:
 @needs_engine
 def test_the_command_prints_every_figure() -> None:
     arguments = ["bench", "train", "--model", "smartwatch_cnn", "--density", "0.05"]
-    arguments += ["--batch", "16", "--repeats", "3", "--recompute", "--layers", "--json"]
+    arguments += ["--batch", "16", "--micro-batch", "8", "--repeats", "3"]
+    arguments += ["--recompute", "--layers", "--json"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)

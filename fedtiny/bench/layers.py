@@ -67,7 +67,7 @@ class LayerProfile:
     Attributes:
         layers: in the model's order, then what is no layer's products.
         peak: multiply-adds on as many threads.
-        copy_bytes_per_s: read and written, in the caches.
+        copy_bytes_per_s: read and written in the caches, all threads together.
     """
 
     layers: Sequence[LayerTime]
@@ -79,14 +79,14 @@ def profile_layers(work: Workload, repeats: int = REPEATS) -> LayerProfile:
     """Time the sparse engine's step on ``work``, op by op.
 
     Args:
-        work: what to do; one micro-batch.
+        work: what to do.
         repeats: steps, ≥ 1.
 
     Raises:
         FedTinyError: the engine or PyTorch is missing.
     """
     check(repeats)
-    executor = Executor(work.graph, work.sparse, EngineOptions(work.batch, work.threads))
+    executor = Executor(work.graph, work.sparse, EngineOptions(work.micro_batch, work.threads))
     steps = executor.plan.programs[Which.TRAIN].steps
     fastest = np.full(len(steps), np.inf)
     for turn in range(repeats + 1):
@@ -99,7 +99,7 @@ def profile_layers(work: Workload, repeats: int = REPEATS) -> LayerProfile:
     for i, (step, seconds) in enumerate(zip(steps, fastest, strict=True)):
         name = step.node if step.kind in _PRODUCTS else step.kind.name.replace("_", " ").lower()
         found.setdefault(name, [0.0, 0.0])[i > loss] += float(seconds) * 1e3
-    peak, rate = measure_peak(work.threads), measure_copy_rate()
+    peak, rate = measure_peak(work.threads), work.threads * measure_copy_rate()
     layers = _layers(work, found, peak, rate)
     besides = found.keys() - {one.name for one in layers}
     for name in sorted(besides):

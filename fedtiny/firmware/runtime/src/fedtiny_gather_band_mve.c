@@ -137,6 +137,7 @@ bool fedtiny_gather_run_band(const fedtiny_conv_job *job, fedtiny_entry_list *li
         }
         last_input = input;
     }
+    list->rows = NULL; /* they end here */
     return true;
 }
 
