@@ -17,7 +17,7 @@ def peers_chart(rows: Sequence[PeerRow], commit: str) -> Chart:
     """Two panels, a line a measurement of one thread; the CSV holds all rows, with ``commit``."""
     single = [row for row in rows if row.threads == 1]
     cases = list(dict.fromkeys((row.work, row.density) for row in single))
-    figure, (speed, memory) = panels(1, 2, 8.6, 0.6 + 0.5 * len(cases))
+    figure, (speed, memory) = panels(1, 2, 9.0, 2.2 + 0.5 * len(cases))
     names = [name for name in PEERS if any(row.peer == name for row in single)]
     for name, color in zip(names, colors(len(names)), strict=True):
         own = [row for row in single if row.peer == name]
@@ -36,7 +36,7 @@ def peers_chart(rows: Sequence[PeerRow], commit: str) -> Chart:
         logarithmic(axes, "x", base=2, marks="{x:g}×")
         axes.set_ylim(len(cases) - 0.5, -0.5)
         axes.set_yticks(range(len(cases)), [""] * len(cases))
-    titles = [f"{CASES[Work(work)].title}, {density:.0%}" for work, density in cases]
+    titles = [f"{CASES[Work(work)].title},\n{density:.0%}" for work, density in cases]
     speed.set_yticks(range(len(cases)), titles)
     legend_below(figure, [speed, memory])
     table = pd.DataFrame([{**asdict(row), "commit": commit} for row in rows])
