@@ -1,5 +1,7 @@
 """The masked-dense trainer against plain PyTorch, and its invariants."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from array_samples import ArraySamples
 from builders import SMALL, batch_of, sparse_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 from fedtiny.methods.device import DeviceHalf
 from fedtiny.models.graph import Graph
@@ -80,6 +83,18 @@ def test_accumulation_without_batch_norm_equals_the_whole_batch() -> None:
     assert whole.step(x, y) == pytest.approx(parts.step(x, y), rel=1e-5)
     for name, value in whole.model().to_dense().items():
         np.testing.assert_allclose(parts.model().to_dense()[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_a_trainer_computes_with_one_thread_whoever_counted_before() -> None:
+    """threadpoolctl lowers OpenMP's count; MKL is linked into PyTorch and keeps its own."""
+    torch.set_num_threads(2)
+    with threadpool_limits(1):
+        TorchTrainer(GRAPH, sparse_model(GRAPH, 0.3), SGD, 4)
+        told = torch.__config__.parallel_info()
+    torch.set_num_threads(1)
+    counts = dict(re.findall(r"(\w+_(?:num|max)_threads)\(\) : (\d+)", told))
+    assert counts.pop("omp_get_max_threads") == counts.pop("get_num_threads") == "1"
+    assert set(counts.values()) <= {"1"}, counts  # MKL, where PyTorch has it
 
 
 def test_growth_is_the_top_of_autograds_dense_gradient() -> None:

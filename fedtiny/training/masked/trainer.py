@@ -204,10 +204,10 @@ def one_thread() -> None:
     """Make this process compute with one PyTorch thread.
 
     The same training differs in its last bits between thread counts, and Flower's driver and its
-    Ray actors start with different ones; every trainer therefore fixes it.
+    Ray actors start with different ones; every trainer therefore fixes it. Asking PyTorch first
+    would not do: it tells OpenMP's count, and MKL, which multiplies, may still have another.
     """
-    if torch.get_num_threads() != 1:
-        torch.set_num_threads(1)
+    torch.set_num_threads(1)
 
 
 def _optimizer(module: GraphModule, sgd: SgdConfig) -> torch.optim.SGD:
