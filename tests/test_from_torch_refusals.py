@@ -158,7 +158,26 @@ CASES: dict[str, tuple[nn.Module, tuple[int, ...], str]] = {
     "padded_by_less": (ended(lambda m, x: functional.pad(x, (-1, 0))), MAP, "may be padded"),
     "padded_twice": (ended(lambda m, x: functional.pad(x, (1, 1)).relu()), MAP, "only convolut"),
     "dilation": (ended(lambda m, x: x, conv=conv(dilation=2)), MAP, r"dilation is \[2, 2\]"),
-    "transposed": (ended(lambda m, x: x, conv=nn.ConvTranspose2d(2, 3, 2)), MAP, "enlarge maps"),
+    "transposed": (
+        ended(lambda m, x: x, conv=nn.ConvTranspose2d(2, 3, 2)),
+        MAP,
+        "only enlarged by",
+    ),
+    "enlarged_between": (
+        ended(lambda m, x: functional.interpolate(x, scale_factor=1.6)),
+        MAP,
+        r"\(6, 6\) into \(9, 9\) by other cells .*enlarge by whole factors",
+    ),
+    "made_smaller_by_cells": (
+        ended(lambda m, x: functional.interpolate(x, scale_factor=0.5)),
+        MAP,
+        "it only makes maps larger, a Pool makes them smaller",
+    ),
+    "between_cells": (
+        ended(lambda m, x: functional.interpolate(x, scale_factor=2, mode="bilinear")),
+        MAP,
+        r"nearest cells: nn\.Upsample",
+    ),
     "convolution_3d": (
         nn.Sequential(nn.Unflatten(1, (1, 2)), nn.Conv3d(1, 1, 1)),
         MAP,

@@ -245,6 +245,18 @@ REFUSED: list[tuple[str, Build, str]] = [
         "scales 0.05 and 0.06 or zero points that differ",
     ),
     (
+        "corners",
+        after(
+            lambda net, x: net.operator(
+                "RESIZE_NEAREST_NEIGHBOR",
+                [x, net.whole([11, 11])],
+                net.variable((1, 11, 11, 4), 0.05, 3),
+                AlignCorners=1,
+            )
+        ),
+        r"\(8, 8\) into \(11, 11\) by other cells .*whole factors, without align_corners",
+    ),
+    (
         "padded channels",
         after(
             lambda net, x: net.operator(

@@ -97,10 +97,17 @@ def every_operator(seed: int = 0) -> bytes:
     rectified = net.operator("RELU", [total], net.variable((1, 2, 3, 8), 0.04, -128))
     mean = net.pool("AVERAGE_POOL_2D", rectified, net.variable((1, 2, 3, 8), 0.04, -128), 2, 1)
     largest = net.pool("MAX_POOL_2D", mean, net.variable((1, 1, 2, 8), 0.04, -128), 2, 2)
-    both = net.operator(
-        "CONCATENATION", [largest, largest], net.variable((1, 1, 2, 16), 0.04, -128), 2, Axis=3
+    larger = net.operator(
+        "RESIZE_NEAREST_NEIGHBOR",
+        [largest, net.whole([3, 4])],
+        net.variable((1, 3, 4, 8), 0.04, -128),
+        version=3,
+        HalfPixelCenters=seed % 2,
     )
-    rows = net.linear(both, 16, (1, 1, 2, 16))
+    both = net.operator(
+        "CONCATENATION", [larger, larger], net.variable((1, 3, 4, 16), 0.04, -128), 2, Axis=3
+    )
+    rows = net.linear(both, 16, (1, 3, 4, 16))
     axes = net.whole([1, 2])
     vector = net.operator("MEAN", [rows, axes], net.variable((1, 16)), version=2)
     hidden = net.linear(vector, 16, (1, 12))

@@ -216,6 +216,37 @@ class Overhanging(nn.Module):
         return self.head(self.apart(self.average(x)).mean((2, 3)))
 
 
+class Hourglass(nn.Module):
+    """Maps made smaller and larger again, in two dimensions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.inner = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.down, self.up = nn.MaxPool2d(2), nn.Upsample(scale_factor=2)
+        self.wide = nn.UpsamplingNearest2d(size=(12, 24))
+        self.last = nn.Conv2d(4, 5, 3, padding=1)
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.stem(x))
+        x = x + functional.relu(self.up(self.inner(self.down(x))))
+        x = functional.interpolate(self.wide(x), scale_factor=2, mode="nearest-exact")
+        return self.head(self.last(x).mean((2, 3)))
+
+
+class LongerSeries(nn.Module):
+    """A series made longer by what is no whole factor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv1d(3, 4, 3), nn.Conv1d(4, 5, 3)
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.interpolate(functional.relu(self.one(x)), size=21)
+        return self.head(self.two(x).mean(2))
+
+
 NETWORKS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
     "mobilenet_v1": (MobileNetV1, (3, 96, 96)),
     "resnet8": (ResNet8, (3, 32, 32)),
@@ -227,6 +258,8 @@ NETWORKS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
     "mobilenet_v2": (MobileNetV2, (3, 16, 16)),
     "fire": (Fire, (2, 6, 5)),
     "overhanging": (Overhanging, (2, 17, 15)),
+    "hourglass": (Hourglass, (2, 6, 8)),
+    "longer_series": (LongerSeries, (3, 14)),
 }
 """By name: the class, and the shape of a sample."""
 

@@ -40,6 +40,7 @@ OPERATORS: Mapping[str, Callable[[Assembly], None]] = {
     "QUANTIZE": others.quantize,
     "RELU": functions.rectify,
     "RELU6": functions.rectify,
+    "RESIZE_NEAREST_NEIGHBOR": others.enlarge,
     "RESHAPE": others.reshape,
     "SHAPE": others.shape_arithmetic,
     "SOFTMAX": others.softmax,
@@ -52,7 +53,7 @@ OPERATORS: Mapping[str, Callable[[Assembly], None]] = {
 REFUSED: Mapping[str, str] = {
     "MUL": "fold factors into the weights of the layer before",
     "SUB": "add a layer with negated weights",
-    "TRANSPOSE_CONV": "upsampling is not taken: use convolutions",
+    "TRANSPOSE_CONV": "use RESIZE_NEAREST_NEIGHBOR and a convolution",
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "recurrent networks are not taken: use 1-D convolutions",
     "WHILE": "unroll loops when converting",
 }

@@ -11,11 +11,13 @@ from fedtiny.importing.tflite_assembly import NO_PADS, Assembly, clamped, positi
 from fedtiny.importing.tflite_functions import rescaled
 from fedtiny.importing.tflite_layers import positions, walk
 from fedtiny.models.ops.tensor import Pair
+from fedtiny.models.ops.upsample import cells
 from fedtiny.quant.ops.add import ADD_LEFT_SHIFT, IntegerAdd
 from fedtiny.quant.ops.concat import IntegerConcat
 from fedtiny.quant.ops.lookup import IntegerLookup
 from fedtiny.quant.ops.mean import IntegerMean
 from fedtiny.quant.ops.pool import IntegerPool
+from fedtiny.quant.ops.upsample import IntegerUpsample
 from fedtiny.quant.requantize import normalized
 from fedtiny.quant.tensors import INT8_MAX, INT8_MIN
 
@@ -122,6 +124,42 @@ def _mean_rescaling(factor: float, cells: int) -> tuple[int, int]:
     multiplier, shift = int(found), int(exponent)
     raised = min(cells.bit_length() - 1, 32, 31 + shift)
     return (multiplier << raised) // cells, shift - raised
+
+
+def enlarge(assembly: Assembly) -> None:
+    """RESIZE_NEAREST_NEIGHBOR to a larger map, where its cells are those that we read."""
+    value, tensor = assembly.variable(0), assembly.output()
+    source, options = assembly.framed(value), assembly.operator.options
+    height, width = assembly.constant(1, "INT32", np.int32, (2,)).tolist()
+    output = assembly.quantized(tensor, assembly.sample_shape(tensor))
+    assembly.require_same_scale(source, output)
+    if output.shape != (source.shape[0], height, width):
+        raise assembly.refuse(
+            f"its result should have the shape {(source.shape[0], height, width)}",
+            "the file is damaged: convert again",
+        )
+    for old, new in zip(source.shape[1:], output.shape[1:], strict=True):
+        corners, centres = bool(options["AlignCorners"]), bool(options["HalfPixelCenters"])
+        if new < old or _nearest(old, new, corners, centres) != cells(old, new):
+            raise assembly.refuse(
+                f"it makes {source.shape[1:]} into {output.shape[1:]} by other cells than "
+                "y * old // new",
+                "enlarge by whole factors, without align_corners",
+            )
+    assembly.add(IntegerUpsample(assembly.new_name(), value.name), output)
+
+
+def _nearest(old: int, new: int, corners: bool, centres: bool) -> tuple[int, ...]:
+    """Its own cells, by ratios in single precision.
+
+    >>> _nearest(2, 4, False, True), _nearest(2, 4, True, False)
+    ((0, 0, 1, 1), (0, 0, 1, 1))
+    """
+    ends = (old - 1, new - 1) if corners and new > 1 else (old, new)
+    ratio = np.float32(ends[0]) / np.float32(ends[1])
+    places = (np.arange(new, dtype=np.float32) + np.float32(0.5 * centres)) * ratio
+    whole = np.floor(places + np.float32(0.5)) if corners else np.floor(places)
+    return tuple(np.minimum(whole, old - 1).astype(int).tolist())
 
 
 def pad(assembly: Assembly) -> None:

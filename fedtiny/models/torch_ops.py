@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from fedtiny.models.ops import Activation, Add, Concat, Conv, Linear, Pool, Upsample
 from fedtiny.models.ops.conv import BATCH_NORM_EPSILON
+from fedtiny.models.ops.upsample import cells
 from fedtiny.models.parameters import BATCH_NORM, ParameterKind
 
 
@@ -117,7 +118,7 @@ def _pool(node: Pool, inputs: Sequence[Tensor], context: Context) -> Tensor:
 @forward.register
 def _upsample(node: Upsample, inputs: Sequence[Tensor], context: Context) -> Tensor:
     for axis, size in zip((2, 3), node.size, strict=True):
-        source = torch.arange(size, device=inputs[0].device) * inputs[0].shape[axis] // size
+        source = torch.tensor(cells(inputs[0].shape[axis], size), device=inputs[0].device)
         inputs = [inputs[0].index_select(axis, source)]
     return inputs[0]
 

@@ -12,7 +12,7 @@ from torch import Tensor, fx
 
 from fedtiny.models.from_torch.program import Program
 from fedtiny.models.from_torch.refusal import UnsupportedModuleError, operation, refusal
-from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool, Shape
+from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool, Shape, Upsample
 from fedtiny.models.ops.tensor import Pair, lifted
 from fedtiny.models.parameters import ParameterKind
 from fedtiny.sparse.tensor import Floats
@@ -212,6 +212,8 @@ class Drawing:
         if isinstance(node, Pool):  # a maximum of what is clamped is the maximum, clamped
             monotone = node.kind == "max" and activation.clamps
             return monotone and self.activate(value.origin.args[0], activation)
+        if isinstance(node, Upsample):  # what is copied may be activated before
+            return self.activate(value.origin.args[0], activation)
         if not isinstance(node, Conv | Linear | Add) or node.activation is not Activation.NONE:
             return False
         self.change(replace(node, activation=activation))

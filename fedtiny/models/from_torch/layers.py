@@ -25,7 +25,9 @@ def convolution(call: fx.Node, given: Mapping[str, Any], draw: Drawing) -> Value
     """Of one or two dimensions; a series is a map of height 1."""
     if given.get("transposed"):
         raise refusal(
-            call, "it is transposed: no network that is read may enlarge maps; end in a map of 1×1"
+            call,
+            "it is transposed; maps are only enlarged by their nearest cells: "
+            "nn.Upsample(scale_factor=2), then a convolution",
         )
     name, weight = _weight(call, given["weight"], draw)
     dims = weight.ndim - 2

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
-from math import inf
+from math import inf, prod
 from typing import Any
 
+import torch
 from torch import Tensor, fx
 
 from fedtiny.models.from_torch.drawing import Drawing, Value
 from fedtiny.models.from_torch.layers import each_channel
 from fedtiny.models.from_torch.refusal import refusal
-from fedtiny.models.ops import Activation, Add, Concat, Pool
+from fedtiny.models.ops import Activation, Add, Concat, Pool, Upsample
 from fedtiny.models.ops.tensor import Padding, Pair
+from fedtiny.models.ops.upsample import cells
 
 CLAMPS = {(0.0, inf): Activation.RELU, (0.0, 6.0): Activation.RELU6}
 """Activations by the interval that they limit values to."""
@@ -167,6 +169,25 @@ def _pool(
     whole = kernel == draw.shapes[source.tensor][1:] and not any(padding)
     node = Pool(name, source.tensor, kind, None if whole else kernel, stride, padding)
     return draw.add(call, replace(node, stride=None) if whole else node, {})
+
+
+def enlarge(call: fx.Node, given: Mapping[str, Any], draw: Drawing) -> Value:
+    """A map by its nearest cells, where PyTorch's rounding of scales reads those that we read."""
+    source = draw.value(call, given["input"], 2 if "1d" in str(call.target) else 3)
+    sizes, wanted = source.shape[1:], draw.shape(call)[1:]
+    node = Upsample(draw.name_of(call), source.tensor, _pair(wanted, source))
+    made = draw.add(call, node, {})
+    ours = torch.arange(prod(sizes), dtype=torch.float64).reshape(1, 1, *sizes)
+    theirs = call.target(ours, given["output_size"], given["scale_factors"])  # type: ignore[operator]
+    for axis, ends in enumerate(zip(sizes, wanted, strict=True), start=2):
+        ours = ours.index_select(axis, torch.tensor(cells(*ends)))
+    if not torch.equal(ours, theirs):
+        raise refusal(
+            call,
+            f"it makes {sizes} into {wanted} by other cells than y · old // new; enlarge by whole "
+            "factors",
+        )
+    return made
 
 
 def pad(call: fx.Node, given: Mapping[str, Any], draw: Drawing) -> Value:

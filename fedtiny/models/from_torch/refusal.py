@@ -14,8 +14,8 @@ from fedtiny.errors import FedTinyError
 
 ALLOWED = (
     "convolution (1-D, 2-D), batch norm, linear, ReLU, ReLU6, hard-swish, addition, joined "
-    "channels, average and maximum pooling, mean over height and width, flatten, dropout, softmax "
-    "at the end"
+    "channels, average and maximum pooling, nearest upsampling, mean over height and width, "
+    "flatten, dropout, softmax at the end"
 )
 """What may stand in a network, for messages."""
 
@@ -109,8 +109,8 @@ REASONS = {
     "matmul mm bmm addmm einsum scaled_dot_product_attention baddbmm": (
         "products of tensors have no kernel; use nn.Linear, or convolutions in place of attention"
     ),
-    "conv_transpose1d conv_transpose2d upsample_nearest2d upsample_bilinear2d pixel_shuffle": (
-        "no network that is read may enlarge maps; end in a map of 1×1"
+    "conv_transpose1d conv_transpose2d upsample_linear1d upsample_bilinear2d pixel_shuffle": (
+        "maps are only enlarged by their nearest cells: nn.Upsample(scale_factor=2)"
     ),
     "slice select index index_put index_select narrow split unbind chunk copy gather roll flip": (
         "parts of tensors cannot be read or written; use convolutions of a stride, or pooling"

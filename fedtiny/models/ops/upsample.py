@@ -10,6 +10,19 @@ from fedtiny.models.ops.tensor import GraphError, Pair, Shape, at_least
 from fedtiny.models.parameters import Parameter
 
 
+def cells(size: int, positions: int) -> tuple[int, ...]:
+    """The cell of an axis that each position of a longer one is read from.
+
+    Args:
+        size: of the axis that is read.
+        positions: of the result.
+
+    >>> cells(3, 7)
+    (0, 0, 0, 1, 1, 2, 2)
+    """
+    return tuple(position * size // positions for position in range(positions))
+
+
 @dataclass(frozen=True, slots=True)
 class Upsample:
     """A map made larger: row y of the result is row ``y · height // new height`` of the input.

@@ -9,8 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from fedtiny.models.ops import Upsample
+from fedtiny.models.ops.upsample import cells
 from fedtiny.quant.building import Building
-from fedtiny.quant.tensors import Int8s, Int8Tensor, Int64s
+from fedtiny.quant.tensors import Int8s, Int8Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +52,6 @@ def run(
 ) -> Int8s:
     """The output int8 ``(N, OH, OW, C)`` for an input int8 ``(N, H, W, C)``."""
     (x,) = inputs
-    rows, columns = (_read(*axis) for axis in zip(x.shape[1:3], output.shape[1:], strict=True))
+    axes = zip(x.shape[1:3], output.shape[1:], strict=True)
+    rows, columns = (np.array(cells(*axis)) for axis in axes)
     return x[:, rows[:, None], columns]
-
-
-def _read(size: int, positions: int) -> Int64s:
-    """The cell that each position of an axis is read from.
-
-    >>> _read(3, 7).tolist()
-    [0, 0, 0, 1, 1, 2, 2]
-    """
-    return np.arange(positions, dtype=np.int64) * size // positions
