@@ -132,9 +132,14 @@ def _kept(folder: RunFolder) -> str:
 
 
 def dense_config(config: RunConfig) -> RunConfig:
-    """The same federation without pruning, budgets, parts, clock, adapting, or export."""
+    """The same federation without pruning, budgets, parts, clock, adapting, or export.
+
+    On the engine that trains the run, which by itself would not be chosen for a dense model.
+    """
+    engine = "torch" if engine_of(config).holds_zeros else "sparse"
     update = {
         "dense_reference": False,
+        "training": config.training.model_copy(update={"engine": engine}),
         "pruning": config.pruning.model_copy(update={"method": "dense"}),
         "devices": config.devices.model_copy(
             update={"fleet": (), "groups": (), "budget_bytes": {}}

@@ -12,6 +12,7 @@ from fedtiny.errors import FedTinyError
 from fedtiny.escaping.terminal import Screen
 from fedtiny.runs import atomic, checkpoint
 from fedtiny.runs.folder import RunFolder
+from fedtiny.training import choice
 from sims import pipeline
 from sims.backends import Backend
 from sims.pipeline import Pipeline
@@ -109,3 +110,12 @@ class Full:
         if name == self._when:
             raise OSError(28, "No space left on device")
         return getattr(self._file, name)
+
+
+def test_the_dense_reference_trains_on_the_runs_own_engine(
+    tiny_config: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config()
+    assert pipeline.dense_config(config).training.engine == "sparse"
+    monkeypatch.setattr(choice, "available", lambda: False)
+    assert pipeline.dense_config(config).training.engine == "torch"
