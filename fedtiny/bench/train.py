@@ -23,6 +23,8 @@ REPEATS = 15
 """Timed steps of each contender."""
 
 _WARM_UP = 2
+_SETTLED_S = 0.05
+"""OpenMP's threads spin for milliseconds after their work, on cores that whoever is next needs."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,8 @@ def alternate(
     with _no_garbage_collection():
         for turn in range(-_WARM_UP, repeats):
             for name, trainer in trainers.items():
+                if work.threads > 1:
+                    time.sleep(_SETTLED_S)
                 _timed_step(work, trainer, turn)
                 elapsed = _timed_step(work, trainer, turn)
                 if turn >= 0:
