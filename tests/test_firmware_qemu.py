@@ -19,7 +19,7 @@ from fedtiny.export import bundle
 from fedtiny.firmware.cores import Core
 from fedtiny.firmware.lower import dense, fastest, lower
 from fedtiny.firmware.plan import Kernel
-from fedtiny.firmware.streams import WeightFormat
+from fedtiny.firmware.stream_formats import WeightFormat
 from fedtiny.firmware.vectors import vector_file
 from fedtiny.models import build
 from fedtiny.toolchain import ToolchainError
@@ -47,8 +47,8 @@ GRID = [
 
 
 @cache
-def model_and_vectors(name, density):
-    model = synthetic.integer_model(build(name, *MODELS[name]), density)
+def model_and_vectors(name, density, weight_bits=8):
+    model = synthetic.integer_model(build(name, *MODELS[name]), density, weight_bits=weight_bits)
     return model, vector_file(model, synthetic.counts(model, 1))
 
 
@@ -106,11 +106,28 @@ def choose(kernel, weight_format):
 def test_every_kernel_and_format_matches(machine, kernel, scratch, compiled, tmp_path):
     core = MACHINES[machine]
     for name in ("resnet8", "ds_cnn"):
-        model, vectors = model_and_vectors(name, 0.25)
         for weight_format in WeightFormat:
+            bits = 4 if weight_format.has_nibbles else 8
+            model, vectors = model_and_vectors(name, 0.25, bits)
             plan = lower(model, choose(kernel, weight_format), scratch, core)
             directory = tmp_path / f"{name}-{weight_format.name}"
             assert emulate(plan, machine, compiled(machine), directory, vectors).mismatches == 0
+
+
+@pytest.mark.firmware
+@pytest.mark.parametrize(("name", "saved"), [("resnet8", 0.15), ("smartwatch_cnn", 0.13)])
+def test_weights_of_4_bits_take_less_flash_and_no_more_instructions(
+    name, saved, compiled, tmp_path
+):
+    plans, executed = {}, {}
+    for bits in (8, 4):
+        model, vectors = model_and_vectors(name, 0.05, bits)
+        plans[bits] = lower(model, core=Core.M4)
+        result = emulate(plans[bits], "qemu-m4", compiled("qemu-m4"), tmp_path / f"{bits}", vectors)
+        assert result.mismatches == 0
+        executed[bits] = result.instructions
+    assert plans[4].flash_bytes < (1 - saved) * plans[8].flash_bytes
+    assert executed[4] < executed[8]
 
 
 @pytest.mark.firmware

@@ -52,7 +52,9 @@ _MANY = re.compile(rf"(?:ldm|stm)(?:ia|db)?{_CONDITION}|push|pop")
 _TABLE_BRANCH = re.compile(r"tb[bh]")
 _BRANCH = re.compile(rf"b{_CONDITION}|bl|blx?{_CONDITION}|bx{_CONDITION}|cbn?z|bkpt|svc|udf")
 _DIVIDE = re.compile(rf"[su]div{_CONDITION}")
-_NO_RESULT = re.compile(rf"(?:cmp|cmn|tst|teq){_CONDITION}|nop|it[te]*|msr|cps[ie].*|[di][sm]b|pld.*")
+_NO_RESULT = re.compile(
+    rf"(?:cmp|cmn|tst|teq){_CONDITION}|nop|it[te]*|msr|cps[ie].*|[di][sm]b|pld.*"
+)
 _LONG = re.compile(rf"[su](?:mull|mlal(?:[bt][bt]|dx?)?|mlsldx?)s?{_CONDITION}|umaal")
 _PLAIN = re.compile(
     r"(?:mov[wt]?|mvn|add|adc|adr|sub|sbc|rsb|neg|addw|subw"

@@ -36,9 +36,9 @@ _STACK = re.compile(r"^stack (\d+)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class StepCount:
-    """Executed instructions of one step of the network, and modelled cycles: means over the vectors.
+    """Executed instructions of one step of the network, mean over the vectors.
 
-    ``cycles`` is None if nobody asked for them.
+    ``cycles``: modelled, of the same; None if nobody asked for them.
     """
 
     name: str

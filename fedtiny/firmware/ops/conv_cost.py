@@ -14,7 +14,8 @@ from fedtiny.firmware.ops.conv_shape import conv_shape
 from fedtiny.firmware.ops.op import Quantities
 from fedtiny.firmware.ops.weights import decoded, encodings, lanes
 from fedtiny.firmware.plan import Kernel, Step
-from fedtiny.firmware.streams import WeightFormat, WeightStreams
+from fedtiny.firmware.stream_formats import WeightFormat
+from fedtiny.firmware.streams import WeightStreams
 from fedtiny.firmware.workspace import ConvShape, gathers
 from fedtiny.quant.integer_model import IntegerGraph
 from fedtiny.quant.ops.conv import IntegerConv

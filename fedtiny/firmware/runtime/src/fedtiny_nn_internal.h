@@ -125,6 +125,17 @@ FEDTINY_INLINE fedtiny_requantizer fedtiny_channel_requantizer(
  * stream does not describe weights of the map that fit in the list; a fused one may not let its
  * position pass the features. */
 
+/** The weights of a byte that holds two, in [-8, 7]. */
+FEDTINY_INLINE int32_t fedtiny_low_nibble(int32_t two)
+{
+    return ((two & 15) ^ 8) - 8;
+}
+
+FEDTINY_INLINE int32_t fedtiny_high_nibble(int32_t two)
+{
+    return ((two >> 4) ^ 8) - 8;
+}
+
 /** One non-zero weight, ready for a sweep. */
 typedef struct {
     int32_t offset; /**< Bytes from the cell of the output's first tap to this weight's input. */
