@@ -171,6 +171,16 @@ bench-peers: $(INSTALLED)  ## training steps beside SparseProp, SparseLab and ot
 bench-firmware: $(INSTALLED)  ## instructions against CMSIS-NN's, emulated: rewrite docs/results/firmware.md (15 minutes)
 	$(BIN)/python -m fedtiny.bench.firmware_table $(ARGS)
 
+.PHONY: bench-bits
+bench-bits: $(INSTALLED)  ## sparse weights of 4 bits: accuracy of three runs of the demo, flash: rewrite docs/results/firmware.md
+	for seed in 0 1 2; do \
+	  test -f build/bits/demo-$$seed/model.safetensors || \
+	  $(BIN)/python -m sims.launch --backend inline --config sims/configs/demo.toml \
+	    --set dense_reference=false --set export.enabled=false --out build/bits \
+	    --set seed=$$seed --set name=demo-$$seed || exit 1; \
+	done
+	$(BIN)/python -m sims.study.weight_bits build/bits/demo-* $(ARGS)
+
 .PHONY: bench-images
 bench-images: $(INSTALLED)  ## bytes of whole programs, linked: rewrite docs/results/images.md
 	$(BIN)/python -m fedtiny.bench.images $(ARGS)
