@@ -49,7 +49,7 @@ firmware-test: install  ## firmware on emulated Cortex-M boards; installs compil
 	  tests/test_engine_build.py tests/test_engine_aarch64.py tests/test_tflite_wheel.py \
 	  tests/test_runtime_qemu.py tests/test_export_torch.py tests/test_from_torch.py tests/test_firmware_robust.py \
 	  tests/test_adapt_personal.py tests/test_sensing_c.py tests/test_camera.py tests/test_codecs_trained.py \
-	  tests/test_learn_on_device.py $(ARGS)
+	  tests/test_learn_on_device.py tests/test_cortex_m4.py $(ARGS)
 
 .PHONY: deploy-test
 deploy-test: $(INSTALLED)  ## real processes over TLS, flwr run, liars, hostile environments

@@ -129,7 +129,7 @@ def bench_firmware(
     convs_only: bool = False,
     vectors: int = 1,
     library: str = cmsis_nn.WHEEL,
-    wait_states: int = 0,
+    timing: CortexM4 | None = None,
 ) -> FirmwareBenchmark:
     """Compare our export with dense kernels on ``graph`` with random weights.
 
@@ -140,7 +140,7 @@ def bench_firmware(
         convs_only: report convolutions only.
         vectors: inputs; counts are means over them.
         library: a directory with CMSIS-NN, or :data:`fedtiny.boards.cmsis_nn.WHEEL`.
-        wait_states: of the flash that instructions come from, in the model of cycles.
+        timing: models cycles, on the core that it is of; None for instructions alone.
 
     Raises:
         FedTinyError: no such core, no CMSIS-NN there, or a tool missing.
@@ -157,7 +157,7 @@ def bench_firmware(
         # The dense opponent may call its 4.0 as suits that best: rows as rows.
         baseline = replace(baseline, releases=(Release.V4_0,))
     inputs = vector_file(model, synthetic.counts(model, vectors))
-    timing = CortexM4(wait_states=wait_states) if core == TIMED_CORE else None
+    timing = timing if core == TIMED_CORE else None
     runs = _run_all(plan, baseline, core, linked, inputs, timing)
     layers = [
         _compare(i, plan.steps[i], baseline.steps[i], plan, runs)

@@ -16,6 +16,7 @@ import pandas as pd
 import typer
 
 from fedtiny.bench.firmware import FirmwareBenchmark, bench_firmware
+from fedtiny.boards.cortex_m4 import CortexM4
 from fedtiny.command_line import CommandLine
 from fedtiny.escaping.terminal import Screen
 from fedtiny.models import build
@@ -220,7 +221,9 @@ def table(
         graph = build(network.model, network.input_shape, network.classes)
         for core in CORES:
             for density in DENSITIES:
-                result = bench_firmware(graph, density, core, convs_only=network.convs_only)
+                result = bench_firmware(
+                    graph, density, core, convs_only=network.convs_only, timing=CortexM4()
+                )
                 rows.append(Row(network, core, density, result))
                 total = result.total
                 console.print(f"{network.title}, {core}, {density:.0%}: {total.ratio:.1f}×")

@@ -1,11 +1,13 @@
 """Which blocks of a program an emulated board executed, and how often: QEMU with a plugin.
 
-The plugin (``programs/executed_blocks.c``) is compiled for the host on demand. A run falls into
+The plugin (``programs/executed_blocks.c``) is compiled for the host on demand; it was run with QEMU
+7.2 only. A run falls into
 segments: a new one begins whenever the program calls the function that is the mark.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,10 @@ MARK = "board_ticks"
 """Read before and after whatever a program on an emulated board measures."""
 
 _COMPILE_TIMEOUT_S = 60.0
+_QEMU_VERSION = re.compile(r"version (\d+)\.(\d+)")
+_SECOND_INTERFACE = (8, 2)
+"""QEMU's first version that does not load plugins of the first version of its interface."""
+
 _OUT = "blocks.txt"
 
 
@@ -58,14 +64,24 @@ def plugin_flags(program: Path, directory: Path) -> tuple[str, ...]:
     """Compile the plugin into ``directory``; QEMU's arguments that load it for ``program``.
 
     Raises:
-        ToolchainError: gcc is missing or fails.
+        ToolchainError: gcc or QEMU is missing or fails.
         FedTinyError: the program does not have the mark.
     """
     library = directory / "executed_blocks.so"
-    command = ["gcc", "-O2", "-shared", "-fPIC", str(PLUGIN), "-o", str(library)]
+    interface = f"-DPLUGIN_VERSION={_interface(directory)}"
+    command = ["gcc", "-O2", "-shared", "-fPIC", interface, str(PLUGIN), "-o", str(library)]
     toolchain.run_tool(command, directory, _COMPILE_TIMEOUT_S)
     options = f"file={library},mark={_address_of(program, MARK):#x},out={directory / _OUT}"
     return ("-plugin", options)
+
+
+def _interface(directory: Path) -> int:
+    """Version of the interface that this machine's QEMU loads plugins of."""
+    command = ["qemu-system-arm", "--version"]
+    said = toolchain.run_tool(command, directory, _COMPILE_TIMEOUT_S).stdout
+    found = _QEMU_VERSION.search(said)
+    newer = found is not None and tuple(map(int, found.groups())) >= _SECOND_INTERFACE
+    return 2 if newer else 1
 
 
 def executed(directory: Path) -> list[Block]:

@@ -10,8 +10,8 @@
  *
  *     -plugin file=executed_blocks.so,mark=ADDRESS,out=FILE
  *
- * The part of QEMU's interface that it takes is declared here, since distributions ship the header
- * with few versions: version 1, QEMU 6.0 to 8.1.
+ * The part of QEMU's interface that it takes is declared here, since few distributions ship its
+ * header. PLUGIN_VERSION is the interface's version: 1 of QEMU 6.0 to 8.1, 2 of 8.2 and later.
  */
 #include <inttypes.h>
 #include <stdint.h>
@@ -40,7 +40,7 @@ size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
 
 #define EXPORTED __attribute__((visibility("default")))
 
-EXPORTED int qemu_plugin_version = 1;
+EXPORTED int qemu_plugin_version = PLUGIN_VERSION;
 
 typedef struct block {
     uint64_t address;
