@@ -1,16 +1,17 @@
 """``python -m sims.study.weight_bits RUN...``: sparse weights of 4 bits beside those of 8.
 
 Of finished runs: accuracy by the integer reference on every test sample, flash and executed
-instructions of the plan for a Cortex-M4, emulated, and whether any byte differs there from the
-reference. Of the networks of :mod:`fedtiny.bench.firmware_table`, whose weights are random: flash
+instructions of the plans for a Cortex-M4 and a Cortex-M55, emulated, and whether any byte differs
+there from the reference. Of the networks of :mod:`fedtiny.bench.firmware_table`, whose weights are random: flash
 and instructions alone.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ import numpy as np
 import typer
 
 from fedtiny.bench import synthetic
+from fedtiny.bench.firmware_table import CORES as TITLES
 from fedtiny.bench.firmware_table import DENSITIES, NETWORKS, PAGE
 from fedtiny.boards import plan_run, qemu
 from fedtiny.boards.kernels import CompiledKernels, compile_with_cmsis_nn
@@ -25,6 +27,7 @@ from fedtiny.command_line import CommandLine
 from fedtiny.data.simulated import deal
 from fedtiny.escaping.terminal import Screen
 from fedtiny.export.run import counts, int8_accuracy, integer_model, predictor, test_sets
+from fedtiny.firmware.cores import CORES
 from fedtiny.firmware.lower import lower
 from fedtiny.firmware.vectors import vector_file
 from fedtiny.models import build
@@ -37,7 +40,6 @@ from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 
 BEGIN, END = "<!-- bench-bits -->", "<!-- /bench-bits -->"
-TARGET = "qemu-m4"
 VECTORS = 16
 """Test samples of a run that the emulated board computes."""
 
@@ -65,53 +67,71 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One model, by the bits of its sparse weights."""
+    """One model on one core, by the bits of its sparse weights."""
 
     title: str
+    core: str
     costs: dict[int, Cost]
 
 
-def measure_run(folder: RunFolder, kernels: CompiledKernels) -> Row:
-    """A finished simulation's model.
+Boards = Mapping[str, CompiledKernels]
+"""By core."""
+
+
+def measure_run(folder: RunFolder, boards: Boards) -> Iterator[Row]:
+    """A finished simulation's model on each board.
 
     Raises:
         FedTinyError: no such run, or a tool is missing.
     """
     config = folder.load_config()
     tests, trained = test_sets(deal(config.data, config.seed)), TrainedModel.load(folder.model)
-    costs = {}
-    for bits in WEIGHT_BITS:
-        model = integer_model(trained, bits)
-        accuracies = tuple(
+    models = {bits: integer_model(trained, bits) for bits in WEIGHT_BITS}
+    accuracies = {
+        bits: tuple(
             int8_accuracy(predictor(model, folder.firmware, checked=False), data)
             for data in (tests.same_people, tests.unseen_people)
             if len(data)
         )
-        costs[bits] = _cost(model, counts(tests.all)[:VECTORS], kernels, False, accuracies)
-    return Row(f"{config.name}, seed {config.seed}", costs)
+        for bits, model in models.items()
+    }
+    inputs = counts(tests.all)[:VECTORS]
+    for core, kernels in boards.items():
+        costs = {
+            bits: _cost(model, inputs, core, kernels, False, accuracies[bits])
+            for bits, model in models.items()
+        }
+        yield Row(f"the demo's, seed {config.seed}", core, costs)
 
 
-def measure_networks(kernels: CompiledKernels) -> Iterator[Row]:
-    """Random weights in every network of the firmware's page."""
+def measure_networks(boards: Boards) -> Iterator[Row]:
+    """Random weights in every network of the firmware's page, on each board."""
     for network in NETWORKS:
         graph = build(network.model, network.input_shape, network.classes)
         for density in DENSITIES:
-            costs = {}
-            for bits in WEIGHT_BITS:
-                model = synthetic.integer_model(graph, density, weight_bits=bits)
-                inputs = synthetic.counts(model, 1)
-                costs[bits] = _cost(model, inputs, kernels, network.convs_only)
-            yield Row(f"{network.title}, {density:.0%}", costs)
+            models = {
+                bits: synthetic.integer_model(graph, density, weight_bits=bits)
+                for bits in WEIGHT_BITS
+            }
+            for core, kernels in boards.items():
+                costs = {
+                    bits: _cost(
+                        model, synthetic.counts(model, 1), core, kernels, network.convs_only
+                    )
+                    for bits, model in models.items()
+                }
+                yield Row(f"{network.title}, {density:.0%}", core, costs)
 
 
 def _cost(
     model: IntegerGraph,
     inputs: Int16s,
+    core: str,
     kernels: CompiledKernels,
     convs_only: bool,
     accuracies: tuple[float, ...] = (),
 ) -> Cost:
-    plan, target = lower(model), qemu.machine(TARGET)
+    plan, target = lower(model, core=CORES[core]), qemu.machine(f"qemu-{core}")
     with tempfile.TemporaryDirectory() as place:
         run = plan_run.run(plan, target, kernels, vector_file(model, inputs), Path(place))
     flash, instructions = plan.flash_bytes, run.instructions
@@ -126,14 +146,14 @@ def _cost(
 def markdown(rows: Sequence[Row]) -> str:
     """The table: a model a line, 8 bits beside 4."""
     lines = [
-        "| model | accuracy, 8 bits | 4 bits | flash, 8 bits | 4 bits | less "
+        "| model | core | accuracy, 8 bits | 4 bits | flash, 8 bits | 4 bits | less "
         "| instructions, 8 bits | 4 bits | fewer | weights that round to 0 | mismatches |",
-        f"|---{'|--:' * 10}|",
+        f"|---|---{'|--:' * 10}|",
     ]
     for row in rows:
         wide, narrow = row.costs[8], row.costs[4]
         lines.append(
-            f"| {row.title} | {_percent(wide)} | {_percent(narrow)} "
+            f"| {row.title} | {TITLES[row.core]} | {_percent(wide)} | {_percent(narrow)} "
             f"| {wide.flash_bytes / 1024:.1f} KiB | {narrow.flash_bytes / 1024:.1f} KiB "
             f"| **{1 - narrow.flash_bytes / wide.flash_bytes:.0%}** "
             f"| {wide.instructions / 1e6:.2f} M | {narrow.instructions / 1e6:.2f} M "
@@ -150,7 +170,7 @@ def _percent(cost: Cost) -> str:
 
 def _means(rows: Sequence[Row]) -> list[str]:
     """What 4 bits change of the runs' accuracies, in points: the mean, and the worst of a run."""
-    runs = [row for row in rows if row.costs[8].accuracies]
+    runs = [row for row in rows if row.costs[8].accuracies and row.core == rows[0].core]
     if not runs:
         return []
     change = 100 * np.array([_change(row) for row in runs])
@@ -178,13 +198,14 @@ def table(
     replace_block(text, BEGIN, END, "")  # before minutes of work
     rows = []
     with tempfile.TemporaryDirectory() as place:
-        kernels = compile_with_cmsis_nn(qemu.machine(TARGET), Path(place))
-        for run in runs:
-            rows.append(measure_run(RunFolder(run), kernels))
-            console.print(rows[-1].title)
-        for row in measure_networks(kernels):
+        boards = {
+            core: compile_with_cmsis_nn(qemu.machine(f"qemu-{core}"), Path(place) / core)
+            for core in TITLES
+        }
+        of_runs = (row for run in runs for row in measure_run(RunFolder(run), boards))
+        for row in chain(of_runs, measure_networks(boards)):
             rows.append(row)
-            console.print(row.title)
+            console.print(f"{row.title}, {row.core}")
     page.write_text(replace_block(text, BEGIN, END, markdown(rows)), encoding="utf-8")
 
 

@@ -1,5 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fedtiny_nn_internal.h"
+#include "fedtiny_gather.h"
+
+#if defined(__ARM_FEATURE_MVE)
+
+/** The eight weights of four bytes; 0 in lanes that there are not. */
+FEDTINY_INLINE int16x8_t weights_of(const uint8_t *bytes, mve_pred16_t lanes)
+{
+    static const int16_t halves[FEDTINY_BLOCK_ENTRIES] = {0, -4, 0, -4, 0, -4, 0, -4};
+    const uint16x8_t twice = vshrq_n_u16(vidupq_n_u16(0, 1), 1);
+    const uint16x8_t both = vldrbq_gather_offset_z_u16(bytes, twice, lanes);
+    const uint16x8_t nibbles = vandq_u16(vshlq_u16(both, vld1q_s16(halves)), vdupq_n_u16(15));
+    return vsubq_n_s16(vreinterpretq_s16_u16(veorq_u16(nibbles, vdupq_n_u16(8))), 8);
+}
+
+/** Eight entries at a time; those that only bridge a distance stay, with a weight of 0. */
+static bool decode_blocks(fedtiny_stream *stream, int32_t entries, fedtiny_entry_list *list)
+{
+    uint16_t memory[2 * FEDTINY_BLOCK_ENTRIES];
+    vst1q_u16(memory, vdupq_n_u16(0));
+    const fedtiny_gather_rows rows = *list->rows;
+    const uint8_t *distance = stream->next;
+    const uint8_t *weights = distance + entries;
+    fedtiny_block *block = fedtiny_blocks_of(list);
+    fedtiny_progress done = {0, 0};
+    for (int32_t left = entries; left > 0; left -= FEDTINY_BLOCK_ENTRIES) {
+        const mve_pred16_t lanes = vctp16q((uint32_t)left);
+        fedtiny_write_block(vldrbq_z_u16(distance, lanes), weights_of(weights, lanes), memory,
+                            &rows, &done, block);
+        distance += FEDTINY_BLOCK_ENTRIES;
+        weights += FEDTINY_BLOCK_ENTRIES / 2;
+        block++;
+    }
+    stream->next += entries + (entries + 1) / 2;
+    list->blocks = fedtiny_blocks_for(entries);
+    list->weight_sum = done.weight_sum;
+    return done.position < (uint32_t)rows.weights; /* the last position is the largest */
+}
+
+#endif
 
 /** The distance is there whether or not it has a weight; false if it leads too far. */
 FEDTINY_INLINE bool take(fedtiny_entry_writer *writer, int32_t distance, int32_t weight)
@@ -22,6 +60,11 @@ bool fedtiny_decode_d4(fedtiny_stream *stream, int32_t entries, fedtiny_entry_li
     if (stream->end - stream->next < entries + weight_bytes) {
         return false;
     }
+#if defined(__ARM_FEATURE_MVE)
+    if (fedtiny_blocks_suit(list, entries)) {
+        return decode_blocks(stream, entries, list);
+    }
+#endif
     const uint8_t *distance = stream->next;
     const uint8_t *weights = distance + entries;
     fedtiny_entry_writer writer = fedtiny_entry_writer_start(list, entries);

@@ -3,24 +3,6 @@
 
 #if defined(__ARM_FEATURE_MVE)
 
-/** What was read so far. */
-typedef struct {
-    uint32_t position;
-    int32_t weight_sum;
-} progress;
-
-FEDTINY_INLINE void write_block(uint16x8_t distances, int16x8_t weights, uint16_t *memory,
-                                const fedtiny_gather_rows *rows, progress *to,
-                                fedtiny_block *block)
-{
-    const uint16x8_t positions =
-        vaddq_n_u16(fedtiny_running_sums(distances, memory), (uint16_t)to->position);
-    vst1q_u16(block->offset, fedtiny_offsets_of(positions, rows));
-    vst1q_s16(block->weight, weights);
-    to->position = vaddvaq_u16(to->position, distances);
-    to->weight_sum = vaddvaq_s16(to->weight_sum, weights);
-}
-
 /** Eight pairs at a time; those that only bridge a distance stay, with a weight of 0. */
 static bool decode_blocks(fedtiny_stream *stream, int32_t entries, fedtiny_entry_list *list)
 {
@@ -30,31 +12,25 @@ static bool decode_blocks(fedtiny_stream *stream, int32_t entries, fedtiny_entry
     const uint16x8_t pairs = vmulq_n_u16(vidupq_n_u16(0, 1), 2);
     const uint8_t *pair = stream->next;
     fedtiny_block *block = fedtiny_blocks_of(list);
-    progress done = {0, 0};
+    fedtiny_progress done = {0, 0};
     int32_t left = entries;
     for (; left >= FEDTINY_BLOCK_ENTRIES; left -= FEDTINY_BLOCK_ENTRIES) {
-        write_block(vldrbq_gather_offset_u16(pair, pairs),
-                    vldrbq_gather_offset_s16((const int8_t *)pair + 1, pairs), memory, &rows,
-                    &done, block);
+        fedtiny_write_block(vldrbq_gather_offset_u16(pair, pairs),
+                            vldrbq_gather_offset_s16((const int8_t *)pair + 1, pairs), memory,
+                            &rows, &done, block);
         pair += 2 * FEDTINY_BLOCK_ENTRIES;
         block++;
     }
     if (left > 0) {
         const mve_pred16_t lanes = vctp16q((uint32_t)left);
-        write_block(vldrbq_gather_offset_z_u16(pair, pairs, lanes),
-                    vldrbq_gather_offset_z_s16((const int8_t *)pair + 1, pairs, lanes), memory,
-                    &rows, &done, block);
+        fedtiny_write_block(vldrbq_gather_offset_z_u16(pair, pairs, lanes),
+                            vldrbq_gather_offset_z_s16((const int8_t *)pair + 1, pairs, lanes),
+                            memory, &rows, &done, block);
     }
     stream->next += 2 * entries;
     list->blocks = fedtiny_blocks_for(entries);
     list->weight_sum = done.weight_sum;
     return done.position < (uint32_t)rows.weights; /* the last position is the largest */
-}
-
-static bool writes_blocks(const fedtiny_entry_list *list, int32_t entries)
-{
-    return list->rows != NULL && entries > 0 &&
-           fedtiny_blocks_for(entries) <= fedtiny_block_room(list);
 }
 
 #endif
@@ -65,7 +41,7 @@ bool fedtiny_decode_d8(fedtiny_stream *stream, int32_t entries, fedtiny_entry_li
         return false;
     }
 #if defined(__ARM_FEATURE_MVE)
-    if (writes_blocks(list, entries)) {
+    if (fedtiny_blocks_suit(list, entries)) {
         return decode_blocks(stream, entries, list);
     }
 #endif
