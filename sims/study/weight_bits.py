@@ -2,8 +2,8 @@
 
 Of finished runs: accuracy by the integer reference on every test sample, flash and executed
 instructions of the plans for a Cortex-M4 and a Cortex-M55, emulated, and whether any byte differs
-there from the reference. Of the networks of :mod:`fedtiny.bench.firmware_table`, whose weights are random: flash
-and instructions alone.
+there from the reference. Of the networks of :mod:`fedtiny.bench.firmware_table`, whose weights are
+random: flash and instructions alone.
 """
 
 from __future__ import annotations
