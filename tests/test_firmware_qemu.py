@@ -11,6 +11,7 @@ from fedtiny import toolchain
 from fedtiny.bench import synthetic
 from fedtiny.bench.firmware import bench_firmware
 from fedtiny.boards import emulated, kernels, plan_run, qemu
+from fedtiny.boards.cortex_m4 import CortexM4
 from fedtiny.boards.image import image_sizes
 from fedtiny.boards.verify import verify_targets
 from fedtiny.cli import app
@@ -155,18 +156,28 @@ def test_predicted_instructions_are_close_to_those_executed(machine, policy, com
 
 @pytest.mark.firmware
 @pytest.mark.parametrize(
-    ("name", "core", "density", "ratio"),
+    ("name", "core", "density", "ratio", "cycle_ratio"),
     [
-        ("resnet8", "m4", 0.05, 9),
-        ("smartwatch_cnn", "m4", 0.05, 7),
-        ("resnet8", "m55", 0.05, 8),
-        ("resnet8", "m55", 1.0, 0.99),
+        ("resnet8", "m4", 0.05, 9.8, 8),
+        ("smartwatch_cnn", "m4", 0.05, 8, 6.1),
+        ("resnet8", "m55", 0.05, 8, None),
+        ("resnet8", "m55", 1.0, 0.99, None),
     ],
 )
-def test_instructions_against_cmsis_nn_dense(name, core, density, ratio):
-    result = bench_firmware(build(name, *MODELS[name]), density, core)
-    assert result.total.mismatches == 0
-    assert result.total.ratio >= ratio
+def test_instructions_and_cycles_against_cmsis_nn_dense(name, core, density, ratio, cycle_ratio):
+    timing = CortexM4()
+    result = bench_firmware(build(name, *MODELS[name]), density, core, timing=timing)
+    total = result.total
+    assert total.mismatches == 0
+    assert total.ratio >= ratio
+    if cycle_ratio is None:
+        assert (total.cycles, total.cycle_ratio, result.timing) == (None, None, None)
+    else:
+        assert total.cycle_ratio >= cycle_ratio
+        assert result.timing == str(timing)
+        for which, cycles in total.cycles.items():
+            assert total.instructions[which] < cycles < 2 * total.instructions[which]
+            assert sum(layer.cycles[which] for layer in result.layers) < cycles  # and the input's
     if core == "m4":
         assert result.peer.mismatches == 0
         assert result.peer.instructions >= ratio * result.total.instructions["ours"]
