@@ -155,13 +155,17 @@ def markdown(rows: Sequence[Row]) -> str:
         lines.append(
             f"| {row.title} | {TITLES[row.core]} | {_percent(wide)} | {_percent(narrow)} "
             f"| {wide.flash_bytes / 1024:.1f} KiB | {narrow.flash_bytes / 1024:.1f} KiB "
-            f"| **{1 - narrow.flash_bytes / wide.flash_bytes:.0%}** "
+            f"| **{_less(narrow.flash_bytes, wide.flash_bytes)}** "
             f"| {wide.instructions / 1e6:.2f} M | {narrow.instructions / 1e6:.2f} M "
-            f"| {1 - narrow.instructions / wide.instructions:.0%} "
-            f"| {1 - narrow.weights / wide.weights:.0%} | {wide.mismatches + narrow.mismatches} |"
+            f"| {_less(narrow.instructions, wide.instructions)} "
+            f"| {_less(narrow.weights, wide.weights)} | {wide.mismatches + narrow.mismatches} |"
         )
     lines += ["", *_means(rows)]
     return "\n".join(lines)
+
+
+def _less(narrow: int, wide: int) -> str:
+    return f"{round(100 * (1 - narrow / wide))}%"
 
 
 def _percent(cost: Cost) -> str:
