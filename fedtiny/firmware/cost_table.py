@@ -131,7 +131,7 @@ COEFFICIENTS: Mapping[Core, Mapping[str, tuple[float, ...]]] = {
             6.892,
             74.98,
             269.0,
-            18.02,
+            15.6,
             18.77,
             16.82,
             3.817,

@@ -35,31 +35,28 @@ static bool decode_blocks(fedtiny_stream *stream, int32_t entries, fedtiny_entry
 
 #endif
 
-/** Pairs as entries, those without a weight in the place of the next one; where that is, or NULL
- *  beyond the last weight. */
-FEDTINY_NOINLINE static fedtiny_entry *write_pairs(fedtiny_cursor *cursor, const uint8_t *pair,
-                                                   const uint8_t *end, fedtiny_entry *next,
-                                                   int32_t *weight_sum)
+/** More pairs than there is room for: some of them have to bridge distances only. */
+FEDTINY_NOINLINE static bool decode_crowded(fedtiny_stream *stream, int32_t entries,
+                                            fedtiny_entry_list *list)
 {
-    fedtiny_cursor at = *cursor;
-    const int32_t step = at.map->channel_step;
-    const int32_t scale = INT32_C(1) << at.map->weight_shift;
-    int32_t sum = *weight_sum;
-    while (pair != end) {
+    const uint8_t *pair = stream->next;
+    const uint8_t *const end = pair + 2 * entries;
+    fedtiny_entry_writer writer = fedtiny_entry_writer_start(list, entries);
+    for (; pair != end; pair += 2) {
         const int32_t weight = (int8_t)pair[1];
-        const int32_t distance = pair[0];
-        pair += 2;
-        if (!fedtiny_cursor_skip(&at, distance)) {
-            return NULL;
+        if (!fedtiny_entry_writer_skip(&writer, pair[0])) {
+            return false;
         }
-        next->offset = at.start + at.position * step;
-        next->weight = weight * scale;
-        next += weight != 0;
-        sum += weight;
+        if (weight != 0) {
+            if (fedtiny_entry_writer_is_full(&writer)) {
+                return false;
+            }
+            fedtiny_entry_writer_put(&writer, weight);
+        }
     }
-    *cursor = at;
-    *weight_sum = sum;
-    return next;
+    fedtiny_entry_writer_finish(&writer, list);
+    stream->next = end;
+    return true;
 }
 
 bool fedtiny_decode_d8(fedtiny_stream *stream, int32_t entries, fedtiny_entry_list *list)
@@ -72,22 +69,24 @@ bool fedtiny_decode_d8(fedtiny_stream *stream, int32_t entries, fedtiny_entry_li
         return decode_blocks(stream, entries, list);
     }
 #endif
-    const uint8_t *const end = stream->next + 2 * entries;
-    const fedtiny_entry *const limit = list->entries + list->capacity;
-    fedtiny_cursor at = fedtiny_cursor_at_first(&list->map);
-    fedtiny_entry *next = list->entries;
-    list->weight_sum = 0;
-    while (stream->next != end) {
-        /* As many as there is room for, or one: a list has room for more than its capacity. */
-        const ptrdiff_t room = limit - next;
-        const ptrdiff_t left = (end - stream->next) / 2;
-        const uint8_t *const until = stream->next + 2 * (room == 0 ? 1 : room < left ? room : left);
-        next = write_pairs(&at, stream->next, until, next, &list->weight_sum);
-        if (next == NULL || next > limit) {
+    if (entries > list->capacity) {
+        return decode_crowded(stream, entries, list);
+    }
+    const uint8_t *pair = stream->next;
+    const uint8_t *const end = pair + 2 * entries;
+    fedtiny_entry_writer writer = fedtiny_entry_writer_start(list, entries);
+    while (pair != end) {
+        const int32_t weight = (int8_t)pair[1];
+        const int32_t distance = pair[0];
+        pair += 2;
+        if (!fedtiny_entry_writer_skip(&writer, distance)) {
             return false;
         }
-        stream->next = until;
+        /* What has no weight is written, too, and the next one in its place. */
+        fedtiny_entry_writer_put(&writer, weight);
+        writer.next -= weight == 0;
     }
-    list->count = (int32_t)(next - list->entries);
+    fedtiny_entry_writer_finish(&writer, list);
+    stream->next = end;
     return true;
 }
