@@ -54,6 +54,57 @@ FEDTINY_INLINE bool take(fedtiny_entry_writer *writer, int32_t distance, int32_t
     return true;
 }
 
+/** The same where there is room for all: what has no weight is written, too, and the next one in
+ *  its place. */
+FEDTINY_INLINE bool take_any(fedtiny_entry_writer *writer, int32_t distance, int32_t weight)
+{
+    if (!fedtiny_entry_writer_skip(writer, distance)) {
+        return false;
+    }
+    fedtiny_entry_writer_put(writer, weight);
+    writer->next -= weight == 0;
+    return true;
+}
+
+/** More entries than there is room for: some of them have to bridge distances only. */
+FEDTINY_NOINLINE static bool decode_crowded(const uint8_t *distances, int32_t entries,
+                                            fedtiny_entry_list *list)
+{
+    const uint8_t *const weights = distances + entries;
+    fedtiny_entry_writer writer = fedtiny_entry_writer_start(list, entries);
+    for (int32_t i = 0; i < entries; i++) {
+        const int32_t two = weights[i / 2];
+        const int32_t weight = (i & 1) == 0 ? fedtiny_low_nibble(two) : fedtiny_high_nibble(two);
+        if (!take(&writer, distances[i], weight)) {
+            return false;
+        }
+    }
+    fedtiny_entry_writer_finish(&writer, list);
+    return true;
+}
+
+static bool decode(const uint8_t *distance, int32_t entries, fedtiny_entry_list *list)
+{
+    const uint8_t *weights = distance + entries;
+    const uint8_t *const end = weights + entries / 2;
+    fedtiny_entry_writer writer = fedtiny_entry_writer_start(list, entries);
+    while (weights != end) {
+        const int32_t two = *weights++;
+        const int32_t first = distance[0];
+        const int32_t second = distance[1];
+        distance += 2;
+        if (!take_any(&writer, first, fedtiny_low_nibble(two)) ||
+            !take_any(&writer, second, fedtiny_high_nibble(two))) {
+            return false;
+        }
+    }
+    if ((entries & 1) != 0 && !take_any(&writer, *distance, fedtiny_low_nibble(*weights))) {
+        return false;
+    }
+    fedtiny_entry_writer_finish(&writer, list);
+    return true;
+}
+
 bool fedtiny_decode_d4(fedtiny_stream *stream, int32_t entries, fedtiny_entry_list *list)
 {
     const int32_t weight_bytes = (entries + 1) / 2;
@@ -65,21 +116,8 @@ bool fedtiny_decode_d4(fedtiny_stream *stream, int32_t entries, fedtiny_entry_li
         return decode_blocks(stream, entries, list);
     }
 #endif
-    const uint8_t *distance = stream->next;
-    const uint8_t *weights = distance + entries;
-    fedtiny_entry_writer writer = fedtiny_entry_writer_start(list, entries);
-    for (int32_t left = entries; left >= 2; left -= 2) {
-        const int32_t two = *weights++;
-        if (!take(&writer, distance[0], fedtiny_low_nibble(two)) ||
-            !take(&writer, distance[1], fedtiny_high_nibble(two))) {
-            return false;
-        }
-        distance += 2;
-    }
-    if ((entries & 1) != 0 && !take(&writer, *distance, fedtiny_low_nibble(*weights))) {
-        return false;
-    }
-    fedtiny_entry_writer_finish(&writer, list);
+    const uint8_t *const distances = stream->next;
     stream->next += entries + weight_bytes;
-    return true;
+    return entries > list->capacity ? decode_crowded(distances, entries, list)
+                                    : decode(distances, entries, list);
 }

@@ -132,12 +132,12 @@ FEDTINY_INLINE fedtiny_requantizer fedtiny_channel_requantizer(
 /** The weights of a byte that holds two, in [-8, 7]. */
 FEDTINY_INLINE int32_t fedtiny_low_nibble(int32_t two)
 {
-    return ((two & 15) ^ 8) - 8;
+    return (int32_t)((uint32_t)two << 28) >> 28;
 }
 
 FEDTINY_INLINE int32_t fedtiny_high_nibble(int32_t two)
 {
-    return ((two >> 4) ^ 8) - 8;
+    return (int32_t)((uint32_t)two << 24) >> 28;
 }
 
 /** One non-zero weight, ready for a sweep. */
