@@ -49,7 +49,7 @@ firmware-test: install  ## firmware on emulated Cortex-M boards; installs compil
 	  tests/test_engine_build.py tests/test_engine_aarch64.py tests/test_tflite_wheel.py \
 	  tests/test_runtime_qemu.py tests/test_export_torch.py tests/test_from_torch.py tests/test_firmware_robust.py \
 	  tests/test_adapt_personal.py tests/test_sensing_c.py tests/test_camera.py tests/test_codecs_trained.py \
-	  tests/test_learn_on_device.py $(ARGS)
+	  tests/test_learn_on_device.py tests/test_cortex_m4.py $(ARGS)
 
 .PHONY: deploy-test
 deploy-test: $(INSTALLED)  ## real processes over TLS, flwr run, liars, hostile environments
@@ -170,6 +170,16 @@ bench-peers: $(INSTALLED)  ## training steps beside SparseProp, SparseLab and ot
 .PHONY: bench-firmware
 bench-firmware: $(INSTALLED)  ## instructions against CMSIS-NN's, emulated: rewrite docs/results/firmware.md (15 minutes)
 	$(BIN)/python -m fedtiny.bench.firmware_table $(ARGS)
+
+.PHONY: bench-bits
+bench-bits: $(INSTALLED)  ## sparse weights of 4 bits: accuracy of three runs of the demo, flash: rewrite docs/results/firmware.md
+	for seed in 0 1 2; do \
+	  test -f build/bits/demo-$$seed/model.safetensors || \
+	  $(BIN)/python -m sims.launch --backend inline --config sims/configs/demo.toml \
+	    --set dense_reference=false --set export.enabled=false --out build/bits \
+	    --set seed=$$seed --set name=demo-$$seed || exit 1; \
+	done
+	$(BIN)/python -m sims.study.weight_bits build/bits/demo-* $(ARGS)
 
 .PHONY: bench-images
 bench-images: $(INSTALLED)  ## bytes of whole programs, linked: rewrite docs/results/images.md

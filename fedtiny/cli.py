@@ -92,6 +92,9 @@ def export(
             "repnet_one_way."
         ),
     ] = None,
+    weight_bits: Annotated[
+        int | None, typer.Option(help="Of a run's sparse layers: 4 or 8; default: the config's.")
+    ] = None,
     accept: Accept = None,
     as_json: Json = False,
 ) -> None:
@@ -99,7 +102,7 @@ def export(
     from fedtiny.export.command import Order, export_network, export_trained  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.importing.sources import Source  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
-    order = Order(out, check, device, core, report, prefix, tier, adapted)
+    order = Order(out, check, device, core, report, prefix, tier, adapted, weight_bits)
     source = Source(torch, pt2e, tflite, calibration, prune)
     if run is None:
         if learn is not None:

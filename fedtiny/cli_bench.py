@@ -33,17 +33,29 @@ def bench_firmware(
             "on; default: 4.0 from an installed wheel.",
         ),
     ] = None,
+    wait_states: Annotated[
+        int,
+        typer.Option(help="Of the flash, in the model of a Cortex-M4's cycles.", min=0, max=15),
+    ] = 0,
+    cycles: Annotated[
+        bool, typer.Option(help="Of a Cortex-M4; takes gcc and QEMU's plugins.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
-    """Count a sparse model's instructions on an emulated core, against dense kernels."""
+    """Count a sparse model's instructions on an emulated core, against dense kernels.
+
+    On the m4 also modelled cycles of what was executed.
+    """
     from fedtiny.bench.firmware import bench_firmware as run  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.bench.firmware_text import print_firmware  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.boards.cmsis_nn import WHEEL  # noqa: PLC0415 - only this command pays for it; base installations lack some
+    from fedtiny.boards.cortex_m4 import CortexM4  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.models import build  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
     graph = build(model, input_shape, classes)
     library = WHEEL if cmsis_nn is None else cmsis_nn
-    result = run(graph, density, core, convs_only=convs_only, library=library)
+    timing = CortexM4(wait_states=wait_states) if cycles else None
+    result = run(graph, density, core, convs_only=convs_only, library=library, timing=timing)
     if as_json:
         return print_json(asdict(result))
     return print_firmware(result)

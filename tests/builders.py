@@ -123,3 +123,11 @@ def masks_by_parameter(model: SparseModel) -> dict[str, Mask]:
 def unnormalized(channels: int) -> Normalization:
     """The normalization that changes nothing."""
     return Normalization(np.zeros(channels, np.float32), np.ones(channels, np.float32))
+
+
+def fitting(weights, weight_format):
+    """int8 weights with the same zeros, and values that the format can hold."""
+    if not weight_format.has_nibbles:
+        return weights
+    wide = weights.astype(np.int64)
+    return (np.sign(wide) * (np.abs(wide) % 7 + 1)).astype(np.int8)

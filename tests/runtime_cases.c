@@ -23,10 +23,12 @@ typedef struct {
 } header;
 
 /* By the numbers of the formats. */
-static fedtiny_decoder *const decoders[4] = {fedtiny_decode_d8, fedtiny_decode_n4,
-                                             fedtiny_decode_bitmap, fedtiny_decode_dense};
-static fedtiny_dot_decoder *const dot_decoders[4] = {fedtiny_dot_d8, fedtiny_dot_n4,
-                                                     fedtiny_dot_bitmap, fedtiny_dot_dense};
+static fedtiny_decoder *const decoders[6] = {fedtiny_decode_d8,     fedtiny_decode_n4,
+                                             fedtiny_decode_bitmap, fedtiny_decode_dense,
+                                             fedtiny_decode_d4,     fedtiny_decode_p4};
+static fedtiny_dot_decoder *const dot_decoders[6] = {
+    fedtiny_dot_d8,    fedtiny_dot_n4, fedtiny_dot_bitmap,
+    fedtiny_dot_dense, fedtiny_dot_d4, fedtiny_dot_p4};
 
 static void *read_exactly(FILE *file, size_t size)
 {
@@ -97,7 +99,7 @@ static void run_case(FILE *cases, FILE *results, const header *h)
     int32_t *const multiplier = read_exactly(cases, channels * sizeof *multiplier);
     const size_t output_bytes = (size_t)volume(&h->output);
     int8_t *const output = calloc(output_bytes, 1);
-    const fedtiny_sparse_weights weights = {decoders[h->format & 3], dot_decoders[h->format & 3], entries,
+    const fedtiny_sparse_weights weights = {decoders[h->format % 6], dot_decoders[h->format % 6], entries,
                                             (uint16_t)h->max_nonzeros, stream,
                                             (uint32_t)h->stream_bytes};
     const int32_t status = run(h, &weights, input, bias, multiplier, output);

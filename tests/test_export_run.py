@@ -95,6 +95,23 @@ def test_a_run_that_learns_on_the_device_is_written_and_checked(run):
         assert message in " ".join(done.output.split())
 
 
+def test_sparse_weights_of_4_bits_are_an_option(run):
+    bits = {8: invoke("export", run.path, "--json"), 4: None}
+    bits[4] = invoke("export", run.path, "--weight-bits", 4, "--json")
+    assert (bits[4]["mismatches"], bits[4]["vectors"]) == (0, bits[8]["vectors"])
+    assert bits[4]["flash_bytes"] < 0.9 * bits[8]["flash_bytes"]
+    sparse = {layer["format"] for layer in bits[4]["layers"]}
+    assert sparse & {"D4", "P4"}
+    for line, message in (
+        (["export", run.path, "--weight-bits", 5], "4 or 8 bits, not 5"),
+        (["export", run.path, "--weight-bits", 4, "--learn", "head"], "--weight-bits 8"),
+        (["export", "--weight-bits", 4], "name a run folder, too"),
+    ):
+        done = CliRunner().invoke(app, list(map(str, line)))
+        assert done.exit_code != 0
+        assert message in " ".join(done.output.split())
+
+
 def test_a_board_it_does_not_fit_is_refused_before_anything_is_written(run, monkeypatch):
     monkeypatch.setattr("fedtiny.firmware.planner.RAM_RESERVE_BYTES", 128 * 1024 + 192 * 1024)
     with pytest.raises(DoesNotFitError, match="nrf52840"):

@@ -20,7 +20,7 @@ from fedtiny.firmware.emit import constant_arrays
 from fedtiny.firmware.interface import SensorInterface
 from fedtiny.firmware.lower import dense, lower
 from fedtiny.firmware.plan import Kernel
-from fedtiny.firmware.streams import WeightFormat
+from fedtiny.firmware.stream_formats import WeightFormat
 from fedtiny.models import ds_cnn, mobilenet_v1, resnet8, smartwatch_cnn
 from fedtiny.models.graph import Graph
 from fedtiny.models.ops import INPUT, Activation, Add, Concat, Conv, Linear, Pool
@@ -111,7 +111,7 @@ def choose_format(weight_format):
     return policy
 
 
-POLICIES = [dense, *map(choose_format, WeightFormat)]
+POLICIES = [dense, *(choose_format(f) for f in WeightFormat if not f.has_nibbles)]
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda p: p.__name__)
@@ -124,6 +124,18 @@ def test_every_kernel_format_and_band_matches(policy, scratch_limit, tmp_path):
         assert {Kernel.DENSE_CONV, Kernel.DENSE_DEPTHWISE} <= kernels
     else:
         assert {Kernel.SPARSE_CONV_PLANAR, Kernel.SPARSE_DEPTHWISE, Kernel.SPARSE_LINEAR} <= kernels
+    export(model, tmp_path / "firmware", plan=plan)
+    assert host.check(tmp_path / "firmware").mismatches == 0
+
+
+@pytest.mark.parametrize("weight_format", [f for f in WeightFormat if f.has_nibbles])
+def test_weights_of_4_bits_match_in_every_kernel(weight_format, tmp_path):
+    model = synthetic.integer_model(every_kernel(), 0.2, weight_bits=4)
+    plan = lower(model, choose_format(weight_format))
+    used = {
+        step.kernel for step in plan.steps if step.streams and step.streams.format is weight_format
+    }
+    assert {Kernel.SPARSE_CONV_PLANAR, Kernel.SPARSE_DEPTHWISE, Kernel.SPARSE_LINEAR} <= used
     export(model, tmp_path / "firmware", plan=plan)
     assert host.check(tmp_path / "firmware").mismatches == 0
 

@@ -11,6 +11,7 @@ from fedtiny import toolchain
 from fedtiny.bench import synthetic
 from fedtiny.bench.firmware import bench_firmware
 from fedtiny.boards import emulated, kernels, plan_run, qemu
+from fedtiny.boards.cortex_m4 import CortexM4
 from fedtiny.boards.image import image_sizes
 from fedtiny.boards.verify import verify_targets
 from fedtiny.cli import app
@@ -19,7 +20,7 @@ from fedtiny.export import bundle
 from fedtiny.firmware.cores import Core
 from fedtiny.firmware.lower import dense, fastest, lower
 from fedtiny.firmware.plan import Kernel
-from fedtiny.firmware.streams import WeightFormat
+from fedtiny.firmware.stream_formats import WeightFormat
 from fedtiny.firmware.vectors import vector_file
 from fedtiny.models import build
 from fedtiny.toolchain import ToolchainError
@@ -47,8 +48,8 @@ GRID = [
 
 
 @cache
-def model_and_vectors(name, density):
-    model = synthetic.integer_model(build(name, *MODELS[name]), density)
+def model_and_vectors(name, density, weight_bits=8):
+    model = synthetic.integer_model(build(name, *MODELS[name]), density, weight_bits=weight_bits)
     return model, vector_file(model, synthetic.counts(model, 1))
 
 
@@ -106,11 +107,29 @@ def choose(kernel, weight_format):
 def test_every_kernel_and_format_matches(machine, kernel, scratch, compiled, tmp_path):
     core = MACHINES[machine]
     for name in ("resnet8", "ds_cnn"):
-        model, vectors = model_and_vectors(name, 0.25)
         for weight_format in WeightFormat:
+            bits = 4 if weight_format.has_nibbles else 8
+            model, vectors = model_and_vectors(name, 0.25, bits)
             plan = lower(model, choose(kernel, weight_format), scratch, core)
             directory = tmp_path / f"{name}-{weight_format.name}"
             assert emulate(plan, machine, compiled(machine), directory, vectors).mismatches == 0
+
+
+@pytest.mark.firmware
+@pytest.mark.parametrize("machine", ["qemu-m4", "qemu-m55"])
+@pytest.mark.parametrize("name", ["resnet8", "smartwatch_cnn"])
+def test_weights_of_4_bits_take_less_flash_and_hardly_more_instructions(
+    name, machine, compiled, tmp_path
+):
+    plans, executed = {}, {}
+    for bits in (8, 4):
+        model, vectors = model_and_vectors(name, 0.05, bits)
+        plans[bits] = lower(model, core=MACHINES[machine])
+        result = emulate(plans[bits], machine, compiled(machine), tmp_path / f"{bits}", vectors)
+        assert result.mismatches == 0
+        executed[bits] = result.instructions
+    assert plans[4].flash_bytes < 0.85 * plans[8].flash_bytes
+    assert executed[4] < 1.02 * executed[8]
 
 
 @pytest.mark.firmware
@@ -137,18 +156,28 @@ def test_predicted_instructions_are_close_to_those_executed(machine, policy, com
 
 @pytest.mark.firmware
 @pytest.mark.parametrize(
-    ("name", "core", "density", "ratio"),
+    ("name", "core", "density", "ratio", "cycle_ratio"),
     [
-        ("resnet8", "m4", 0.05, 9),
-        ("smartwatch_cnn", "m4", 0.05, 7),
-        ("resnet8", "m55", 0.05, 8),
-        ("resnet8", "m55", 1.0, 0.99),
+        ("resnet8", "m4", 0.05, 9.8, 8),
+        ("smartwatch_cnn", "m4", 0.05, 8, 6.1),
+        ("resnet8", "m55", 0.05, 8, None),
+        ("resnet8", "m55", 1.0, 0.99, None),
     ],
 )
-def test_instructions_against_cmsis_nn_dense(name, core, density, ratio):
-    result = bench_firmware(build(name, *MODELS[name]), density, core)
-    assert result.total.mismatches == 0
-    assert result.total.ratio >= ratio
+def test_instructions_and_cycles_against_cmsis_nn_dense(name, core, density, ratio, cycle_ratio):
+    timing = CortexM4()
+    result = bench_firmware(build(name, *MODELS[name]), density, core, timing=timing)
+    total = result.total
+    assert total.mismatches == 0
+    assert total.ratio >= ratio
+    if cycle_ratio is None:
+        assert (total.cycles, total.cycle_ratio, result.timing) == (None, None, None)
+    else:
+        assert total.cycle_ratio >= cycle_ratio
+        assert result.timing == str(timing)
+        for which, cycles in total.cycles.items():
+            assert total.instructions[which] < cycles < 2 * total.instructions[which]
+            assert sum(layer.cycles[which] for layer in result.layers) < cycles  # and the input's
     if core == "m4":
         assert result.peer.mismatches == 0
         assert result.peer.instructions >= ratio * result.total.instructions["ours"]

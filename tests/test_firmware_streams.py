@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
+from builders import fitting
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedtiny.firmware.stream_formats import WeightFormat
 from fedtiny.firmware.streams import (
     StreamError,
-    WeightFormat,
     best_format,
     sizes,
     weight_streams,
@@ -27,6 +28,7 @@ def matrices(draw):
 @formats
 @given(matrix=matrices())
 def test_decoding_inverts_encoding(matrix, weight_format):
+    matrix = fitting(matrix, weight_format)
     streams = weight_streams(matrix, weight_format)
     np.testing.assert_array_equal(weights_of(streams, matrix.shape[1]), matrix)
     assert streams.max_nonzeros == np.count_nonzero(matrix, axis=1).max()
@@ -44,6 +46,13 @@ HAND_PACKED = {
     WeightFormat.D8: (2, {0: 7, 600 - 1: -1}, [0, 7, 255, 0, 255, 0, 89, 255], 4),
     WeightFormat.N4: (2, {1: 7, 19: -1}, [0x1 | 0xF << 4, 0x2, 7, 255], 3),
     WeightFormat.BITMAP: (2, {0: 7, 9: -1}, [1, 2, *[0] * 73, 7, 255], 2),
+    WeightFormat.D4: (3, {0: 7, 300: -8, 301: 1}, [0, 255, 45, 1, 0x07, 0x18], 4),
+    WeightFormat.P4: (
+        3,
+        {0: 7, 17: -8, 599: 1},  # 16 zeros between; then 581 = 2 · 256 + 16 · 4 + 5
+        [0x70, 0x00, 0x80, 0x0F, 0x0F, 0x03, 0x15],
+        7,
+    ),
 }
 
 
@@ -59,13 +68,25 @@ def test_streams_are_as_documented(weight_format):
 
 
 def test_format_follows_density():
-    """D8 for few weights, N4 around 10 %, a bitmap for many, all of them for nearly all."""
+    """D8 for few weights, N4 around 10 %, a bitmap for many, all of them for nearly all.
+
+    Of weights with 4 bits D4 for few, P4 for more.
+    """
     rng = np.random.default_rng(0)
 
-    def best(density):
-        return best_format((rng.random((64, 1152)) < density).astype(np.int8))
+    def best(density, value):
+        return best_format(((rng.random((64, 1152)) < density) * value).astype(np.int8))
 
-    assert [best(density) for density in (0.01, 0.1, 0.4, 0.95)] == list(WeightFormat)
+    assert [best(density, 8) for density in (0.01, 0.1, 0.4, 0.95)] == list(WeightFormat)[:4]
+    assert [best(density, 7) for density in (0.01, 0.1)] == [WeightFormat.D4, WeightFormat.P4]
+
+
+@pytest.mark.parametrize("value", [8, -9])
+def test_wide_weights_are_refused_by_formats_of_4_bits(value):
+    matrix = np.array([[0, value, 1]], np.int8)
+    assert not {WeightFormat.D4, WeightFormat.P4} & sizes(matrix).keys()
+    with pytest.raises(StreamError, match="quantize them to 4 bits"):
+        weight_streams(matrix, WeightFormat.P4)
 
 
 @formats

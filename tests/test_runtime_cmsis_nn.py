@@ -12,7 +12,8 @@ import pytest
 from fedtiny.boards.native.kernels import Kernels
 from fedtiny.boards.native.library import compile_library, compile_runtime
 from fedtiny.boards.native.types import Rescale, Window
-from fedtiny.firmware.streams import WeightFormat, weight_streams
+from fedtiny.firmware.stream_formats import WeightFormat
+from fedtiny.firmware.streams import weight_streams
 
 SPEC = importlib.util.find_spec("bakenn")
 pytestmark = pytest.mark.skipif(

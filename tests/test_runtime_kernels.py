@@ -1,9 +1,10 @@
 """The C kernels on this host against a numpy reference that shares nothing with them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from builders import fitting
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +12,8 @@ from fedtiny.boards.native.kernels import Kernels
 from fedtiny.boards.native.library import compile_runtime
 from fedtiny.boards.native.types import KernelError, Rescale, Window
 from fedtiny.firmware import workspace
-from fedtiny.firmware.streams import WeightFormat, planar_is_exact, weight_streams
+from fedtiny.firmware.stream_formats import WeightFormat
+from fedtiny.firmware.streams import planar_is_exact, weight_streams
 
 SETTINGS = settings(
     max_examples=120,
@@ -147,6 +149,7 @@ formats = st.sampled_from(list(WeightFormat))
 @SETTINGS
 @given(case=cases(), weight_format=formats, band_rows=st.integers(0, 4))
 def test_sparse_conv_equals_the_reference(kernels, case, weight_format, band_rows):
+    case = replace(case, weights=fitting(case.weights, weight_format))
     streams = weight_streams(case.rows, weight_format)
     size = kernels.buffer_size(
         "fedtiny_sparse_conv_s8", case.x.shape, streams, case.window, band_rows
@@ -162,6 +165,7 @@ def test_sparse_conv_equals_the_reference(kernels, case, weight_format, band_row
 @given(case=cases(), weight_format=formats, band_rows=st.integers(0, 4))
 def test_planar_conv_equals_the_reference(kernels, case, weight_format, band_rows):
     bias = np.zeros(1, np.int32) if case.bias is None else case.bias
+    case = replace(case, weights=fitting(case.weights, weight_format))
     assert planar_is_exact(case.rows, bias)
     streams = weight_streams(case.rows, weight_format)
     size = kernels.buffer_size(
@@ -177,6 +181,7 @@ def test_planar_conv_equals_the_reference(kernels, case, weight_format, band_row
 @SETTINGS
 @given(case=cases(depthwise=True), weight_format=formats, band_rows=st.integers(0, 4))
 def test_sparse_depthwise_equals_the_reference(kernels, case, weight_format, band_rows):
+    case = replace(case, weights=fitting(case.weights, weight_format))
     streams = weight_streams(case.rows, weight_format)
     size = kernels.buffer_size(
         "fedtiny_sparse_depthwise_conv_s8", case.x.shape, streams, case.window, band_rows
@@ -203,7 +208,7 @@ def test_sparse_linear_equals_the_reference(
 ):
     rng = np.random.default_rng(seed)
     x = rng.integers(-128, 128, (samples, features)).astype(np.int8)
-    weights = random_weights(rng, (outputs, features), density)
+    weights = fitting(random_weights(rng, (outputs, features), density), weight_format)
     bias = rng.integers(-3000, 3000, outputs).astype(np.int32)
     rescale = random_rescale(rng, 9000 * np.sqrt(features * density), outputs, shifted=False)
     accumulator = (x.astype(np.int64) + rescale.input_offset) @ weights.T.astype(np.int64) + bias

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import fitting
 
 from fedtiny import toolchain
 from fedtiny.boards import layer_bench, qemu
@@ -15,7 +16,8 @@ from fedtiny.boards.native.kernels import Kernels
 from fedtiny.boards.native.library import RUNTIME, STRICT_FLAGS, compile_runtime
 from fedtiny.boards.native.types import Rescale, Window
 from fedtiny.firmware import workspace
-from fedtiny.firmware.streams import WeightFormat, best_format, weight_streams
+from fedtiny.firmware.stream_formats import WeightFormat
+from fedtiny.firmware.streams import best_format, weight_streams
 from fedtiny.quant.requantize import normalized
 
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm")
@@ -79,6 +81,8 @@ def make_case(kernels, layer, density, weight_format=None, seed=3, shifted=False
     x = rng.integers(-128, 128, (height, width, channels)).astype(np.int8)
     values = rng.integers(-127, 128, (outputs, *kernel, channels))
     weights = np.where(rng.random(values.shape) < density, values, 0).astype(np.int8)
+    if weight_format is not None:
+        weights = fitting(weights, weight_format)
     rows = weights.reshape(outputs, -1)
     streams = weight_streams(rows, best_format(rows) if weight_format is None else weight_format)
     spread = 80 * np.sqrt(np.square(rows.astype(float)).sum(axis=1) + 1)
@@ -141,6 +145,24 @@ def test_bands_and_formats_change_nothing(name, weight_format, kernels, program,
             assert kernel.scratch_bytes <= limit
 
 
+@pytest.mark.parametrize("name", ["qemu-m4", "qemu-m33"])
+def test_planar_sweep_takes_any_number_of_weights(name, kernels, program, tmp_path):
+    """Its loop applies eight: it is entered in the middle, or not at all."""
+    target = qemu.machine(name)
+    case = make_case(kernels, ((5, 11, 4), 26, (3, 3), (1, 1), (1, 1)), 1.0)
+    weights = case.weights.copy()
+    for count, channel in enumerate(weights):
+        channel.reshape(-1)[count:] = 0
+    assert np.count_nonzero(weights, axis=(1, 2, 3)).max() > 20
+    streams = weight_streams(weights.reshape(len(weights), -1), WeightFormat.D8)
+    rescale = Rescale(case.multiplier, None, case.input_offset, case.output_offset)
+    window = Window((3, 3), case.stride, case.padding)
+    expected = kernels.sparse_conv(case.x, streams, case.bias, window, rescale)
+    few = replace(case, weights=weights, streams=streams, expected=expected)
+    counts = layer_bench.measure(target, program(target), few, tmp_path)
+    assert (counts.planar.status, counts.planar.mismatches) == (0, 0)
+
+
 @pytest.mark.parametrize("name", ["qemu-m4", "qemu-m55"])
 def test_additions_with_shifts_are_exact(name, tmp_path):
     target = qemu.machine(name)
@@ -175,7 +197,7 @@ def test_broken_streams_are_refused_by_every_decoder_of_an_m55(
     broken = [stream[:-1], stream[: len(stream) // 2], b""]
     if weight_format is WeightFormat.D8:  # distances beyond the last weight
         broken.append(b"".join(b"\xff" + stream[i + 1 : i + 2] for i in range(0, len(stream), 2)))
-    if weight_format is WeightFormat.N4:
+    if weight_format in (WeightFormat.N4, WeightFormat.P4):
         broken.append(b"\xee" * len(stream))
     for bytes_left in broken:
         wrong = replace(case, streams=replace(case.streams, stream=bytes_left))

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import fitting
 
 from fedtiny import toolchain
 from fedtiny.boards.native.kernels import Kernels
 from fedtiny.boards.native.library import RUNTIME, STRICT_FLAGS, compile_runtime
 from fedtiny.boards.native.types import Rescale, Window
 from fedtiny.firmware import workspace
-from fedtiny.firmware.streams import WeightFormat, WeightStreams, weight_streams
+from fedtiny.firmware.stream_formats import WeightFormat
+from fedtiny.firmware.streams import WeightStreams, weight_streams
 
 FUNCTIONS = ("direct", "planar", "depthwise", "linear")
 
@@ -68,6 +70,7 @@ def make_case(function, weight_format, band_rows, seed):
     density = rng.choice([0.01, 0.1, 0.5, 1.0])
     values = rng.integers(-127, 128, (outputs, weights))
     matrix = np.where(rng.random(values.shape) < density, values, 0).astype(np.int8)
+    matrix = fitting(matrix, weight_format)
     case = Case(
         function=function,
         x=x,

@@ -37,7 +37,8 @@ def export_adapted(
         FedTinyError: the model cannot be exported, does not fit, or a tool is missing.
     """
     config, trained = folder.load_config(), found.trained
-    fitted = fit(integer_model(trained), target_for(config.devices.catalog, board, None))
+    integer = integer_model(trained, config.export.weight_bits)
+    fitted = fit(integer, target_for(config.devices.catalog, board, None))
     held_out = found.held_out.dataset
     interface = sensor_interface(trained.labels, trained.sensor, own_prefix(config))
     report = export(fitted.require(), out, counts(held_out), interface, fitted.target)

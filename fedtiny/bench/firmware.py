@@ -9,7 +9,8 @@ checked byte for byte after every layer:
 
 CMSIS-NN is 4.0 from a wheel, or a tree of the user's. Residual additions are not in the files of
 the wheel; all three use ours. On cores with DSP instructions a fourth program is that of a peer:
-see :mod:`fedtiny.bench.peer`.
+see :mod:`fedtiny.bench.peer`. On a Cortex-M4 the executed blocks have modelled cycles, too
+(:mod:`fedtiny.boards.cortex_m4`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from fedtiny.bench import synthetic
 from fedtiny.bench.peer_count import PeerCount
 from fedtiny.boards import cmsis_nn, plan_run, qemu
+from fedtiny.boards.cortex_m4 import CortexM4
 from fedtiny.boards.emulated import Emulation
 from fedtiny.boards.kernels import compile_portable, compile_with_cmsis_nn
 from fedtiny.errors import FedTinyError
@@ -33,6 +35,9 @@ from fedtiny.firmware.vectors import vector_file
 from fedtiny.models.graph import Graph
 from fedtiny.quant.ops.conv import IntegerConv
 from fedtiny.quant.ops.linear import IntegerLinear
+
+TIMED_CORE = "m4"
+"""The one of :data:`CORES` whose cycles are modelled."""
 
 PEER_FLASH_BYTES = 3 * 1024 * 1024
 """Dense weights that still leave room for code in the emulated boards' 4 MB of flash."""
@@ -49,6 +54,7 @@ class LayerComparison:
         density: nnz / weights; None if it has no weights.
         map: height x width x channels of its output.
         instructions: executed, by ``ours``, ``cmsis_nn`` and ``own_dense``.
+        cycles: modelled, of the same; None for a core without a model.
         flash_bytes: weights and quantization parameters of ``ours`` and ``dense``.
         scratch_bytes: of ours.
     """
@@ -59,6 +65,7 @@ class LayerComparison:
     density: float | None
     map: str
     instructions: Mapping[str, int]
+    cycles: Mapping[str, int] | None
     flash_bytes: Mapping[str, int]
     scratch_bytes: int
 
@@ -70,6 +77,7 @@ class Total:
     Attributes:
         instructions: executed for one input, by ``ours``, ``cmsis_nn`` and ``own_dense``.
         ratio: those of ``cmsis_nn`` / ours.
+        cycles, cycle_ratio: modelled, of the same; None for a core without a model.
         flash_bytes: weights and quantization parameters of ``ours`` and ``dense``.
         flash_ratio: dense / ours.
         arena_bytes: RAM of ``ours`` and ``dense`` for tensors and scratch.
@@ -81,6 +89,8 @@ class Total:
 
     instructions: Mapping[str, int]
     ratio: float
+    cycles: Mapping[str, int] | None
+    cycle_ratio: float | None
     flash_bytes: Mapping[str, int]
     flash_ratio: float
     arena_bytes: Mapping[str, int]
@@ -94,7 +104,8 @@ class Total:
 class FirmwareBenchmark:
     """What was compared, by layer and in sum.
 
-    ``cmsis_nn`` is where its sources are, as given. ``peer`` is what the peer's program needs for
+    ``cmsis_nn`` is where its sources are, as given. ``timing`` is the model of cycles, with its
+    parameters; None if the core has none. ``peer`` is what the peer's program needs for
     the same float weights, or why there is none.
     """
 
@@ -103,6 +114,7 @@ class FirmwareBenchmark:
     core: str
     density: float
     cmsis_nn: str
+    timing: str | None
     convs_only: bool
     layers: tuple[LayerComparison, ...]
     total: Total
@@ -117,6 +129,7 @@ def bench_firmware(
     convs_only: bool = False,
     vectors: int = 1,
     library: str = cmsis_nn.WHEEL,
+    timing: CortexM4 | None = None,
 ) -> FirmwareBenchmark:
     """Compare our export with dense kernels on ``graph`` with random weights.
 
@@ -127,6 +140,7 @@ def bench_firmware(
         convs_only: report convolutions only.
         vectors: inputs; counts are means over them.
         library: a directory with CMSIS-NN, or :data:`fedtiny.boards.cmsis_nn.WHEEL`.
+        timing: models cycles, on the core that it is of; None for instructions alone.
 
     Raises:
         FedTinyError: no such core, no CMSIS-NN there, or a tool missing.
@@ -143,7 +157,8 @@ def bench_firmware(
         # The dense opponent may call its 4.0 as suits that best: rows as rows.
         baseline = replace(baseline, releases=(Release.V4_0,))
     inputs = vector_file(model, synthetic.counts(model, vectors))
-    runs = _run_all(plan, baseline, core, linked, inputs)
+    timing = timing if core == TIMED_CORE else None
+    runs = _run_all(plan, baseline, core, linked, inputs, timing)
     layers = [
         _compare(i, plan.steps[i], baseline.steps[i], plan, runs)
         for i, node in enumerate(model.nodes)
@@ -155,6 +170,7 @@ def bench_firmware(
         core,
         density,
         library,
+        None if timing is None else str(timing),
         convs_only,
         tuple(layers),
         _total(layers, plan, baseline, runs, convs_only),
@@ -179,7 +195,12 @@ def _peer(graph: Graph, density: float, core: str, baseline: ExportPlan) -> Peer
 
 
 def _run_all(
-    plan: ExportPlan, baseline: ExportPlan, core: str, linked: cmsis_nn.CmsisNN, vectors: bytes
+    plan: ExportPlan,
+    baseline: ExportPlan,
+    core: str,
+    linked: cmsis_nn.CmsisNN,
+    vectors: bytes,
+    timing: CortexM4 | None,
 ) -> dict[str, Emulation]:
     target = qemu.machine(f"qemu-{core}")
     with tempfile.TemporaryDirectory() as place:
@@ -187,7 +208,7 @@ def _run_all(
         theirs = compile_with_cmsis_nn(target, directory / "cmsis_nn", linked)
         portable = compile_portable(target, directory / "portable")
         return {
-            name: plan_run.run(which, target, kernels, vectors, directory / name)
+            name: plan_run.run(which, target, kernels, vectors, directory / name, timing)
             for name, which, kernels in (
                 ("ours", plan, theirs),
                 ("cmsis_nn", baseline, theirs),
@@ -208,9 +229,15 @@ def _compare(
         density=node.weight.density if isinstance(node, IntegerConv | IntegerLinear) else None,
         map=f"{height}x{width}x{channels}",
         instructions={name: run.layers[i].instructions for name, run in runs.items()},
+        cycles=_known({name: run.layers[i].cycles for name, run in runs.items()}),
         flash_bytes={"ours": ours.flash_bytes, "dense": theirs.flash_bytes},
         scratch_bytes=ours.scratch_bytes,
     )
+
+
+def _known(cycles: Mapping[str, int | None]) -> Mapping[str, int] | None:
+    known = {name: count for name, count in cycles.items() if count is not None}
+    return known or None
 
 
 def _total(
@@ -221,13 +248,18 @@ def _total(
     convs_only: bool,
 ) -> Total:
     instructions = {name: run.instructions for name, run in runs.items()}
+    cycles = _known({name: run.cycles for name, run in runs.items()})
     flash = {"ours": plan.flash_bytes, "dense": baseline.flash_bytes}
     if convs_only:
         instructions = {name: sum(x.instructions[name] for x in layers) for name in runs}
+        if cycles is not None:
+            cycles = {name: sum((x.cycles or {})[name] for x in layers) for name in cycles}
         flash = {name: sum(x.flash_bytes[name] for x in layers) for name in flash}
     return Total(
         instructions=instructions,
         ratio=instructions["cmsis_nn"] / instructions["ours"],
+        cycles=cycles,
+        cycle_ratio=None if cycles is None else cycles["cmsis_nn"] / cycles["ours"],
         flash_bytes=flash,
         flash_ratio=flash["dense"] / flash["ours"],
         arena_bytes={"ours": plan.arena.nbytes, "dense": baseline.arena.nbytes},

@@ -16,6 +16,7 @@ import pandas as pd
 import typer
 
 from fedtiny.bench.firmware import FirmwareBenchmark, bench_firmware
+from fedtiny.boards.cortex_m4 import CortexM4
 from fedtiny.command_line import CommandLine
 from fedtiny.escaping.terminal import Screen
 from fedtiny.models import build
@@ -99,8 +100,9 @@ def markdown(rows: Sequence[Row]) -> str:
     """The table, and under it how it was counted."""
     lines = [
         "| network | core | density | ours | CMSIS-NN 4.0 dense | fewer | CMSIS-NN main dense, "
-        "measured apart | fewer | flash, ours | flash, dense | mismatches |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "measured apart | fewer | cycles, ours | CMSIS-NN 4.0 dense | fewer | flash, ours "
+        "| flash, dense | mismatches |",
+        f"|---|---{'|--:' * 12}|",
     ]
     for row in rows:
         total = row.result.total
@@ -108,7 +110,7 @@ def markdown(rows: Sequence[Row]) -> str:
         lines.append(
             f"| {row.network.title} | {CORES[row.core]} | {row.density:.0%} "
             f"| {ours / 1e6:.2f} M | {theirs / 1e6:.2f} M | {total.ratio:.1f}× "
-            f"| {row.main_instructions / 1e6:.4g} M | **{row.main_ratio:.1f}×** "
+            f"| {row.main_instructions / 1e6:.4g} M | **{row.main_ratio:.1f}×** {_cycles(row)}"
             f"| {total.flash_bytes['ours'] / 1024:.1f} KiB "
             f"| {total.flash_bytes['dense'] / 1024:.1f} KiB | {total.mismatches} |"
         )
@@ -121,14 +123,34 @@ def markdown(rows: Sequence[Row]) -> str:
         "same compiler; its tree is no dependency of this project. (ResNet-8's 3.77 M on the M55 "
         "has our additions as they were then; with today's it is 3.49 M.) `fedtiny bench firmware "
         "--cmsis-nn DIR` repeats that on a tree of yours. Flash: weights, indices and quantization "
-        "parameters. Mismatches: output bytes that differ from the integer reference."
+        "parameters. Mismatches: output bytes that differ from the integer reference.\n\n"
+        "Cycles: modelled, not measured. They are those that Arm's timings of the Cortex-M4 (its "
+        "Technical Reference Manual, table 3-1 and section 3.3.2) give to the blocks that were "
+        "executed, both programs alike: a load of two registers takes three cycles, a load after "
+        "a load one, an address that the instruction before computed one more, a branch that is "
+        "taken two (1 to 3 in the manual), code without wait states (`fedtiny bench firmware "
+        "--wait-states N` has them). Not in it: a maker's caches and prefetch buffers, waits for "
+        "data in flash, unaligned accesses. Of the Cortex-M55 no such table is published, and "
+        "the M7 issues two instructions at a time behind a cache and a branch predictor: there "
+        "instructions are all there is."
     )
     return "\n".join([*lines, "", note, "", "![](bench_firmware.png)"])
 
 
+def _cycles(row: Row) -> str:
+    total = row.result.total
+    if total.cycles is None:
+        return "| – | – | – "
+    ours, theirs = (total.cycles[name] / 1e6 for name in ("ours", "cmsis_nn"))
+    return f"| {ours:.2f} M | {theirs:.2f} M | **{total.cycle_ratio:.1f}×** "
+
+
 def chart(rows: Sequence[Row]) -> Chart:
-    """Instructions, against CMSIS-NN main, and flash by density; a line a network and core."""
-    figure, (speed, flash) = panels(1, 2, 7.6, 3.4)
+    """Instructions, modelled cycles and flash by density; a line a network and core.
+
+    Instructions are against CMSIS-NN main, cycles against its 4.0: those of main are not known.
+    """
+    figure, (speed, clock, flash) = panels(1, 3, 10.8, 3.4)
     kinds = [(network, core) for network in NETWORKS for core in CORES]
     for (network, core), color in zip(kinds, colors(len(kinds)), strict=True):
         own = [row for row in rows if (row.network, row.core) == (network, core)]
@@ -136,9 +158,20 @@ def chart(rows: Sequence[Row]) -> Chart:
         form: dict[str, Any] = {"color": color, "marker": "o", "markersize": 4}
         label = f"{network.title}, {CORES[core]}"
         speed.plot(density, [row.main_ratio for row in own], label=label, **form)
+        cycle_ratios = [row.result.total.cycle_ratio or 0 for row in own]
+        if all(cycle_ratios):
+            clock.plot(density, cycle_ratios, label=label, **form)
+            clock.plot(
+                density,
+                [row.result.total.ratio for row in own],
+                color=color,
+                linestyle=":",
+                linewidth=1,
+            )
         flash.plot(density, [row.result.total.flash_ratio for row in own], label=label, **form)
     for axes, title in (
         (speed, "instructions, CMSIS-NN main dense / ours"),
+        (clock, "modelled cycles, CMSIS-NN 4.0 dense / ours\n(dotted: instructions)"),
         (flash, "flash, dense / ours"),
     ):
         axes.set_title(title)
@@ -148,7 +181,7 @@ def chart(rows: Sequence[Row]) -> Chart:
         axes.set_xticks([1, 5, 10], ["1", "5", "10"])
         axes.axhline(1, color=REFERENCE, linestyle="--", linewidth=1)
         axes.minorticks_off()
-    legend_below(figure, [speed, flash])
+    legend_below(figure, [speed, clock, flash])
     caption = "The exported sparse model against CMSIS-NN dense on the same weights."
     return Chart("bench_firmware", caption, figure, pd.DataFrame([_record(row) for row in rows]))
 
@@ -164,6 +197,9 @@ def _record(row: Row) -> dict[str, Any]:
         "ratio": total.ratio,
         "instructions_cmsis_nn_main": row.main_instructions,
         "ratio_main": row.main_ratio,
+        "cycles_ours": total.cycles and total.cycles["ours"],
+        "cycles_cmsis_nn": total.cycles and total.cycles["cmsis_nn"],
+        "cycle_ratio": total.cycle_ratio,
         "flash_bytes_ours": total.flash_bytes["ours"],
         "flash_bytes_dense": total.flash_bytes["dense"],
         "scratch_bytes": total.scratch_bytes,
@@ -185,7 +221,9 @@ def table(
         graph = build(network.model, network.input_shape, network.classes)
         for core in CORES:
             for density in DENSITIES:
-                result = bench_firmware(graph, density, core, convs_only=network.convs_only)
+                result = bench_firmware(
+                    graph, density, core, convs_only=network.convs_only, timing=CortexM4()
+                )
                 rows.append(Row(network, core, density, result))
                 total = result.total
                 console.print(f"{network.title}, {core}, {density:.0%}: {total.ratio:.1f}×")

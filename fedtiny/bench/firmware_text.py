@@ -35,6 +35,8 @@ def print_firmware(result: FirmwareBenchmark) -> None:
         )
     console = Screen()
     console.print(table)
+    if result.timing is not None:
+        console.print(_cycles(result))
     total = result.total
     release = "4.0" if result.cmsis_nn == WHEEL else f"in {result.cmsis_nn}"
     console.print(
@@ -42,6 +44,11 @@ def print_firmware(result: FirmwareBenchmark) -> None:
         f"{release} dense; flash {total.flash_bytes['ours']:,} B, {total.flash_ratio:.2f}× "
         f"smaller; scratch {total.scratch_bytes:,} B; {total.mismatches} mismatches",
     )
+    if total.cycles is not None:
+        console.print(
+            f"{total.cycles['ours']:,} modelled cycles, {total.cycle_ratio:.2f}× fewer: the "
+            f"blocks that were executed by Arm's timings ({result.timing}); no measurement",
+        )
     if isinstance(result.peer, str):
         console.print(f"BakeNN: {result.peer}")
     else:
@@ -50,3 +57,19 @@ def print_firmware(result: FirmwareBenchmark) -> None:
             f"({result.peer.instructions / total.instructions['ours']:.2f}× ours), flash "
             f"{result.peer.flash_bytes:,} B, arena {result.peer.arena_bytes:,} B",
         )
+
+
+def _cycles(result: FirmwareBenchmark) -> Table:
+    """Modelled cycles by layer, and how many times fewer."""
+    right = [Column(name, justify="right") for name in ("ours", "CMSIS-NN", "own dense", "fewer")]
+    table = Table(
+        Column("layer", no_wrap=True), *right, title="Modelled cycles", title_justify="left"
+    )
+    for layer in result.layers:
+        counts = layer.cycles or {}
+        table.add_row(
+            layer.name,
+            *(f"{counts[name]:,}" for name in ("ours", "cmsis_nn", "own_dense")),
+            f"{counts['cmsis_nn'] / max(1, counts['ours']):.2f}×",
+        )
+    return table

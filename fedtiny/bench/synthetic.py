@@ -59,14 +59,21 @@ def float_model(graph: Graph, density: float, seed: int = 0) -> SparseModel:
     return from_state(graph, state, masks)
 
 
-def integer_model(graph: Graph, density: float, seed: int = 0) -> IntegerGraph:
-    """:func:`float_model` in int8, with ranges that every tensor makes use of."""
+def integer_model(
+    graph: Graph, density: float, seed: int = 0, weight_bits: int = 8
+) -> IntegerGraph:
+    """:func:`float_model` in int8, with ranges that every tensor makes use of.
+
+    Args:
+        graph, density, seed: of the model.
+        weight_bits: of its sparse layers, 4 or 8.
+    """
     entry = normalization(graph.input_shape[0])
     ranges = dict.fromkeys(graph.observed, (-4.0, 4.0)) | {INPUT: (-3.0, 3.0)}
     for node in graph.nodes:
         ranges[node.name] = _RANGES[node.activation]
     ranges[graph.logits] = (-12.0, 12.0)
-    return quantize(graph, float_model(graph, density, seed), entry, ranges)
+    return quantize(graph, float_model(graph, density, seed), entry, ranges, weight_bits)
 
 
 def normalization(channels: int) -> Normalization:

@@ -1,6 +1,7 @@
 """An exported firmware project on an emulated board: its self-test, instructions by layer, stack.
 
-Counts are executed instructions, not cycles (:mod:`fedtiny.boards.qemu`).
+Counts are executed instructions (:mod:`fedtiny.boards.qemu`), and if asked for, the cycles that a
+model gives them (:mod:`fedtiny.boards.cortex_m4`).
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from fedtiny.boards import elf, qemu
+from fedtiny.boards import blocks, elf, qemu
 from fedtiny.boards.cmsis_nn import CmsisNN
+from fedtiny.boards.cortex_m4 import CortexM4
 from fedtiny.boards.image import image_sizes
 from fedtiny.boards.kernels import CompiledKernels, compile_portable, compile_with_cmsis_nn
 from fedtiny.boards.step_failure import check_steps
@@ -34,10 +36,14 @@ _STACK = re.compile(r"^stack (\d+)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class StepCount:
-    """Executed instructions of one step of the network, mean over the vectors."""
+    """Executed instructions of one step of the network, mean over the vectors.
+
+    ``cycles``: modelled, of the same; None if nobody asked for them.
+    """
 
     name: str
     instructions: int
+    cycles: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,7 @@ class Emulation:
             the logits differs from the integer reference.
         instructions: executed for one vector, quantizing included; mean over the vectors.
         quantize_instructions: of these, for quantizing the counts.
+        cycles: modelled, of the same; None if nobody asked for them.
         layers: the others, in order of execution.
         stack_bytes: highest use of the stack.
         sizes: of the program without start-up code the linker shares; weights are constants.
@@ -67,6 +74,7 @@ class Emulation:
     sizes: elf.ElfSizes
     symbols: tuple[elf.Symbol, ...] = field(repr=False)
     image: elf.ElfSizes | None = None
+    cycles: int | None = None
 
 
 def verify(
@@ -143,6 +151,7 @@ def run(
     directory: Path,
     names: Sequence[str],
     timeout_s: float = RUN_TIMEOUT_S,
+    timing: CortexM4 | None = None,
 ) -> Emulation:
     """Run a self-test that :func:`build` made on the ``vectors.bin`` in ``directory``.
 
@@ -152,8 +161,10 @@ def run(
         directory: its working directory.
         names: of the steps, in order.
         timeout_s: for the whole run.
+        timing: models cycles, for a machine with that core; takes gcc.
     """
-    printed = qemu.run(target, program, directory, timeout_s)
+    plugin = () if timing is None else blocks.plugin_flags(program, directory)
+    printed = qemu.run(target, program, directory, timeout_s, plugin=plugin)
     check_steps(target.name, printed)
     found = (_RESULT.search(printed), _TICKS.search(printed), _STACK.search(printed))
     if None in found:
@@ -161,16 +172,32 @@ def run(
     result, ticks, stack = (list(map(int, " ".join(m.groups()).split())) for m in found if m)
     vectors, mismatches = result
     counts = [round(t * target.tick_ns / max(vectors, 1)) for t in ticks]
+    cycles: Sequence[int | None] = [None] * len(counts)
+    if timing is not None:
+        cycles = _cycles(program, directory, timing, len(counts), max(vectors, 1))
     return Emulation(
         vectors=vectors,
         mismatches=mismatches,
         instructions=sum(counts),
         quantize_instructions=counts[0],
-        layers=tuple(map(StepCount, names, counts[1:])),
+        layers=tuple(map(StepCount, names, counts[1:], cycles[1:])),
         stack_bytes=stack[0],
         sizes=elf.sizes([program]),
         symbols=elf.symbols(program),
+        cycles=None if timing is None else sum(count or 0 for count in cycles),
     )
+
+
+def _cycles(
+    program: Path, directory: Path, timing: CortexM4, parts: int, vectors: int
+) -> Sequence[int]:
+    """Of each part that is counted, mean over the vectors: every second segment is one of them."""
+    found = blocks.measured(blocks.executed(directory), program, timing)
+    of = [0] * parts
+    for segment, work in found.items():
+        if segment % 2 == 1:
+            of[segment // 2 % parts] += work.cycles
+    return [round(cycles / vectors) for cycles in of]
 
 
 def _manifest(firmware: Path) -> dict[str, dict[str, list[dict[str, str]]]]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fedtiny.boards import emulated, qemu
+from fedtiny.boards.cortex_m4 import CortexM4
 from fedtiny.boards.kernels import CompiledKernels
 from fedtiny.firmware.emit import constant_arrays, sources
 from fedtiny.firmware.interface import SensorInterface
@@ -19,6 +20,7 @@ def run(
     kernels: CompiledKernels,
     vectors: bytes,
     directory: Path,
+    timing: CortexM4 | None = None,
 ) -> emulated.Emulation:
     """Build the plan's self-test with ``kernels`` and run it.
 
@@ -28,6 +30,7 @@ def run(
         kernels: the runtime.
         vectors: of the plan's model, see :func:`fedtiny.firmware.vectors.vector_file`.
         directory: where files go.
+        timing: models cycles, for a machine with that core.
 
     Raises:
         ToolchainError: the build fails or the program faults.
@@ -39,7 +42,7 @@ def run(
     weights = write_weights(constant_arrays(plan), directory)
     program = emulated.build(target, directory, directory, kernels=kernels, weights=weights)
     names = [step.node.name for step in plan.steps]
-    return emulated.run(target, program, directory, names)
+    return emulated.run(target, program, directory, names, timing=timing)
 
 
 def write_weights(

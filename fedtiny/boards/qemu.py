@@ -125,6 +125,7 @@ def run(
     directory: Path,
     timeout_s: float = 60.0,
     counted: bool = True,
+    plugin: Sequence[str] = (),
 ) -> str:
     """What the program printed; files it reads are looked up in ``directory``.
 
@@ -135,6 +136,7 @@ def run(
         timeout_s: for all of it.
         counted: whether ticks count instructions; else they mean nothing, and it runs several
             times as fast.
+        plugin: QEMU's arguments that load one, see :mod:`fedtiny.boards.blocks`.
 
     Raises:
         ToolchainError: QEMU is missing, the program faults, exits with a status other than 0 or
@@ -145,6 +147,7 @@ def run(
         *("-M", target.board, "-kernel", str(program), *_COUNTING[counted]),
         *("-display", "none", "-monitor", "none", "-serial", "none"),
         *("-semihosting-config", "enable=on,target=native"),
+        *plugin,
     ]
     done = toolchain.run_tool(command, directory, timeout_s)
     return done.stdout + done.stderr

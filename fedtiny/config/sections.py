@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import ceil
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -133,11 +133,13 @@ class ExportConfig(Section):
         check: build it with the host's compiler and compare every test sample.
         prefix: of the model's names in C, for several models in one program; empty: made from the
             run's name.
+        weight_bits: 8, or 4 for the layers that are sparse: less flash, and perhaps less accuracy.
     """
 
     enabled: bool = True
     check: bool = True
     prefix: str = ""
+    weight_bits: Literal[4, 8] = 8
 
     @field_validator("prefix")
     @classmethod

@@ -34,6 +34,7 @@ class Order:
         tier: the part of a run's model that this board, or folder of its ``tiers``, holds; empty:
             all of it.
         adapted: the model as this method adapted it, see ``fedtiny adapt``; empty: as it was.
+        weight_bits: of a run's sparse layers, 4 or 8; None for the config's.
     """
 
     out: Path | None = None
@@ -44,6 +45,7 @@ class Order:
     prefix: str = ""
     tier: str = ""
     adapted: str = ""
+    weight_bits: int | None = None
 
 
 def export_trained(
@@ -77,7 +79,7 @@ def export_trained(
         )
     identity.verify(folder, accept)
     place = place_of(folder, order.tier, order.adapted)
-    fitted = fit_run(folder, order.device, order.core, place, learning)
+    fitted = fit_run(folder, order.device, order.core, place, learning, order.weight_bits)
     if show:
         print_fit(fitted)
     if order.report:
@@ -94,7 +96,8 @@ def export_network(source: Source, order: Order, show: bool) -> dict[str, Any]:
         FedTinyError: no network or no folder was named, or see
             :func:`fedtiny.export.imported.export_imported`.
     """
-    for option, given in (("--tier", order.tier), ("--adapted", order.adapted)):
+    of_runs = {"--tier": order.tier, "--adapted": order.adapted, "--weight-bits": order.weight_bits}
+    for option, given in of_runs.items():
         if given:
             raise FedTinyError(f"{option} is of a run's model: name a run folder, too")
     if not source.named:

@@ -90,6 +90,7 @@ def fit_run(
     core: str | None = None,
     place: RunFolder | None = None,
     learning: Learning | None = None,
+    weight_bits: int | None = None,
 ) -> Fit:
     """How a finished run's model fits a board, before anything is written.
 
@@ -99,16 +100,23 @@ def fit_run(
         device: a board of the catalogue, whose core the plan is for.
         core: in place of a board: a core without limits; by default a Cortex-M4.
         learning: what it learns on the device, if anything.
+        weight_bits: of sparse layers, 4 or 8; None for the config's.
 
     Raises:
         FedTinyError: no such run, board or core, both of them, a model that cannot be quantized,
             or cannot learn.
     """
-    target = target_for(folder.load_config().devices.catalog, device, core)
+    config = folder.load_config()
+    bits = config.export.weight_bits if weight_bits is None else weight_bits
+    target = target_for(config.devices.catalog, device, core)
     trained = TrainedModel.load((place or folder).model)
-    if learning is not None:
-        return learning.fit(trained, target)
-    return fit(integer_model(trained), target)
+    if learning is None:
+        return fit(integer_model(trained, bits), target)
+    if bits != 8:
+        raise FedTinyError(
+            f"what learns on a board starts from weights of 8 bits, not {bits}: --weight-bits 8"
+        )
+    return learning.fit(trained, target)
 
 
 def target_for(catalog: str, device: str | None, core: str | None) -> Target:
@@ -217,9 +225,15 @@ def outcome(
     }
 
 
-def integer_model(trained: TrainedModel) -> IntegerGraph:
-    """The trained model in int8, calibrated on the devices' own ranges."""
-    return quantize(trained.graph, trained.model, trained.normalization, trained.ranges)
+def integer_model(trained: TrainedModel, weight_bits: int = 8) -> IntegerGraph:
+    """The trained model in int8, calibrated on the devices' own ranges.
+
+    Args:
+        trained: of a run.
+        weight_bits: of its sparse layers, 4 or 8.
+    """
+    parts = (trained.graph, trained.model, trained.normalization, trained.ranges)
+    return quantize(*parts, weight_bits=weight_bits)
 
 
 def test_sets(federation: Federation) -> TestSets:

@@ -30,8 +30,8 @@ planar              nnz · pixels in wide tiles, in narrow tiles, one by one; ou
                     values, packed cells, channel starts, decoding
 sparse_linear       decoding, outputs, 1
 upsample            outputs, cells of widened rows, rows, 1
-decoding            D8 entries, N4 entries, bitmap values and positions, dense values and
-                    positions
+decoding            D8 and D4 entries, N4 and P4 entries, bitmap values and positions, dense
+                    values and positions
 ==================  ================================================================
 """
 
@@ -124,19 +124,19 @@ COEFFICIENTS: Mapping[Core, Mapping[str, tuple[float, ...]]] = {
         "max_pool": (8.538, 0.0),
         "mean": (6.119, 35.3),
         "planar": (
-            1.138,
-            1.203,
+            1.019,
+            1.086,
             0.0,
-            7.617,
-            6.696,
-            89.61,
-            265.0,
-            18.57,
-            16.09,
-            19.48,
-            2.783,
-            9.483,
-            5.936,
+            6.201,
+            6.892,
+            74.98,
+            269.0,
+            15.6,
+            18.77,
+            16.82,
+            3.817,
+            10.19,
+            5.982,
         ),
         "sparse_linear": (11.99, 27.02, 16.01, 3.825, 0.03299, 6.984, 74.81, 121.1),
         "upsample": (0.5134, 31.75, 41.24, 98.29),

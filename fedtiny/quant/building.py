@@ -26,6 +26,7 @@ class Building:
         tensors: of the nodes so far and of the input, by name.
         constants: of layers and of what pools make of them: what each channel always is, float64
             ``(C,)``; NaN where it varies.
+        weight_bits: of the layers that hold a part of their weights; the others have 8.
     """
 
     graph: Graph
@@ -33,11 +34,17 @@ class Building:
     ranges: Ranges
     tensors: dict[str, Int8Tensor] = field(default_factory=dict)
     constants: dict[str, Doubles] = field(default_factory=dict)
+    weight_bits: int = 8
 
     def constants_of(self, name: str) -> Doubles:
         """:attr:`constants` of the tensor ``name``; all NaN where nothing is known."""
         varies = np.full(self.tensors[name].shape[0], np.nan)
         return self.constants.get(name, varies)
+
+    def largest_code(self, node: Layer) -> int:
+        """Of the weights of ``node``: 127, or 7 if it is sparse and those have 4 bits."""
+        bits = self.weight_bits if node.name in self.model.weights else 8
+        return (1 << (bits - 1)) - 1
 
     def summed(self, node: Layer | Add, min_scale: float) -> tuple[str, Int8Tensor]:
         """Name and tensor of the node's sums, before an activation that is a table.

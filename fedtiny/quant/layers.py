@@ -24,6 +24,9 @@ from fedtiny.quant.tensors import (
     clip,
 )
 
+_SHARES = np.linspace(1.0, 0.5, 26)
+"""Of the scale that no weight is clipped at: those that are tried for weights of few bits."""
+
 BIAS_LIMIT = 2**22
 """Largest |bias| in accumulator units; leaves the sparse kernels' 24-bit lanes room for sums."""
 
@@ -34,7 +37,7 @@ class Affine:
 
     Attributes:
         name: of the tensor it writes.
-        weight: int8.
+        weight: int8, of which the layer's ``weight_bits`` are used.
         bias: int32 ``(O,)`` in units of the accumulator.
         multiplier: int32 ``(O,)`` in [0, 2^30): accumulator unit / output unit, times 2^31.
         clamp: (min, max) of the output codes.
@@ -50,14 +53,15 @@ class Affine:
 def quantize_affine(node: Layer, build: Building) -> Affine:
     """Weights, bias and rescaling of ``node``; its tensor is added to ``build``."""
     source = build.tensors[node.input]
+    largest = build.largest_code(node)
     folded = narrowed(node, fold(node, build.model), build)
-    scales = weight_scales(folded, source.scale)
+    scales = weight_scales(folded, source.scale, largest)
     build.constants[node.name] = constant_outputs(node, folded)
     accumulator = scales * source.scale
     name, output = build.summed(node, float(accumulator.max()) / SCALE_LIMIT)
     return Affine(
         name,
-        integer_weight(node, folded, scales, build.graph.shapes[node.input]),
+        integer_weight(node, folded, scales, build.graph.shapes[node.input], largest),
         np.rint(_ratio(folded.bias, accumulator)).astype(np.int32),
         fixed_point(accumulator / output.scale),
         clamp(node.activation, output),
@@ -72,7 +76,8 @@ def narrowed(node: Layer, folded: FoldedLayer, build: Building) -> FoldedLayer:
     source, calibrated = build.tensors[node.input], build.calibrated_scale(node)
 
     def asked(layer: FoldedLayer) -> Doubles:
-        return weight_scales(layer, source.scale) * source.scale / SCALE_LIMIT
+        scales = weight_scales(layer, source.scale, build.largest_code(node))
+        return scales * source.scale / SCALE_LIMIT
 
     wide = asked(folded) > calibrated
     if not wide.any():
@@ -84,26 +89,52 @@ def narrowed(node: Layer, folded: FoldedLayer, build: Building) -> FoldedLayer:
     return drop_settled(node, folded, build.model, still, among=still > calibrated)
 
 
-def weight_scales(folded: FoldedLayer, input_scale: float) -> Doubles:
+def weight_scales(folded: FoldedLayer, input_scale: float, largest: int = INT8_MAX) -> Doubles:
     """Scale per output channel, float64 (O,): ``max|w| / 127``, or more for a large bias.
 
-    0 for a channel with neither weights nor bias, whose output is the zero point.
+    Weights of fewer bits have the scale, between half of ``max|w| / largest`` and all of it, whose
+    codes are nearest in the mean square: what is beyond is clipped. 0 for a channel with neither
+    weights nor bias, whose output is the zero point.
+
+    Args:
+        folded: the layer.
+        input_scale: of its input's codes.
+        largest: code of a weight.
     """
-    largest = np.zeros(folded.shape[0])
-    np.maximum.at(largest, folded.rows, np.abs(folded.values))
+    peaks = np.zeros(folded.shape[0])
+    np.maximum.at(peaks, folded.rows, np.abs(folded.values))
     for_bias: Doubles = np.abs(folded.bias) / (input_scale * BIAS_LIMIT)
-    return np.maximum(largest / INT8_MAX, for_bias)
+    scales: Doubles = np.maximum(peaks / largest, for_bias)
+    if largest == INT8_MAX:
+        return scales
+    tried = [np.maximum(share * peaks / largest, for_bias) for share in _SHARES]
+    errors = np.stack([_squared_error(folded, scale, largest) for scale in tried])
+    best: Doubles = np.stack(tried)[np.argmin(errors, axis=0), np.arange(len(peaks))]
+    return best
+
+
+def _squared_error(folded: FoldedLayer, scales: Doubles, largest: int) -> Doubles:
+    """Of the weights' codes, float64 (O,)."""
+    codes = np.rint(_ratio(folded.values, scales[folded.rows]))
+    rounded = np.clip(codes, -largest, largest) * scales[folded.rows]
+    errors = np.zeros(len(scales))
+    np.add.at(errors, folded.rows, (folded.values - rounded) ** 2)
+    return errors
 
 
 def integer_weight(
-    node: Layer, folded: FoldedLayer, scales: Doubles, input_shape: Shape
+    node: Layer,
+    folded: FoldedLayer,
+    scales: Doubles,
+    input_shape: Shape,
+    largest: int = INT8_MAX,
 ) -> IntegerWeight:
-    """int8 weights in OHWI order; those that round to 0 are dropped.
+    """int8 weights in OHWI order, none beyond ``largest``; those that round to 0 are dropped.
 
     Of several groups, unless depthwise, each channel has weights at its own group's inputs only.
     """
     codes = np.rint(_ratio(folded.values, scales[folded.rows]))
-    values = np.clip(codes, -INT8_MAX, INT8_MAX).astype(np.int8)
+    values = np.clip(codes, -largest, largest).astype(np.int8)
     oihw = folded.shape if isinstance(node, Conv) else (folded.shape[0], *input_shape)
     out, inner, height, width = oihw
     o, i, h, w = np.unravel_index(folded.indices, oihw)

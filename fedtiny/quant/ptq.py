@@ -37,6 +37,9 @@ from fedtiny.quant.ops.table import QUANTIZE
 from fedtiny.quant.ranges import Ranges, check_ranges
 from fedtiny.quant.tensors import Int8Tensor, QuantizationError
 
+WEIGHT_BITS = (4, 8)
+"""That weights may have."""
+
 _WIDEST = 4.0
 """Times the scale that the calibrated range asks for. Two values in one channel need 2."""
 
@@ -49,6 +52,7 @@ def quantize(
     model: SparseModel,
     normalization: Normalization,
     ranges: Ranges,
+    weight_bits: int = 8,
 ) -> IntegerGraph:
     """The int8 model of ``model``.
 
@@ -58,6 +62,8 @@ def quantize(
         normalization: in sensor counts; the float model sees ``(counts − mean) / std``.
         ranges: (minimum, maximum) of every tensor of :attr:`Graph.observed`. Pools and
             upsampled maps take their input's.
+        weight_bits: 8, or 4 for the weights of the layers that hold a part of them: codes in
+            [-7, 7]. Layers that hold all of theirs, as a rule the first and the last, keep 8.
 
     Raises:
         QuantizationError: a range is missing or unusable, the normalisation does not fit the
@@ -82,7 +88,9 @@ def quantize(
             f"no calibration range for {', '.join(sorted(missing))}; calibrate with this graph"
         )
     check_ranges(ranges, "calibration")
-    build = Building(graph, model, ranges)
+    if weight_bits not in WEIGHT_BITS:
+        raise QuantizationError(f"weights have 4 or 8 bits, not {weight_bits}")
+    build = Building(graph, model, ranges, weight_bits=weight_bits)
     entry = input_quantization(
         build.output(INPUT, INPUT, _least_scale(normalization, ranges[INPUT])), normalization
     )

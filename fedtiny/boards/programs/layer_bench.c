@@ -35,8 +35,9 @@ BOARD_EXTERNAL static uint8_t scratch[SCRATCH_BYTES];
 BOARD_EXTERNAL static int8_t output[OUTPUT_BYTES];
 
 /** By their numbers in the case. */
-static fedtiny_decoder *const decoders[4] = {fedtiny_decode_d8, fedtiny_decode_n4,
-                                             fedtiny_decode_bitmap, fedtiny_decode_dense};
+static fedtiny_decoder *const decoders[6] = {fedtiny_decode_d8,     fedtiny_decode_n4,
+                                             fedtiny_decode_bitmap, fedtiny_decode_dense,
+                                             fedtiny_decode_d4,     fedtiny_decode_p4};
 
 static const cmsis_nn_dims no_bias_dims = {1, 1, 1, 1};
 
@@ -51,7 +52,7 @@ static cmsis_nn_per_channel_quant_params quantization(void)
 static fedtiny_sparse_weights sparse_weights(void)
 {
     const fedtiny_sparse_weights weights = {
-        decoders[file.head.format & 3], NULL,
+        decoders[file.head.format % 6], NULL,
         (const uint16_t *)(const void *)(file.bytes + file.head.entries_at),
         (uint16_t)file.head.max_nonzeros, file.bytes + file.head.stream_at,
         (uint32_t)file.head.stream_bytes};

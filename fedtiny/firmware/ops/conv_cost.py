@@ -14,7 +14,8 @@ from fedtiny.firmware.ops.conv_shape import conv_shape
 from fedtiny.firmware.ops.op import Quantities
 from fedtiny.firmware.ops.weights import decoded, encodings, lanes
 from fedtiny.firmware.plan import Kernel, Step
-from fedtiny.firmware.streams import WeightFormat, WeightStreams
+from fedtiny.firmware.stream_formats import WeightFormat
+from fedtiny.firmware.streams import WeightStreams
 from fedtiny.firmware.workspace import ConvShape, gathers
 from fedtiny.quant.integer_model import IntegerGraph
 from fedtiny.quant.ops.conv import IntegerConv
@@ -147,9 +148,14 @@ def _gather(
 def _decoded_to_blocks(
     step: Step, streams: WeightStreams, node: IntegerConv, blocks: int
 ) -> tuple[float, ...]:
-    """What is decoded, by format; then blocks of dense values, which take no other decoding."""
+    """What is decoded, by format; then blocks of dense values, which take no other decoding.
+
+    P4 is decoded one by one, as bitmaps are.
+    """
     if streams.format is WeightFormat.DENSE and _fits_dense(streams, node):
         return (0, 0, 0, 0, 0, 0, step.bands * blocks)
+    if streams.format is WeightFormat.P4:
+        return (0, 0, step.bands * int(streams.entries.sum()), 0, 0, 0, 0)
     return (*decoded(step, node, step.bands), 0)
 
 
@@ -167,7 +173,7 @@ def _block_room(streams: WeightStreams) -> int:
 def _blocks(streams: WeightStreams, node: IntegerConv) -> NDArray[np.int64]:
     """Blocks of eight weights by output channel, as the decoders leave them."""
     entries = encodings(node)[0][WeightFormat.BITMAP].entries.astype(np.int64)  # non-zeros
-    if streams.format is WeightFormat.D8 and node.groups == 1:
+    if streams.format in (WeightFormat.D8, WeightFormat.D4) and node.groups == 1:
         bridged = streams.entries.astype(np.int64)
         entries = np.where(-(-bridged // 8) <= _block_room(streams), bridged, entries)
     if streams.format is WeightFormat.DENSE and _fits_dense(streams, node):

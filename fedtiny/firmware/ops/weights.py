@@ -11,10 +11,11 @@ import numpy as np
 from fedtiny.firmware.cores import Core
 from fedtiny.firmware.ops.op import common_call
 from fedtiny.firmware.plan import ExportPlan, Kernel, Step
+from fedtiny.firmware.stream_formats import WeightFormat
 from fedtiny.firmware.streams import (
     MAX_WEIGHTS,
-    WeightFormat,
     WeightStreams,
+    formats_for,
     planar_is_exact,
     weight_streams,
 )
@@ -24,11 +25,13 @@ from fedtiny.quant.integer_model import IntegerLayer
 
 @lru_cache(maxsize=64)  # a planner asks again for every limit it tries
 def encodings(node: IntegerLayer) -> tuple[tuple[WeightStreams, ...], bool]:
-    """The weights in each format, and whether the planar kernel computes them exactly."""
+    """The weights in each format that holds them; whether the planar kernel is exact for them."""
     rows = node.weight.to_dense().reshape(node.weight.shape[0], -1)
     if rows.shape[1] > MAX_WEIGHTS:
         return (), False
-    return tuple(weight_streams(rows, f) for f in WeightFormat), planar_is_exact(rows, node.bias)
+    return tuple(weight_streams(rows, f) for f in formats_for(rows)), planar_is_exact(
+        rows, node.bias
+    )
 
 
 def dense_flash_bytes(node: IntegerLayer) -> int:
@@ -43,16 +46,19 @@ def parameter_bytes(node: IntegerLayer) -> int:
 
 
 def decoded(step: Step, node: IntegerLayer, bands: int) -> tuple[float, ...]:
-    """Decoded: (D8 entries, N4 entries, bitmap values, positions, dense values, positions)."""
+    """Decoded: (D8 entries, N4 entries, bitmap values, positions, dense values, positions).
+
+    Entries of the formats with 4 bits count as those of D8 and N4, whose loops theirs are.
+    """
     streams = step.streams
     if streams is None:
         return (0, 0, 0, 0, 0, 0)
     positions = bands * prod(node.weight.shape)
     entries = bands * int(streams.entries.sum())
     match streams.format:
-        case WeightFormat.D8:
+        case WeightFormat.D8 | WeightFormat.D4:
             return (entries, 0, 0, 0, 0, 0)
-        case WeightFormat.N4:
+        case WeightFormat.N4 | WeightFormat.P4:
             return (0, entries, 0, 0, 0, 0)
         case WeightFormat.BITMAP:
             return (0, 0, entries, positions, 0, 0)

@@ -53,6 +53,16 @@ fedtiny_dot_decoder fedtiny_dot_bitmap;
 fedtiny_decoder fedtiny_decode_dense;
 fedtiny_dot_decoder fedtiny_dot_dense;
 
+/** D4: `entries` bytes, the distances of D8; then (entries + 1) / 2 bytes with its weights, s4, low
+ *  nibble first. */
+fedtiny_decoder fedtiny_decode_d4;
+fedtiny_dot_decoder fedtiny_dot_d4;
+
+/** P4: bytes, the low nibble a gap g, the high one a weight, s4: g zeros are skipped before it.
+ *  Weight 0 is none and skips 16 * (g + 1) zeros. */
+fedtiny_decoder fedtiny_decode_p4;
+fedtiny_dot_decoder fedtiny_dot_p4;
+
 /**
  * Sparse convolution, direct: 8 outputs of a row at a time are kept in registers and each
  * non-zero weight is applied to them straight from the HWC input. Any core, any weights.

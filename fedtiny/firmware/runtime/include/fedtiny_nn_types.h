@@ -132,7 +132,7 @@ typedef struct {
     fedtiny_decoder *decode;   /**< Of a convolution: fedtiny_decode_d8 and its like. */
     fedtiny_dot_decoder *dot;  /**< Of a fully-connected layer: fedtiny_dot_d8 and its like. */
     /** Number of entries in each output channel's stream: for D8 the pairs, for N4 the gaps,
-     *  for bitmap and dense the non-zero weights. */
+     *  for bitmap and dense the non-zero weights, for D4 the distances, for P4 the bytes. */
     const uint16_t *entries;
     uint16_t max_nonzeros;  /**< Most non-zero weights in one output channel: sizes the scratch. */
     const uint8_t *stream;  /**< All channels' streams, one after the other. */

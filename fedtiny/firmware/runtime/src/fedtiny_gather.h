@@ -80,6 +80,32 @@ FEDTINY_INLINE uint16x8_t fedtiny_offsets_of(uint16x8_t positions, const fedtiny
     return offsets;
 }
 
+/** What a decoder of distances has read so far. */
+typedef struct {
+    uint32_t position;
+    int32_t weight_sum;
+} fedtiny_progress;
+
+/** Eight entries by their distances; `memory` begins with zeros. */
+FEDTINY_INLINE void fedtiny_write_block(uint16x8_t distances, int16x8_t weights, uint16_t *memory,
+                                        const fedtiny_gather_rows *rows, fedtiny_progress *to,
+                                        fedtiny_block *block)
+{
+    const uint16x8_t positions =
+        vaddq_n_u16(fedtiny_running_sums(distances, memory), (uint16_t)to->position);
+    vst1q_u16(block->offset, fedtiny_offsets_of(positions, rows));
+    vst1q_s16(block->weight, weights);
+    to->position = vaddvaq_u16(to->position, distances);
+    to->weight_sum = vaddvaq_s16(to->weight_sum, weights);
+}
+
+/** Whether there is room for all entries, those without a weight included. */
+FEDTINY_INLINE bool fedtiny_blocks_suit(const fedtiny_entry_list *list, int32_t entries)
+{
+    return list->rows != NULL && entries > 0 &&
+           fedtiny_blocks_for(entries) <= fedtiny_block_room(list);
+}
+
 #endif
 
 #endif /* FEDTINY_GATHER_H */

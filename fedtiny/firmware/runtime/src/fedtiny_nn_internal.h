@@ -13,8 +13,12 @@
 
 #if defined(__GNUC__)
 #define FEDTINY_INLINE static inline __attribute__((always_inline))
+#define FEDTINY_NOINLINE __attribute__((noinline)) /* a loop that needs all registers for itself */
+#define FEDTINY_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 #else
 #define FEDTINY_INLINE static inline
+#define FEDTINY_NOINLINE
+#define FEDTINY_UNLIKELY(condition) (condition)
 #endif
 
 FEDTINY_INLINE bool fedtiny_is_aligned(const void *pointer, size_t bytes)
@@ -125,6 +129,17 @@ FEDTINY_INLINE fedtiny_requantizer fedtiny_channel_requantizer(
  * stream does not describe weights of the map that fit in the list; a fused one may not let its
  * position pass the features. */
 
+/** The weights of a byte that holds two, in [-8, 7]. */
+FEDTINY_INLINE int32_t fedtiny_low_nibble(int32_t two)
+{
+    return (int32_t)((uint32_t)two << 28) >> 28;
+}
+
+FEDTINY_INLINE int32_t fedtiny_high_nibble(int32_t two)
+{
+    return (int32_t)((uint32_t)two << 24) >> 28;
+}
+
 /** One non-zero weight, ready for a sweep. */
 typedef struct {
     int32_t offset; /**< Bytes from the cell of the output's first tap to this weight's input. */
@@ -157,14 +172,42 @@ typedef struct fedtiny_entry_list {
     int32_t blocks; /**< Written in the place of entries: see fedtiny_gather.h. */
 } fedtiny_entry_list;
 
-/** A list that is being written; a local variable, so that it stays in registers. */
+/** A position among an output channel's weights; a local variable, so that it stays in registers. */
 typedef struct {
-    fedtiny_input_map map;
+    const fedtiny_input_map *map;
+    int32_t position;
+    int32_t tap_end; /**< The first position after the tap's. */
+    int32_t tap;
+    int32_t start; /**< Where position 0 would read, were it in this tap. */
+} fedtiny_cursor;
+
+FEDTINY_INLINE fedtiny_cursor fedtiny_cursor_at_first(const fedtiny_input_map *map)
+{
+    const fedtiny_cursor at = {map, 0, map->channels, 0, map->tap_offset[0]};
+    return at;
+}
+
+/** Move `distance` weights forward; false if that is beyond the last one. */
+FEDTINY_INLINE bool fedtiny_cursor_skip(fedtiny_cursor *at, int32_t distance)
+{
+    at->position += distance;
+    while (FEDTINY_UNLIKELY(at->position >= at->tap_end)) {
+        if (++at->tap >= at->map->taps) {
+            return false;
+        }
+        at->start = at->map->tap_offset[at->tap] - at->tap_end * at->map->channel_step;
+        at->tap_end += at->map->channels;
+    }
+    return true;
+}
+
+/** A list that is being written, likewise. */
+typedef struct {
+    fedtiny_cursor at;
     fedtiny_entry *next;
     const fedtiny_entry *limit;
-    int32_t offset; /**< Of the current position's input. */
-    int32_t channel;
-    int32_t tap;
+    int32_t channel_step;
+    int32_t weight_shift;
     int32_t weight_sum;
 } fedtiny_entry_writer;
 
@@ -174,7 +217,8 @@ FEDTINY_INLINE fedtiny_entry_writer fedtiny_entry_writer_start(const fedtiny_ent
 {
     const int32_t room = fedtiny_min(list->capacity, stored);
     const fedtiny_entry_writer writer = {
-        list->map, list->entries, list->entries + room, list->map.tap_offset[0], 0, 0, 0};
+        fedtiny_cursor_at_first(&list->map), list->entries, list->entries + room,
+        list->map.channel_step, list->map.weight_shift, 0};
     return writer;
 }
 
@@ -188,20 +232,7 @@ FEDTINY_INLINE int32_t fedtiny_entries_bytes_for(int32_t nonzeros)
 /** Move `distance` weights forward; false if that is beyond the last one. */
 FEDTINY_INLINE bool fedtiny_entry_writer_skip(fedtiny_entry_writer *writer, int32_t distance)
 {
-    writer->channel += distance;
-    writer->offset += distance * writer->map.channel_step;
-    if (writer->channel >= writer->map.channels) {
-        do {
-            writer->channel -= writer->map.channels;
-            writer->tap++;
-        } while (writer->channel >= writer->map.channels);
-        if (writer->tap >= writer->map.taps) {
-            return false;
-        }
-        writer->offset =
-            writer->map.tap_offset[writer->tap] + writer->channel * writer->map.channel_step;
-    }
-    return true;
+    return fedtiny_cursor_skip(&writer->at, distance);
 }
 
 FEDTINY_INLINE bool fedtiny_entry_writer_is_full(const fedtiny_entry_writer *writer)
@@ -212,8 +243,8 @@ FEDTINY_INLINE bool fedtiny_entry_writer_is_full(const fedtiny_entry_writer *wri
 /** Store the weight at the current position of a list that is not full. */
 FEDTINY_INLINE void fedtiny_entry_writer_put(fedtiny_entry_writer *writer, int32_t weight)
 {
-    writer->next->offset = writer->offset;
-    writer->next->weight = weight * (INT32_C(1) << writer->map.weight_shift);
+    writer->next->offset = writer->at.start + writer->at.position * writer->channel_step;
+    writer->next->weight = weight * (INT32_C(1) << writer->weight_shift);
     writer->weight_sum += weight;
     writer->next++;
 }

@@ -43,7 +43,7 @@ void fedtiny_planar_pack_row(const fedtiny_conv_shape *shape, const fedtiny_plan
 
 /** One output channel over a band of packed rows. */
 typedef struct {
-    const fedtiny_entry *entries; /**< Followed by two entries of weight 0. */
+    const fedtiny_entry *entries; /**< Followed by one of offset -1. */
     int32_t count;
     int32_t bias;       /**< Folded. */
     int32_t weight_sum;

@@ -110,9 +110,8 @@ static fedtiny_planar_sweep sweep_of_band(const planar_call *call, int32_t first
 
 static void end_entries(const fedtiny_entry_list *list)
 {
-    const fedtiny_entry nothing = {0, 0};
-    list->entries[list->count] = nothing;
-    list->entries[list->count + 1] = nothing;
+    const fedtiny_entry end = {-1, 0};
+    list->entries[list->count] = end;
 }
 
 static bool run_band(planar_call *call, fedtiny_planar_sweep *sweep)

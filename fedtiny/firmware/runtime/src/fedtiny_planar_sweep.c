@@ -80,16 +80,18 @@ static void sweep_portable(const fedtiny_planar_sweep *sweep)
 
 /** Arguments of the assembly sweep, which reads them by position. */
 typedef struct {
-    const fedtiny_entry *entries;
-    const uint8_t *cells;
-    int32_t row_tile_bytes; /**< Cells of the tiles of one row. */
-    int8_t *output;
     int32_t start_low;
     int32_t start_high;
+    const fedtiny_entry *entries;
+    int32_t no_weight; /**< 0. */
+    int32_t count;
+    const uint8_t *cells;
     int32_t multiplier; /**< Plain: doubled. */
     int32_t addend;     /**< Plain: the output's offset. */
     int32_t high_step;
     int32_t output_step;
+    int8_t *output;
+    int32_t row_tile_bytes; /**< Cells of the tiles of one row. */
     int32_t rows;
     int32_t next_row_cells;  /**< From the end of a row's tiles to the next row. */
     int32_t next_row_output;
@@ -127,16 +129,18 @@ static void sweep_tiles_dsp(const fedtiny_planar_sweep *sweep, int32_t first, in
     const fedtiny_requantizer *const to = &sweep->to;
     const int32_t right = -to->shift;
     const dsp_sweep arguments = {
-        .entries = sweep->entries,
-        .cells = sweep->cells + first * cell_bytes,
-        .row_tile_bytes = 4 * tiles * cell_bytes,
-        .output = sweep->output + first * sweep->output_step,
         .start_low = (int32_t)(uint32_t)((uint64_t)start & UINT32_MAX),
         .start_high = (int32_t)(start >> 32),
+        .entries = sweep->entries,
+        .no_weight = 0,
+        .count = sweep->count,
+        .cells = sweep->cells + first * cell_bytes,
         .multiplier = right == 0 ? 2 * to->multiplier : to->multiplier,
         .addend = right == 0 ? to->offset : to->offset * (1 << right) + (1 << (right - 1)),
         .high_step = sweep->high_step,
         .output_step = sweep->output_step,
+        .output = sweep->output + first * sweep->output_step,
+        .row_tile_bytes = 4 * tiles * cell_bytes,
         .rows = sweep->rows,
         .next_row_cells = sweep->row_step - 4 * tiles * cell_bytes,
         .next_row_output = sweep->output_row_step - 4 * tiles * sweep->output_step,

@@ -6,8 +6,12 @@
  *     void fedtiny_planar_sweep_dsp_shifted(const dsp_sweep *sweep)
  *
  * A tile is 4 cells, hence 8 outputs, whose lanes stay in four register pairs while all entries
- * are applied to them. Entries come in pairs; an entry of weight 0 in first place ends the list,
- * one in second place adds nothing.
+ * are applied to them. The loop applies eight entries; it is entered in the middle, so that what
+ * is left over comes first. An entry of offset -1 ends the list: added to an address it carries.
+ *
+ * Scheduled for the Cortex-M4's pipeline, which waits a cycle for an address that the instruction
+ * before computed: the next entry is read before the last product of this one, and its weight and
+ * this one's take turns in r7 and r12.
  */
 #if defined(__ARM_FEATURE_DSP) && !defined(__ARM_FEATURE_MVE)
 
@@ -15,41 +19,53 @@
     .thumb
     .text
 
-/* Positions in the copy of *sweep on the stack. */
-#define ENTRIES 0
-#define CELLS 4
-#define ROW_TILE_BYTES 8
-#define OUTPUT 12
-#define START 16
-#define MULTIPLIER 24 /* followed by addend and high step */
-#define OUTPUT_STEP 36
-#define ROWS 40
-#define NEXT_ROW_CELLS 44
-#define NEXT_ROW_OUTPUT 48
-#define RIGHT_SHIFT 52
-#define ROW_END 56 /* ours: where the row's tiles end */
-#define TILE_CELLS 60 /* ours */
-#define FRAME 64
+/* On the stack: what every tile starts with, in the order of the registers r0-r5, r7-r10, r12, pc. */
+#define LANES 0
+#define NO_WEIGHT_ODD 24
+#define LAST_LANE 28
+#define ENTRIES 36 /* followed by NO_WEIGHT_EVEN */
+#define ENTER 44
+/* The rest of *sweep, in its order. */
+#define MULTIPLIER 48 /* followed by addend, high step and output step */
+#define OUTPUT 64
+#define ROW_TILE_BYTES 68
+#define ROWS 72
+#define NEXT_ROW_CELLS 76
+#define NEXT_ROW_OUTPUT 80
+#define RIGHT_SHIFT 84
+#define ROW_END 88 /* ours: where the row's tiles end */
+#define TILE_CELLS 92 /* ours */
+#define FRAME 96
 
 /* Registers that hold one thing throughout. */
 #define cells r11
 
-/* Add an entry's products to the lanes; its offset is in r6, its weight in r7. */
-.macro ACCUMULATE
-    add     r6, cells
-    ldrd    r12, lr, [r6]
-    smlal   r0, r1, r12, r7
-    smlal   r2, r3, lr, r7
-    ldrd    r12, lr, [r6, #8]
-    smlal   r4, r5, r12, r7
-    smlal   r8, r9, lr, r7
+/* Bytes of APPLY, and those before it reads the next entry. */
+#define APPLY_SHIFT 5
+#define APPLY_HEAD 20
+
+/* Add an entry's products to the lanes; its cells are at r6. Then the next entry: cells to r6,
+ * weight to `data`; the carry says that there is none. */
+.macro APPLY weight, data
+    ldrd    \data, lr, [r6]
+    smlal   r0, r1, \data, \weight
+    smlal   r2, r3, lr, \weight
+    ldrd    \data, lr, [r6, #8]
+    smlal   r4, r5, \data, \weight
+    ldmia.w r10!, {r6, \data}
+    adds.w  r6, r6, cells
+    smlal   r8, r9, lr, \weight
 .endm
 
-/* Split lanes into two sums, requantize, saturate and store them; then move to the next output.
- * r6 doubled multiplier, r7 output offset, r10 high step, r12 output step, lr output. The low
- * lane is 24 bits above 8 zeros; its sign was borrowed from the high lane. */
-.macro STORE low, high
+/* The sign of the low lane was borrowed from the high lane. */
+.macro RETURN_SIGN low, high
     add     \high, \high, \low, lsr #31
+.endm
+
+/* Requantize, saturate and store the sums of two lanes; then move to the next output. r6 doubled
+ * multiplier, r7 output offset, r10 high step, r12 output step, lr output. The low lane is 24 bits
+ * above 8 zeros. */
+.macro STORE low, high
     asr     \low, \low, #8
     smmlar  \high, \high, r6, r7
     smmlar  \low, \low, r6, r7
@@ -63,7 +79,6 @@
 /* The same with shifts: r6 multiplier, r7 addend, r11 shift. The doubled low sum is its lane without
  * the 8 zeros but one. */
 .macro STORE_SHIFTED low, high
-    add     \high, \high, \low, lsr #31
     asr     \low, \low, #7
     lsl     \high, \high, #1
     smmulr  \low, \low, r6
@@ -89,12 +104,21 @@
 \name:
     push    {r4-r11, lr}
     sub     sp, #FRAME
-    mov     r12, sp
-    ldmia   r0!, {r1-r7}
-    stmia   r12!, {r1-r7}
-    ldmia   r0!, {r1-r7}
-    stmia   r12!, {r1-r7}
-    ldr     cells, [sp, #CELLS]
+    ldmia   r0!, {r1-r5, cells}     /* start, entries, 0, entries' number, cells */
+    strd    r1, r2, [sp, #LANES]
+    strd    r1, r2, [sp, #LANES + 8]
+    strd    r1, r2, [sp, #LANES + 16]
+    strd    r1, r2, [sp, #LAST_LANE]
+    strd    r3, r4, [sp, #ENTRIES]
+    str     r4, [sp, #NO_WEIGHT_ODD]
+    mvn     r5, r5
+    and     r5, #7                  /* the entry that is read there is the first */
+    adr.w   r6, .Lnext_eight\@ + APPLY_HEAD + 1 /* + 1: Thumb code */
+    add     r6, r6, r5, lsl #APPLY_SHIFT
+    str     r6, [sp, #ENTER]
+    add     r12, sp, #MULTIPLIER
+    ldmia   r0, {r1-r10}
+    stmia   r12, {r1-r10}
 
 .Lnext_row\@:
     ldr     r0, [sp, #ROW_TILE_BYTES]
@@ -102,29 +126,22 @@
     str     r0, [sp, #ROW_END]
 
 .Lnext_tile\@:
-    ldrd    r0, r1, [sp, #START]
-    mov     r2, r0
-    mov     r3, r1
-    mov     r4, r0
-    mov     r5, r1
-    mov     r8, r0
-    mov     r9, r1
-    ldr     r10, [sp, #ENTRIES]
-    b       .Lnext_pair\@
+    ldmia.w sp, {r0-r5, r7-r10, r12, pc}
 
     .p2align 2
-.Lnext_pair\@:
-    ldmia   r10!, {r6, r7}
-    cbz     r7, .Ltile_done\@
-    ACCUMULATE
-    ldmia   r10!, {r6, r7}
-    ACCUMULATE
-    b       .Lnext_pair\@
+.Lnext_eight\@:
+    .rept 4
+    APPLY   r7, r12
+    APPLY   r12, r7
+    .endr
+    bcc     .Lnext_eight\@
 
-.Ltile_done\@:
     add     r10, sp, #MULTIPLIER
-    ldmia   r10, {r6, r7, r10, r12}
-    ldr     lr, [sp, #OUTPUT]
+    RETURN_SIGN r0, r1
+    RETURN_SIGN r2, r3
+    RETURN_SIGN r4, r5
+    RETURN_SIGN r8, r9
+    ldmia   r10, {r6, r7, r10, r12, lr}
     .if \shifted
     str     cells, [sp, #TILE_CELLS]
     ldr     r11, [sp, #RIGHT_SHIFT]
@@ -148,8 +165,8 @@
     ldrd    r0, r1, [sp, #NEXT_ROW_CELLS]
     add     cells, r0
     add     lr, r1
-    str     lr, [sp, #OUTPUT]
     ldr     r0, [sp, #ROWS]
+    str     lr, [sp, #OUTPUT]
     subs    r0, #1
     str     r0, [sp, #ROWS]
     bne     .Lnext_row\@
