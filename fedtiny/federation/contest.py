@@ -53,9 +53,14 @@ class Contender:
     @property
     def pool(self) -> CandidatePool:
         """The model as the only candidate of a pool: how devices are asked for its loss."""
-        layers = {name: _ranked(weight) for name, weight in self.model.weights.items()}
-        counts = [[weight.nnz for weight in self.model.weights.values()]]
-        return CandidatePool(layers, np.array(counts, np.int32))
+        return pool_of(self.model)
+
+
+def pool_of(model: SparseModel) -> CandidatePool:
+    """A model as the only candidate of a pool."""
+    layers = {name: _ranked(weight) for name, weight in model.weights.items()}
+    counts = [[weight.nnz for weight in model.weights.values()]]
+    return CandidatePool(layers, np.array(counts, np.int32))
 
 
 def _ranked(weight: SparseTensor) -> RankedWeights:
@@ -166,8 +171,9 @@ def judge(replies: Sequence[Mapping[int, CandidateLosses]]) -> Verdict:
     common = sorted(set.intersection(*answered))
     if not common:
         raise SelectionError(
-            'tiers.policy = "shapes": no device measured every shape on development samples; '
-            "raise data.development_fraction, or choose another policy"
+            "no device measured all parts of the model on development samples: raise "
+            "data.development_fraction, or let nobody choose (tiers.policy other than 'shapes', "
+            "tiers.global_part = 'largest')"
         )
     counts = np.array([replies[0][k].count for k in common], float)
     sums = np.array([[one[k].loss_sums[0] for k in common] for one in replies], float)
