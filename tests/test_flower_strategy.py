@@ -42,7 +42,8 @@ PARTS = (
     "tiers.policy=nested",
     "tiers.smaller_parts=true",
     "tiers.global_part=chosen",
-    "devices.budget_bytes={1 = 280000, 2 = 180000}",
+    "devices.fleet=['pi_4']",
+    "devices.budget_bytes={1 = 120000, 2 = 92000}",
 )
 
 
