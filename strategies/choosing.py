@@ -40,7 +40,9 @@ class Choosing:
         """The state with its global model chosen, where ``tiers.global_part`` says so.
 
         Who is drawn to evaluate after ``round`` measures every part on its development samples,
-        those that it could not train included: looking takes less memory than training.
+        those that it could not train included: looking takes less memory than training. The lowest
+        loss wins. (The narrowest within a standard error, as among shapes before round 1, would
+        often be a worse one: few samples cannot tell parts apart that are far from equal.)
 
         Raises:
             FederationError: too many devices fail.
@@ -56,10 +58,10 @@ class Choosing:
         verdict = judge(replies)
         for k, tier in enumerate(tiers):
             excess, error = verdict.excesses[k]
-            chosen = k == verdict.chosen
+            chosen = k == verdict.best
             loss, devices = verdict.losses[k], len(replies[k])
             self.observer.on_event(PartCompared(round, tier, loss, excess, error, devices, chosen))
-        return replace(state, shared=tiers[verdict.chosen])
+        return replace(state, shared=tiers[verdict.best])
 
     def _ask(
         self, state: ServerState, tier: Tier, asked: list[int], round: int

@@ -177,8 +177,8 @@ def _choice(found: Mapping[str, Any]) -> str:
         if part["excess"]
     )
     return (
-        "Devices chose it: the narrowest part whose loss on their development samples is above the "
-        f"best one's by at most a standard error over devices; above the best, in nats: {losses}. "
+        "Devices chose it by the loss on their development samples; above the best one's, with the "
+        f"standard error over devices, in nats: {losses}. "
     )
 
 

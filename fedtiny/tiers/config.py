@@ -55,8 +55,8 @@ class TiersConfig(Section):
             free: masks will not be as even over the layers as a plan before the first round has to
             assume.
         global_part: which part is the global model. ``largest``: that anybody trains. ``chosen``:
-            the narrowest that is as good, on devices' development samples, as the best within a
-            standard error; asked whenever the model is evaluated.
+            that of the lowest loss on devices' development samples; they are asked whenever the
+            model is evaluated.
         contest_epochs: passes over the server's public samples that every shape is trained for,
             its masks fixed, before devices compare them.
         restore: share of a part's weights by the round from which on it is trained; ``{}``: all of
