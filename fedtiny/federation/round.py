@@ -6,7 +6,7 @@ a clock of its own. The same state and the same replies always give the same byt
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
@@ -94,7 +94,7 @@ class Federation:
         """The partitions that train in ``round``, ascending: of those that can, or may yet say."""
         unable = state.described.keys() - state.tiers.keys() if state.tiers else set()
         able = [k for k in self.asked(state.offences) if k not in unable]
-        return participants(self.seed, round, able, self.clients_per_round)
+        return sample(self.seed, "participants", round, able, self.clients_per_round)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -287,17 +287,6 @@ def _check_sendable(round: int, model: SparseModel) -> None:
                 f"round {round}: the combined model diverged ({error}); nothing of it was sent and "
                 "the last checkpoint stays; lower training.learning_rate, or see [trust]"
             ) from error
-
-
-def participants(seed: int, round: int, partitions: Sequence[int], count: int) -> list[int]:
-    """The partitions that train in ``round``, ascending; ``count`` 0 takes all.
-
-    >>> participants(0, 1, range(8), 0) == list(range(8))
-    True
-    >>> participants(0, 1, range(8), 3) == participants(0, 1, range(8), 3)
-    True
-    """
-    return sample(seed, "participants", round, partitions, count)
 
 
 def newcomers(before: SparseModel, after: SparseModel, names: Iterable[str]) -> dict[str, int]:
