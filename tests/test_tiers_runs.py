@@ -112,6 +112,8 @@ def test_the_part_that_devices_chose_is_the_model(shared: RunFolder) -> None:
         one for one in shared.events(Evaluated) if one.round == 4 and one.group == "unseen_people"
     ]
     assert sum(one.correct for one in unseen) == part.correct
+    done = CliRunner().invoke(app, ["export", str(shared.path), "--report"])
+    assert f"the run's model is the part that devices chose: {chosen}" in done.output
     report = write(shared)["tiers"]
     assert report["global_accuracy"] == part.correct / part.count
 
