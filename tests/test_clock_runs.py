@@ -104,7 +104,7 @@ run_federation(load(config), RunFolder(folder), Backend.INLINE, observers=[Kill(
     [
         ((*WAITS, *PARTS, *SHARED), Backend.RAY, 4),
         (IMPATIENT, Backend.RAY, 2),
-        ((*IMPATIENT, *PARTS, "clock.deadline_s=1.5"), Backend.INLINE, 2),
+        ((*IMPATIENT, *PARTS, SHARED[1], "clock.deadline_s=1.5"), Backend.INLINE, 2),
     ],
     ids=["synchronous with parts", "buffered", "buffered with parts"],
 )
