@@ -83,7 +83,7 @@ class GlobalEvaluation:
         for partition, result in results.items():
             self._told("same_people", round, result.evaluation, partition)
         unseen = self.data.unseen
-        evaluate = self._evaluator(state, self.federation.parts(state).top, round)
+        evaluate = self._evaluator(state, self.federation.parts(state).shared, round)
         for owner in sorted(set(unseen.owner.tolist())):
             person = unseen.take((unseen.owner == owner).nonzero()[0])
             self._told("unseen_people", round, evaluate(person), owner)
@@ -93,8 +93,8 @@ class GlobalEvaluation:
     def _tell_tiers(self, round: int, state: ServerState) -> None:
         """Every part that somebody trains, and one that nobody does: the global model, thinner."""
         parts, holders = self.federation.parts(state), Counter(state.tiers.values())
-        whole = self.federation.model(state, parts.top, round)
-        thinner = (replace(parts.top, density=whole.density * share) for share in _THINNER)
+        whole = self.federation.model(state, parts.shared, round)
+        thinner = (replace(parts.shared, density=whole.density * share) for share in _THINNER)
         untrained = next(tier for tier in thinner if tier not in parts.kinds)
         for tier in [*parts.kinds, untrained]:
             nnz = self.federation.model(state, tier, round).nnz

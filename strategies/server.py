@@ -45,6 +45,7 @@ from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
 from fedtiny.wire.train import TrainResult
 from strategies.adapting import Adapting
+from strategies.choosing import Choosing
 from strategies.encoding import Encoding, check_encoding
 from strategies.evaluation import GlobalEvaluation
 from strategies.exchange import Exchange
@@ -163,7 +164,9 @@ class Server:
         after, facts = self.finish(current, results)
         round = current.task.round
         if self.evaluation.due(round) or self.federation.is_over(after):
-            self.evaluation.ask(round, facts.combined)
+            combined = self.choosing.run(round, facts.combined)
+            self.evaluation.ask(round, combined)
+            after = replace(after, shared=combined.shared)
         self.tell(current, after, facts)
         return after
 
@@ -202,7 +205,7 @@ class Server:
         after, facts = finish(self.federation, current.before, current.task, results)
         self.exchange.doubt(Phase.TRAIN, round, facts.left_out)
         parts, counted = self.federation.parts(current.before), results.keys() - facts.left_out
-        self._tell_missing(round, parts.missing(current.task.tasks, counted))
+        self._tell_missing(round, parts.missing(current.task.tiers, counted))
         return after, facts
 
     def _tell_missing(self, round: int, tiers: Mapping[Tier, int]) -> None:
@@ -249,7 +252,7 @@ class Server:
             model_packets(self.federation, state, asked, last),
             lambda k, packet: RangesResult.read(parts.block(parts.given(k), last).graph, packet),
         )
-        self._tell_missing(after, parts.missing(asked, results))
+        self._tell_missing(after, parts.missing({k: parts.tier(k) for k in asked}, results))
         tiers = grouped((k, parts.given(k)) for k in asked)
         reported = {
             tier: {k: results[k].ranges for k in who if k in results} for tier, who in tiers.items()
@@ -257,9 +260,9 @@ class Server:
         made = {
             tier: self._calibrated(state, tier, ranges)
             for tier, ranges in reported.items()
-            if ranges or tier == parts.top
+            if ranges or tier == parts.shared
         }
-        return Trained(made[parts.top], {} if parts.are_all_whole else made)
+        return Trained(made[parts.shared], {} if parts.are_all_whole else made)
 
     def _calibrated(
         self, state: ServerState, tier: Tier, reported: Mapping[int, Ranges]
@@ -279,6 +282,11 @@ class Server:
         trained = Adapting(*run, self.introductions).run(state, self.calibrate(state))
         Encoding(*run, self.introductions).run(trained.model)
         return trained
+
+    @cached_property
+    def choosing(self) -> Choosing:
+        """Of the part that is the global model."""
+        return Choosing(self.config, self.federation, self.exchange, self.observer)
 
     @cached_property
     def evaluation(self) -> GlobalEvaluation:

@@ -62,6 +62,7 @@ SMALL = ("model.name=smartwatch_cnn@8", "data.limit=200", "pretraining.epochs=0"
 SMALL = (*SMALL, "federation.rounds=5", "pruning.method=magnitude", "clock.deadline_s=30")
 WAITS = ("clock.mode=synchronous", "federation.clients_per_round=3", "federation.over_selection=1")
 PARTS = ("tiers.policy=nested", "devices.budget_bytes={3 = 190000, 4 = 170000, 7 = 190000}")
+SHARED = ("tiers.smaller_parts=true", "tiers.global_part=chosen")
 BUFFERED = ("clock.mode=buffered", "clock.buffer=3", "clock.concurrency=5")
 IMPATIENT = (*BUFFERED, "clock.deadline_s=2.5")
 
@@ -101,9 +102,9 @@ run_federation(load(config), RunFolder(folder), Backend.INLINE, observers=[Kill(
 @pytest.mark.parametrize(
     ("mode", "backend", "kinds"),
     [
-        ((*WAITS, *PARTS), Backend.RAY, 4),
+        ((*WAITS, *PARTS, *SHARED), Backend.RAY, 4),
         (IMPATIENT, Backend.RAY, 2),
-        ((*IMPATIENT, *PARTS, "clock.deadline_s=1.5"), Backend.INLINE, 2),
+        ((*IMPATIENT, *PARTS, SHARED[1], "clock.deadline_s=1.5"), Backend.INLINE, 2),
     ],
     ids=["synchronous with parts", "buffered", "buffered with parts"],
 )
@@ -135,6 +136,8 @@ def test_steps_into_parts_that_move_are_refused(timed: Configure, policy: str) -
         timed(*BUFFERED, f"tiers.policy={policy}")
     with pytest.raises(ConfigError, match=r"tiers\.restore"):
         timed(*BUFFERED, "tiers.policy=nested", "tiers.restore={1 = 0.5, 3 = 1.0}")
+    with pytest.raises(ConfigError, match=r"tiers\.smaller_parts"):
+        timed(*BUFFERED, "tiers.policy=nested", "tiers.smaller_parts=true")
 
 
 def test_a_round_waits_for_its_fastest_and_no_longer(timed: Configure, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from fedtiny.config import parse
 from fedtiny.config.sections import FederationConfig
 from fedtiny.data.statistics import Normalization
 from fedtiny.errors import FedTinyError
-from fedtiny.federation.round import Federation, begin, finish, participants, read_reply
+from fedtiny.federation.round import Federation, begin, finish, read_reply
+from fedtiny.federation.sampling import sample
 from fedtiny.federation.state import ServerState
 from fedtiny.methods import METHODS
 from fedtiny.models import build
@@ -84,7 +85,7 @@ def replies(whole: Federation, task_of: dict[int, TrainTask]) -> dict[int, Train
 def test_all_participants_get_one_task_and_it_is_packed_once() -> None:
     whole, state = federation(clients_per_round=3), start()
     task = begin(whole, state, 1)
-    assert list(task.tasks) == participants(0, 1, range(5), 3)
+    assert list(task.tasks) == sample(0, "participants", 1, range(5), 3)
     packets = task.packets()
     assert len({id(packet) for packet in packets.values()}) == 1
     assert all(one.quotas == task.quotas and one.meter for one in task.tasks.values())

@@ -166,6 +166,14 @@ def test_the_command_speaks_json_and_says_when_nobody_can(tmp_path, capsys):
     assert (row["modes"][0]["fits"], row["modes"][0]["why"]) == (False, row["refused"])
 
 
+def test_a_board_that_is_none_is_named_with_its_group(tmp_path, capsys):
+    path = write(tmp_path, (PI + "count = 1").replace('"pi_5"', '"pi_9"'))
+    with pytest.raises(SystemExit):
+        app(["fleet", "show", str(path)])
+    said = capsys.readouterr().err
+    assert said.startswith("error: group 'pi': unknown board 'pi_9'; known: nrf52840")
+
+
 def test_a_group_that_a_part_fits_may_train(tmp_path, capsys):
     small = PI.replace("pi_5", "rp2350") + "count = 1\nbudget_bytes = 400_000\n"
     rate = 'sustained_flops = 37.5e6\nsustained_source = "assumed: in this test"\n'

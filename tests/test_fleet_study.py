@@ -25,7 +25,7 @@ TIGHT = "devices.budget_bytes={1 = 300000, 3 = 300000, 5 = 300000, 7 = 300000}"
 def row(method: str, seed: int, accuracy: float) -> FleetRow:
     return FleetRow(
         "watch", method, seed, accuracy, accuracy, accuracy, 10, 20, 2**20, 60.0, "abc", 0.05,
-        0.5, 8, "",
+        0.5, 8, 1.0, "",
     )  # fmt: skip
 
 

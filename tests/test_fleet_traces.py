@@ -85,6 +85,7 @@ def test_the_next_time_without_and_with_a_value(steps, start):
         (HEAD + "0,nan,8", "line 2: second is nan; write a time from 0 on"),
         (HEAD + "-1,0,8", "line 2: client is -1; write a whole number from 0 on"),
         (HEAD + "0,0,8\n0,9,0", "line 3: client 0's last rate is 0 and holds on"),
+        (HEAD + "0,0,0", "line 2: client 0's rate is never above 0"),
         (HEAD + "0,0,8\n" * 20_001, "has 20,001 rows"),
     ],
 )
@@ -93,13 +94,16 @@ def test_a_link_s_trace_is_refused_with_its_line_and_a_remedy(text, message):
         read_links(text, "lte.csv")
 
 
+def test_a_link_that_is_dead_all_its_period_is_not_told_to_repeat():
+    with pytest.raises(TraceError, match=r"line 3: client 0's rate is never above 0"):
+        read_links(HEAD + "0,0,0\n0,5,0", "lte.csv", period_s=10)
+
+
 def test_gaps_of_samples_ends_of_periods_and_states():
     with pytest.raises(TraceError, match="line 4: client 0 has nothing between second 1 and 3"):
         read_links(HEAD + "0,0,8\n0,1,8\n0,3,8", "lte.csv", every_s=1.0)
     with pytest.raises(TraceError, match="line 3: second 10 is not before period_s = 10"):
         read_links(HEAD + "0,0,8\n0,10,8", "lte.csv", period_s=10.0)
-    with pytest.raises(TraceError, match="line 2: client 0's last rate is 0"):
-        read_links(HEAD + "0,0,0", "lte.csv", period_s=10.0)
     with pytest.raises(TraceError, match=r"day.csv, line 2: state is '1'; write on or off"):
         read_states("client,second,state\n0,0,1", "day.csv")
     (steps,) = read_states("client,second,state\n0,0,on\n0,9,off", "day.csv", 10.0)

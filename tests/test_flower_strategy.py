@@ -10,7 +10,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord
 from test_strategies_contract import SMALL
 
 from fedtiny.config import RunConfig, load
-from fedtiny.runs.events import Event
+from fedtiny.runs.events import Event, TierGiven
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
 from sims.backends import Backend, _grid, run_federation
@@ -38,13 +38,24 @@ def started(config: RunConfig, folder: Path, **arguments: object) -> FedTinyStra
     return strategy
 
 
-@pytest.mark.parametrize("method", ["fedtiny", "ssfl"])
-def test_it_ends_with_the_bytes_of_our_own_loop(method: str, tmp_path: Path) -> None:
-    config = config_of(f"pruning.method={method}", "federation.evaluate_every=2")
+PARTS = (
+    "tiers.policy=nested",
+    "tiers.smaller_parts=true",
+    "tiers.global_part=chosen",
+    "devices.fleet=['pi_4']",
+    "devices.budget_bytes={1 = 120000, 2 = 92000}",
+)
+
+
+@pytest.mark.parametrize("more", [["fedtiny"], ["ssfl"], ["fedtiny", *PARTS]])
+def test_it_ends_with_the_bytes_of_our_own_loop(more: list[str], tmp_path: Path) -> None:
+    method, *parts = more
+    config = config_of(f"pruning.method={method}", "federation.evaluate_every=2", *parts)
     ours, theirs = RunFolder(tmp_path / "ours"), RunFolder(tmp_path / "strategy")
     run_federation(config, ours, Backend.INLINE)
     started(config, tmp_path)
     assert theirs.model.read_bytes() == ours.model.read_bytes()
+    assert len({one.tier for one in ours.events(TierGiven)}) == (3 if parts else 0)
     logs = [[without_seconds(e) for e in run.recording().events] for run in (ours, theirs)]
     assert logs[0] == logs[1]
 

@@ -183,6 +183,31 @@ def test_devices_with_equal_budgets_make_the_model_of_a_run_without_tiers() -> N
     assert same(unequal.model, play(plain, replace(state_of({}), ranks={}), 3).model)
 
 
+def with_smaller_parts() -> Federation:
+    config = parse({**CONFIG, "tiers": {**CONFIG["tiers"], "smaller_parts": True}})
+    return replace(federation(), policy=config.tier_policy)
+
+
+def test_equal_devices_draw_no_smaller_parts() -> None:
+    state = state_of(dict.fromkeys(range(4), WHOLE))
+    assert same(play(federation(), state, 3).model, play(with_smaller_parts(), state, 3).model)
+
+
+def test_a_device_s_smaller_part_counts_as_that_part() -> None:
+    whole, state = with_smaller_parts(), state_of({0: WHOLE, 1: HALF, 2: HALF, 3: WHOLE})
+    round = next(r for r in (2, 3) if begin(whole, state, r).tiers != dict(state.tiers))
+    task = begin(whole, state, round)
+    (lent,) = (k for k in (0, 3) if task.tiers[k] == HALF)
+    assert task.tasks[lent] is task.tasks[1]
+    assert task.blocks[lent].width == 0.5
+    after, _ = finish(whole, state, task, replies(whole, state, round))
+    moved = after.statistics[HALF]["body.bn.running_mean"][:4]
+    before = state.model.dense["body.bn.running_mean"][:4]
+    holders = [k for k, tier in task.tiers.items() if tier == HALF]
+    mean = sum((k + 1) * 0.01 * (k + 1) for k in holders) / sum(k + 1 for k in holders)
+    assert np.allclose(moved - before, mean, atol=1e-6)
+
+
 def test_parts_stay_as_large_as_they_were_while_masks_change() -> None:
     whole, tiers = federation(), {0: WHOLE, 1: HALF, 2: Tier(0.25, 1.0), 3: HALF}
     before = state_of(tiers)
@@ -225,12 +250,13 @@ def test_a_part_grows_with_the_rounds_where_the_config_says_so() -> None:
 def test_a_checkpoint_brings_tiers_back_to_the_bit(policy, tmp_path) -> None:
     tiers = {0: WHOLE, 1: Tier(0.5 if policy != "density" else 1.0, 0.2), 2: WHOLE, 3: WHOLE}
     whole = federation(policy)
-    state = play(whole, state_of(tiers), 2)
+    state = replace(play(whole, state_of(tiers), 2), shared=tiers[1])
     store = CheckpointStore(tmp_path, parse(CONFIG), SMALL)
     store.save(state)
     read = store.latest()
     assert read is not None
     assert dict(read.tiers) == tiers
+    assert read.shared == tiers[1]
     for kind, own in state.statistics.items():
         assert all(np.array_equal(read.statistics[kind][name], own[name]) for name in own)
     onward, again = (
@@ -265,10 +291,10 @@ def test_a_draw_of_devices_for_calibration_leaves_no_part_out() -> None:
 
 def test_a_part_of_which_nobody_counts_is_named_with_how_many_were_asked() -> None:
     parts = Parts(SMALL, federation().policy, {0: WHOLE, 1: HALF, 2: HALF, 3: QUARTER})
-    assert parts.missing([0, 1, 2, 3], {0, 2, 3}) == {}
-    assert parts.missing([0, 1, 2, 3], [0]) == {HALF: 2, QUARTER: 1}
-    assert parts.missing([0, 1], [0]) == {HALF: 1}, "nobody of the others was asked"
-    assert replace(parts, tiers={0: WHOLE, 1: WHOLE}).missing([0, 1], []) == {}
+    assert parts.missing(parts.tiers, {0, 2, 3}) == {}
+    assert parts.missing(parts.tiers, [0]) == {HALF: 2, QUARTER: 1}
+    assert parts.missing({0: WHOLE, 1: HALF}, [0]) == {HALF: 1}, "nobody of the others was asked"
+    assert replace(parts, tiers={0: WHOLE, 1: WHOLE}).missing({0: WHOLE, 1: WHOLE}, []) == {}
 
 
 def test_a_density_that_nobody_trained_has_the_statistics_of_the_global_model() -> None:

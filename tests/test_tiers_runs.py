@@ -13,8 +13,10 @@ from fedtiny.config import RunConfig
 from fedtiny.errors import FedTinyError
 from fedtiny.export.places import tier_folder
 from fedtiny.report import write
+from fedtiny.runs.contest_events import PartCompared
 from fedtiny.runs.events import (
     DeviceDescribed,
+    Evaluated,
     Event,
     Metered,
     RoundFinished,
@@ -52,15 +54,25 @@ class _PullThePlug(Observer):
             raise _StoppedError
 
 
-@pytest.fixture(scope="module")
-def unequal(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def run_of(parent: Path, *settings: str) -> RunFolder:
     from conftest import DEMO, TINY
 
     from fedtiny.config import load
 
-    folder = RunFolder(tmp_path_factory.mktemp("tiers") / "run")
-    run_federation(load(DEMO, [*TINY, *UNEQUAL]), folder, Backend.INLINE)
+    folder = RunFolder(parent / "run")
+    run_federation(load(DEMO, [*TINY, *UNEQUAL, *settings]), folder, Backend.INLINE)
     return folder
+
+
+@pytest.fixture(scope="module")
+def unequal(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return run_of(tmp_path_factory.mktemp("tiers"))
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    settings = ("tiers.smaller_parts=true", "tiers.global_part=chosen")
+    return run_of(tmp_path_factory.mktemp("shared"), *settings)
 
 
 def test_every_device_trains_a_part_that_its_budget_holds(unequal: RunFolder) -> None:
@@ -88,6 +100,34 @@ def test_every_part_is_evaluated_and_one_that_nobody_trains(unequal: RunFolder) 
     assert "4 stm32h743" in text
 
 
+def test_the_part_that_devices_chose_is_the_model(shared: RunFolder) -> None:
+    last = [one for one in shared.events(PartCompared) if one.round == 4]
+    (chosen,) = (one.tier for one in last if one.chosen)
+    assert [one.tier for one in last] == sorted((one.tier for one in last), reverse=True)
+    assert {one.devices for one in last} == {8}, "who could not train a part may look at it"
+    assert chosen == min(last, key=lambda one: one.loss).tier
+    assert shared.model.read_bytes() == shared.tier(chosen).model.read_bytes()
+    (part,) = (one for one in shared.events(TierEvaluated) if one.round == 4 and one.tier == chosen)
+    unseen = [
+        one for one in shared.events(Evaluated) if one.round == 4 and one.group == "unseen_people"
+    ]
+    assert sum(one.correct for one in unseen) == part.correct
+    done = CliRunner().invoke(app, ["export", str(shared.path), "--report"])
+    assert f"the run's model is the part that devices chose: {chosen}" in done.output
+    report = write(shared)["tiers"]
+    assert report["global_accuracy"] == part.correct / part.count
+
+
+def test_devices_that_draw_smaller_parts_are_measured_with_their_own(shared: RunFolder) -> None:
+    own = {one.partition: one.tier for one in shared.events(TierGiven)}
+    assert len(set(own.values())) == 3
+    for one in shared.events(Metered):
+        ledger = one.ledger
+        assert ledger.measured_peak_bytes == ledger.predicted_peak_bytes <= ledger.budget_bytes
+    peaks = {one.partition: one.ledger.measured_peak_bytes for one in shared.events(Metered)}
+    assert peaks[0] == peaks[4] > peaks[1] == peaks[5] > peaks[2] == peaks[3]
+
+
 def test_a_part_goes_to_its_board(unequal: RunFolder) -> None:
     def export(*options: str) -> str:
         done = CliRunner().invoke(app, ["export", str(unequal.path), *options])
@@ -103,9 +143,11 @@ def test_a_part_goes_to_its_board(unequal: RunFolder) -> None:
         tier_folder(unequal, "nrf52840")
 
 
+@pytest.mark.parametrize("name", ["unequal", "shared"])
 def test_a_run_that_is_stopped_and_resumed_leaves_the_same_bytes(
-    unequal: RunFolder, tmp_path: Path
+    request: pytest.FixtureRequest, name: str, tmp_path: Path
 ) -> None:
+    unequal: RunFolder = request.getfixturevalue(name)
     config, folder = unequal.load_config(), RunFolder(tmp_path / "again")
     with pytest.raises(_StoppedError):
         run_federation(config, folder, Backend.INLINE, False, [_PullThePlug()])

@@ -154,8 +154,9 @@ class RunConfig(Section):
         if self.clock.mode == "buffered" and policy is not None and policy.moves:
             raise ValueError(
                 "clock.mode = 'buffered' adds steps to the part that they were taken in, but with "
-                f"tiers.policy = {self.tiers.policy.value!r}, or tiers.restore, parts change from "
-                "round to round: set a policy whose parts stay, or clock.mode = 'synchronous'"
+                f"tiers.policy = {self.tiers.policy.value!r}, tiers.restore or tiers.smaller_parts "
+                "parts change from round to round: set a policy whose parts stay and leave those "
+                "out, or set clock.mode = 'synchronous'"
             )
         self.adapt.check(self.federation.adapt, self.tiers.is_on)
         if self.federation.encode and not self.tiers.is_on:

@@ -191,7 +191,10 @@ def _held(config: RunConfig, graph: Graph, seat: Seat, samples: int) -> Held:
 def _examine(
     config: RunConfig, graph: Graph, samples: int, group: Group, members: Sequence[Seat]
 ) -> Kind:
-    profile = with_group(get(group.device, config.devices.catalog), group)
+    try:
+        profile = with_group(get(group.device, config.devices.catalog), group)
+    except FedTinyError as error:
+        raise FedTinyError(f"group {group.name!r}: {error}") from error
     held, reasons = Held(graph, 1.0, config.method.density, {}), list[str]()
     ledger, traffic, took = None, None, list[RoundSeconds]()
     partition = members[0].partition

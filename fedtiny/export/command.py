@@ -10,7 +10,7 @@ from typing import Any
 
 from fedtiny.errors import FedTinyError
 from fedtiny.export.imported import export_imported
-from fedtiny.export.places import place_of
+from fedtiny.export.places import chosen_part, place_of
 from fedtiny.export.run import Learning, export_run, fit_run, target_for
 from fedtiny.export.tables import fit_dictionary, print_fit, print_found, print_remarks
 from fedtiny.firmware.planner import Fit, fit
@@ -82,6 +82,8 @@ def export_trained(
     fitted = fit_run(folder, order.device, order.core, place, learning, order.weight_bits)
     if show:
         print_fit(fitted)
+        part = chosen_part(folder) if place == folder else None
+        print_remarks([f"the run's model is the part that devices chose: {part}"] if part else [])
     if order.report:
         return fit_dictionary(fitted)
     with folder.locked("fedtiny export"):

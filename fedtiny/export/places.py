@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from fedtiny.errors import FedTinyError
+from fedtiny.runs.contest_events import PartCompared
 from fedtiny.runs.events import DeviceDescribed, TierGiven
 from fedtiny.runs.folder import RunFolder
+from fedtiny.tiers.tier import Tier
 
 
 def place_of(folder: RunFolder, tier: str = "", adapted: str = "") -> RunFolder:
@@ -23,6 +25,12 @@ def place_of(folder: RunFolder, tier: str = "", adapted: str = "") -> RunFolder:
     if adapted:
         return adapted_folder(folder, adapted)
     return tier_folder(folder, tier) if tier else folder
+
+
+def chosen_part(folder: RunFolder) -> Tier | None:
+    """The part that the run's model is, where devices chose it (``tiers.global_part``)."""
+    chosen = [one.tier for one in folder.events(PartCompared) if one.chosen]
+    return chosen[-1] if chosen else None
 
 
 def adapted_folder(folder: RunFolder, method: str) -> RunFolder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from fedtiny.tiers.tier import Tier
 
 _STATISTICS, _RANKS = "tier.", "ranks."
 _TIERS = TypeAdapter(dict[Count, Tier])
+_SHARED = TypeAdapter(Tier | None)
 
 
 def arrays(statistics: Statistics, ranks: Ranks) -> dict[str, Array]:
@@ -54,12 +56,22 @@ def read_arrays(
 
 def manifest(tiers: Mapping[int, Tier]) -> dict[str, Any]:
     """By partition, as plain values."""
-    return {str(k): {"width": t.width, "density": t.density} for k, t in tiers.items()}
+    return {str(k): asdict(t) for k, t in tiers.items()}
 
 
 def read_manifest(tree: object) -> dict[int, Tier]:
     """The inverse of :func:`manifest`; raises pydantic's ValidationError."""
     return _TIERS.validate_python(tree)
+
+
+def shared_manifest(tier: Tier | None) -> dict[str, float] | None:
+    """The global model's part as plain values."""
+    return None if tier is None else asdict(tier)
+
+
+def read_shared(tree: object) -> Tier | None:
+    """The inverse of :func:`shared_manifest`; raises pydantic's ValidationError."""
+    return _SHARED.validate_python(tree)
 
 
 def _tier(path: Path, key: str) -> tuple[Tier, str]:

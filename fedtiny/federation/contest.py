@@ -53,9 +53,14 @@ class Contender:
     @property
     def pool(self) -> CandidatePool:
         """The model as the only candidate of a pool: how devices are asked for its loss."""
-        layers = {name: _ranked(weight) for name, weight in self.model.weights.items()}
-        counts = [[weight.nnz for weight in self.model.weights.values()]]
-        return CandidatePool(layers, np.array(counts, np.int32))
+        return pool_of(self.model)
+
+
+def pool_of(model: SparseModel) -> CandidatePool:
+    """A model as the only candidate of a pool."""
+    layers = {name: _ranked(weight) for name, weight in model.weights.items()}
+    counts = [[weight.nnz for weight in model.weights.values()]]
+    return CandidatePool(layers, np.array(counts, np.int32))
 
 
 def _ranked(weight: SparseTensor) -> RankedWeights:
@@ -138,16 +143,18 @@ class Verdict:
     Attributes:
         losses: mean over samples, nats, by contender.
         excesses: over the best, mean over samples; with the standard error over devices.
-        chosen: position of the winner.
+        best: position of the lowest loss; of equals the first.
+        chosen: position of the last that is as good within a standard error.
     """
 
     losses: tuple[float, ...]
     excesses: tuple[tuple[float, float], ...]
+    best: int
     chosen: int
 
 
 def judge(replies: Sequence[Mapping[int, CandidateLosses]]) -> Verdict:
-    """The last contender whose loss is above the best one's by a standard error at most.
+    """Which contender has the lowest loss, and which is the last within a standard error of it.
 
     Differences are taken device by device, so that what devices differ in does not count; only
     those count that have development samples and answered for all contenders.
@@ -159,15 +166,17 @@ def judge(replies: Sequence[Mapping[int, CandidateLosses]]) -> Verdict:
         SelectionError: nobody did.
 
     >>> def says(*sums): return {k: CandidateLosses((s,), 10) for k, s in enumerate(sums)}
-    >>> judge([says(9.0, 12.0), says(5.0, 8.0), says(5.1, 7.9), says(8.0, 11.0)]).chosen
-    2
+    >>> verdict = judge([says(9.0, 12.0), says(4.9, 8.0), says(5.1, 7.9), says(8.0, 11.0)])
+    >>> verdict.best, verdict.chosen
+    (1, 2)
     """
     answered = [{k for k, reply in one.items() if reply.count} for one in replies]
     common = sorted(set.intersection(*answered))
     if not common:
         raise SelectionError(
-            'tiers.policy = "shapes": no device measured every shape on development samples; '
-            "raise data.development_fraction, or choose another policy"
+            "no device measured all parts of the model on development samples: raise "
+            "data.development_fraction, or let nobody choose (tiers.policy other than 'shapes', "
+            "tiers.global_part = 'largest')"
         )
     counts = np.array([replies[0][k].count for k in common], float)
     sums = np.array([[one[k].loss_sums[0] for k in common] for one in replies], float)
@@ -179,7 +188,7 @@ def judge(replies: Sequence[Mapping[int, CandidateLosses]]) -> Verdict:
     errors = [_standard_error(row - mean, shares) for row, mean in zip(gaps, excess, strict=True)]
     good = [k for k, (gap, error) in enumerate(zip(excess, errors, strict=True)) if gap <= error]
     pairs = tuple(zip(excess.tolist(), errors, strict=True))
-    return Verdict(tuple(losses.tolist()), pairs, max(good))
+    return Verdict(tuple(losses.tolist()), pairs, best, max(good))
 
 
 def _standard_error(deviations: Floats, shares: Floats) -> float:

@@ -31,11 +31,13 @@ class Parts:
         graph: the whole model.
         policy: None: everybody trains the whole model.
         tiers: by partition, of the devices that train.
+        chosen: by devices to be the global model; None: the largest that anybody trains.
     """
 
     graph: Graph
     policy: Policy | None
     tiers: Mapping[int, Tier]
+    chosen: Tier | None = None
 
     @property
     def are_all_whole(self) -> bool:
@@ -44,13 +46,18 @@ class Parts:
 
     @cached_property
     def kinds(self) -> list[Tier]:
-        """The tiers there are, ascending; the last one is that of the global model."""
+        """The tiers there are, ascending."""
         return sorted(set(self.tiers.values())) or [WHOLE]
 
     @property
     def top(self) -> Tier:
-        """Of the global model: the largest that anybody trains."""
+        """The largest that anybody trains."""
         return self.kinds[-1]
+
+    @property
+    def shared(self) -> Tier:
+        """Of the global model."""
+        return self.chosen or self.top
 
     def tier(self, partition: int) -> Tier:
         """A device's; of one that was away when tiers were given out, the smallest."""
@@ -64,16 +71,20 @@ class Parts:
 
     def given(self, partition: int) -> Tier:
         """What a device uses: what it trains; of one that trains nothing, the global model."""
-        return self.tier(partition) if self.trains(partition) else self.top
+        return self.tier(partition) if self.trains(partition) else self.shared
 
-    def missing(self, asked: Iterable[int], counted: Collection[int]) -> dict[Tier, int]:
+    def missing(self, asked: Mapping[int, Tier], counted: Collection[int]) -> dict[Tier, int]:
         """Tiers of which devices were asked and none counts, with how many were asked.
 
         Empty where all devices train the whole model: then somebody counts.
+
+        Args:
+            asked: by partition, what it was asked about.
+            counted: partitions.
         """
         if self.are_all_whole:
             return {}
-        by_tier = grouped((k, self.tier(k)) for k in asked)
+        by_tier = grouped(asked.items())
         return {t: len(who) for t, who in by_tier.items() if not set(who) & set(counted)}
 
     def trains(self, partition: int) -> bool:
@@ -124,7 +135,7 @@ class Parts:
         """
         if self.policy is None or tier.is_whole:
             return model
-        nearest = self.top if tier.width == self.top.width else tier
+        nearest = self.shared if tier.width == self.shared.width else tier
         measured = statistics.get(tier, statistics.get(nearest, {}))
         own = SparseModel(model.weights, {**model.dense, **measured})
         order = ranks if ranks and not self.policy.reranks else ranks_of(model)

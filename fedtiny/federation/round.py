@@ -6,7 +6,7 @@ a clock of its own. The same state and the same replies always give the same byt
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
@@ -19,6 +19,7 @@ from fedtiny.aggregation.mean import AggregateError
 from fedtiny.aggregation.models import mean_loss
 from fedtiny.aggregation.parts import PartResult, average_parts, part_statistics
 from fedtiny.config.sections import StoppingConfig
+from fedtiny.federation.dropout import part_of_round
 from fedtiny.federation.parts import Parts, grouped
 from fedtiny.federation.sampling import sample
 from fedtiny.federation.state import ServerState
@@ -64,12 +65,21 @@ class Federation:
 
     def parts(self, state: ServerState) -> Parts:
         """Who trains which part of the model."""
-        return Parts(self.graph, self.policy, state.tiers)
+        return Parts(self.graph, self.policy, state.tiers, state.shared)
 
     def model(self, state: ServerState, tier: Tier, round: int) -> SparseModel:
         """A tier's part of the state's model as it is in ``round``."""
         parts = self.parts(state)
         return parts.model(state.model, state.statistics, state.ranks, tier, round)
+
+    def part(self, parts: Parts, partition: int, round: int) -> Tier:
+        """What a device trains in ``round``."""
+        own, last = parts.tier(partition), self.method.rounds
+        if self.policy is None or not self.policy.drops or parts.are_all_whole:
+            return own
+        return part_of_round(
+            parts.kinds, own, seed=self.seed, round=round, last=last, partition=partition
+        )
 
     def is_over(self, state: ServerState) -> bool:
         """Whether the run ends with ``state``: nothing was gained for too long."""
@@ -84,7 +94,7 @@ class Federation:
         """The partitions that train in ``round``, ascending: of those that can, or may yet say."""
         unable = state.described.keys() - state.tiers.keys() if state.tiers else set()
         able = [k for k in self.asked(state.offences) if k not in unable]
-        return participants(self.seed, round, able, self.clients_per_round)
+        return sample(self.seed, "participants", round, able, self.clients_per_round)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,12 +106,14 @@ class RoundTask:
         quotas: how many weights may change, by layer; empty: none.
         tasks: by partition, ascending. Devices may get the same object or tasks of their own.
         blocks: by partition, the part of the model that its task is about.
+        tiers: by partition, the same in width and density.
     """
 
     round: int
     quotas: Mapping[str, int]
     tasks: Mapping[int, TrainTask]
     blocks: Mapping[int, Block]
+    tiers: Mapping[int, Tier]
 
     def packets(self) -> dict[int, Packet]:
         """The tasks as messages; one that several devices get is packed once."""
@@ -150,15 +162,15 @@ def begin(
         asked = federation.participants(state, round)
     tasks: dict[int, TrainTask] = {}
     blocks: dict[int, Block] = {}
-    able = (k for k in asked if parts.trains(k))
-    for tier, partitions in grouped((k, parts.tier(k)) for k in able).items():
+    tiers = {k: federation.part(parts, k, round) for k in sorted(asked) if parts.trains(k)}
+    for tier, partitions in grouped(tiers.items()).items():
         block, model = parts.block(tier, round), federation.model(state, tier, round)
         quotas = federation.method.quotas(round, block.graph, model)
         task = TrainTask(round, model, state.normalization, quotas, round == METERED_ROUND)
         tasks |= dict.fromkeys(partitions, task)
         blocks |= dict.fromkeys(partitions, block)
     quotas = federation.method.quotas(round, federation.graph, state.model)
-    return RoundTask(round, quotas, dict(sorted(tasks.items())), blocks)
+    return RoundTask(round, quotas, dict(sorted(tasks.items())), blocks, tiers)
 
 
 def read_reply(
@@ -255,8 +267,7 @@ def _combined(
     ]
     model = average_parts(graph, state.model, held, combiner)
     statistics = dict(state.statistics)
-    parts = federation.parts(state)
-    for tier, partitions in grouped((k, parts.tier(k)) for k in results).items():
+    for tier, partitions in grouped((k, task.tiers[k]) for k in results).items():
         some = [PartResult(task.blocks[k], results[k]) for k in partitions]
         before = statistics.get(tier, state.model.dense)
         pooled = part_statistics(graph, before, some, method.settings.bn_pooling, combiner)
@@ -276,17 +287,6 @@ def _check_sendable(round: int, model: SparseModel) -> None:
                 f"round {round}: the combined model diverged ({error}); nothing of it was sent and "
                 "the last checkpoint stays; lower training.learning_rate, or see [trust]"
             ) from error
-
-
-def participants(seed: int, round: int, partitions: Sequence[int], count: int) -> list[int]:
-    """The partitions that train in ``round``, ascending; ``count`` 0 takes all.
-
-    >>> participants(0, 1, range(8), 0) == list(range(8))
-    True
-    >>> participants(0, 1, range(8), 3) == participants(0, 1, range(8), 3)
-    True
-    """
-    return sample(seed, "participants", round, partitions, count)
 
 
 def newcomers(before: SparseModel, after: SparseModel, names: Iterable[str]) -> dict[str, int]:

@@ -48,6 +48,7 @@ class ServerState:
         statistics: of each tier, batch norm's own.
         ranks: of the model's weights, as of the last adjustment; empty where nobody needs them.
         clock: simulated; None without one.
+        shared: the part that devices chose to be the global model; None: the largest one.
     """
 
     round: int
@@ -62,6 +63,7 @@ class ServerState:
     statistics: Statistics = field(default_factory=dict)
     ranks: Ranks = field(default_factory=dict)
     clock: ClockState | None = None
+    shared: Tier | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ class CheckpointStore:
             "offences": {str(k): count for k, count in state.offences.items()},
             "progress": asdict(state.progress),
             "tiers": tiers.manifest(state.tiers),
+            "shared": tiers.shared_manifest(state.shared),
             "config": digest(self.config),
             "graph": self.graph.to_json(),
         }
@@ -152,6 +155,7 @@ def _state(
         offences = _OFFENCES.validate_python(manifest["offences"])
         progress = _PROGRESS.validate_python(manifest["progress"])
         given = tiers.read_manifest(manifest["tiers"])
+        shared = tiers.read_shared(manifest["shared"])
         statistics, ranks = tiers.read_arrays(path, graph, arrays)
     except ValidationError as error:
         raise CheckpointError(f"{path}: of its devices, {complaint(error):.200}") from error
@@ -166,5 +170,5 @@ def _state(
         clock = read_clock(path, _graph_of(graph, given), arrays, manifest["clock"])
     return ServerState(
         round, model, normalization, story, memory, described, offences, progress, given,
-        statistics, ranks, clock,
+        statistics, ranks, clock, shared,
     )  # fmt: skip

@@ -64,7 +64,12 @@ def read_links(
     for client, rows in clients.items():
         down, up = (_steps(rows, column, period_s, _BITS) for column in (0, -1))
         for rate in (down, up):
-            if not (rate.values[-1] or (period_s < inf and any(rate.values))):
+            if not any(rate.values):
+                raise TraceError(
+                    f"{where}, line {rows[-1].line}: client {client}'s rate is never above 0, so "
+                    "that no transfer would ever end; give it a rate, or leave the client out"
+                )
+            if not rate.values[-1] and period_s == inf:
                 raise TraceError(
                     f"{where}, line {rows[-1].line}: client {client}'s last rate is 0 and holds "
                     "on, so that no transfer would ever end; end with a rate, or give period_s, "

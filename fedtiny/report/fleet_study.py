@@ -21,7 +21,7 @@ class FleetRow:
     Attributes:
         dataset, method: as the sweep names them.
         seed: of the run.
-        global_accuracy: of the largest part that anybody trains, on all samples of people who took
+        global_accuracy: of the part that is the global model, on all samples of people who took
             no part, after the last round.
         mean_device_accuracy: of every device's own test samples with what it uses, mean over
             devices.
@@ -36,6 +36,7 @@ class FleetRow:
         largest_share: of its budget that any device's measured peak takes; at most 1 where budgets
             hold.
         training_devices: how many train.
+        global_width: of the part that is the global model.
         data: :func:`~fedtiny.report.study.short_digest` of the samples.
     """
 
@@ -53,6 +54,7 @@ class FleetRow:
     density: Share
     largest_share: float
     training_devices: Count
+    global_width: Share
     data: str
 
     @property
@@ -98,5 +100,6 @@ def measure(folder: RunFolder, dataset: str, method: str, density: float, commit
         density=density,
         largest_share=max(peak / budget for budget, peak in ledgers),
         training_devices=len({one.partition for one in recording.of(TierGiven)}),
+        global_width=next(part["width"] for part in found["parts"] if part["is_global"]),
         data=short_digest(recorded.data if recorded else ""),
     )

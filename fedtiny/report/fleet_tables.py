@@ -44,12 +44,16 @@ def _reached(dataset: str, rows: Sequence[FleetRow]) -> Table:
         "largest peak / budget": lambda row: row.largest_share,
     }
     lines = [
-        [method, *(_spread([value(row) for row in group]) for value in quantities.values())]
+        [
+            method,
+            *(_spread([value(row) for row in group]) for value in quantities.values()),
+            _each([row.global_width for row in group]),
+        ]
         for method, group in by_method(rows).items()
     ]
     seeds = len({row.seed for row in rows})
     caption = f"{dataset}: mean ± sd of {seeds} seeds"
-    return Table(caption, ["who trains what", *quantities], lines)
+    return Table(caption, ["who trains what", *quantities, "width of global"], lines)
 
 
 def differences(dataset: str, rows: Sequence[FleetRow]) -> Table:
@@ -68,6 +72,16 @@ def differences(dataset: str, rows: Sequence[FleetRow]) -> Table:
             lines.append([method, f"{mean:+.1f} ± {sd:.1f}", verdict])
     caption = f"{dataset}: points of global accuracy, {OURS} minus the other, seed by seed"
     return Table(caption, ["other", "difference", f"{OURS} is"], lines)
+
+
+def _each(values: Sequence[float]) -> str:
+    """Seed by seed; once if all are the same.
+
+    >>> _each([0.5, 1.0, 0.5]), _each([1.0, 1.0])
+    ('0.5, 1, 0.5', '1')
+    """
+    same = len(set(values)) == 1
+    return ", ".join(f"{value:g}" for value in (values[:1] if same else values))
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -11,6 +11,7 @@ from fedtiny.escaping.markdown import markdown_text
 from fedtiny.memory.ledger import format_bytes
 from fedtiny.report.tables import markdown_table, percent
 from fedtiny.report.words import in_rounds
+from fedtiny.runs.contest_events import PartCompared
 from fedtiny.runs.events import (
     DeviceDescribed,
     Evaluated,
@@ -38,9 +39,12 @@ def tiers_summary(log: Recording) -> dict[str, Any] | None:
         for one in log.of(Evaluated)
         if one.group == "same_people" and one.round == last and one.count
     ]
-    parts = [_part(one, log) for one in evaluated if one.round == last]
+    events = [one for one in evaluated if one.round == last]
+    compared = {one.tier: one for one in log.of(PartCompared) if one.round <= last}
+    largest = max((one.tier for one in events if one.devices), default=None)
+    chosen = next((tier for tier, one in compared.items() if one.chosen), largest)
+    parts = [_part(one, log, compared.get(one.tier), one.tier == chosen) for one in events]
     trained = [part for part in parts if part["devices"]]
-    largest = max(trained, key=lambda part: (part["width"], part["density"]), default=None)
     return {
         "parts": parts,
         "history": [
@@ -55,7 +59,8 @@ def tiers_summary(log: Recording) -> dict[str, Any] | None:
             for one in evaluated
             if one.count
         ],
-        "global_accuracy": largest["accuracy"] if largest else None,
+        "chosen": bool(compared),
+        "global_accuracy": next((one["accuracy"] for one in parts if one["is_global"]), None),
         "mean_device_accuracy": fmean(own) if own else None,
         "worst_tier_accuracy": min((part["accuracy"] for part in trained), default=None),
         "passed_over": _passed_over(devices),
@@ -84,7 +89,9 @@ def _passed_over(devices: Sequence[DeviceDescribed]) -> list[dict[str, Any]]:
     ]
 
 
-def _part(event: TierEvaluated, log: Recording) -> dict[str, Any]:
+def _part(
+    event: TierEvaluated, log: Recording, compared: PartCompared | None, is_global: bool
+) -> dict[str, Any]:
     given = {one.partition: one.tier for one in log.of(TierGiven)}
     described = {one.partition: one.ledger for one in log.of(DeviceDescribed)}
     holders = [k for k, tier in given.items() if tier == event.tier]
@@ -100,6 +107,8 @@ def _part(event: TierEvaluated, log: Recording) -> dict[str, Any]:
         "boards": dict(sorted(boards.items())),
         "nnz": event.nnz,
         "accuracy": event.correct / event.count if event.count else None,
+        "is_global": is_global,
+        "excess": [compared.excess, compared.error] if compared else None,
         "peak_bytes": peak,
         "budget_bytes": budget,
         "missing_rounds": [one.round for one in log.of(TierMissing) if one.tier == event.tier],
@@ -112,7 +121,7 @@ def tiers_section(found: Mapping[str, Any] | None) -> str:
         return ""
     rows = [
         [
-            f"{part['width']:g}",
+            f"{part['width']:g}" + (", global" if part["is_global"] else ""),
             f"{part['density']:.3g}",
             f"{part['nnz']:,}",
             ", ".join(f"{count} {board}" for board, count in part["boards"].items())
@@ -148,12 +157,28 @@ def tiers_section(found: Mapping[str, Any] | None) -> str:
     return "\n\n".join(
         [
             markdown_table(headers, rows),
-            "Accuracy on all samples of people who took no part; the last row but one is the "
-            "global model, and nobody trained the last one. *Peak* was measured in a training step "
+            "Accuracy on all samples of people who took no part; *global* is the global model, and "
+            f"nobody trained the last one. {_choice(found)}*Peak* was measured in a training step "
             "of the device that came nearest to its *budget*. Every device's own test samples "
             f"with its own part: {percent(found['mean_device_accuracy'])}, mean over devices.",
             *(f"{title}:\n\n" + "\n".join(those) for title, those in lists.items() if those),
         ]
+    )
+
+
+def _choice(found: Mapping[str, Any]) -> str:
+    """How devices came to the global model; empty where it is the largest part."""
+    if not found["chosen"]:
+        return ""
+    losses = ", ".join(
+        f"{part['excess'][0]:.3f} ± {part['excess'][1]:.3f} (width {part['width']:g}, density "
+        f"{part['density']:.3g})"
+        for part in found["parts"]
+        if part["excess"]
+    )
+    return (
+        "Devices chose it by the loss on their development samples; above the best one's, with the "
+        f"standard error over devices, in nats: {losses}. "
     )
 
 

@@ -1,4 +1,4 @@
-"""What happens when devices choose among shapes of the model."""
+"""What happens when devices choose among shapes, or parts, of the model."""
 
 from __future__ import annotations
 
@@ -32,3 +32,25 @@ class ShapeCompared(Event):
     devices: Count
     chosen: bool
     event: Literal["shape"] = "shape"
+
+
+@dataclass(frozen=True, slots=True)
+class PartCompared(Event):
+    """Devices measured one part of the model after a round, to choose the global one.
+
+    Attributes:
+        tier: the part.
+        loss: mean over the development samples of all devices, nats.
+        excess: of the loss over the best part's.
+        error: standard error of the excess, over devices.
+        devices: that measured it.
+        chosen: whether it is the global model now.
+    """
+
+    tier: Tier
+    loss: Nats
+    excess: Nats
+    error: Nats
+    devices: Count
+    chosen: bool
+    event: Literal["part"] = "part"

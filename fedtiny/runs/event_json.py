@@ -10,7 +10,7 @@ from pydantic import Discriminator, TypeAdapter, ValidationError
 from fedtiny.errors import FedTinyError
 from fedtiny.runs.adapt_events import Adapted, AdaptedTested
 from fedtiny.runs.clock_events import ClockAdvanced, GroupMissing, RoundLost, TaskTimed
-from fedtiny.runs.contest_events import ShapeCompared
+from fedtiny.runs.contest_events import PartCompared, ShapeCompared
 from fedtiny.runs.encode_events import Encoded
 from fedtiny.runs.events import (
     Adjusted,
@@ -48,6 +48,7 @@ Kind = (
     | TierEvaluated
     | TierGiven
     | ShapeCompared
+    | PartCompared
     | TierMissing
     | Adjusted
     | RoundFinished

@@ -26,6 +26,13 @@ class PolicyName(StrEnum):
     FIARSE = "fiarse"
 
 
+class GlobalPart(StrEnum):
+    """Which part of the model is the federation's result."""
+
+    LARGEST = "largest"
+    CHOSEN = "chosen"
+
+
 class TiersConfig(Section):
     """Which part of the model each device trains.
 
@@ -37,12 +44,19 @@ class TiersConfig(Section):
         widths: shares of every layer's channels that a part may have.
         slope: γ of ``nested``: a part of width w has the density d · w^−γ in a model of density d,
             1 at most. 0: the model's own.
+        smaller_parts: whether devices of ``nested`` train smaller parts than their own, too: each
+            round one of those that they could, all as likely, so that small parts see everybody's
+            samples (ordered dropout: Horváth et al. 2021, FjORD); in the first round and the last
+            one everybody trains its own.
         sort: whether ``nested`` puts the channels in order of importance before it cuts.
         min_micro_batch: parts that fit with fewer samples at a time only are passed over: batch
             norm's statistics get noisy.
         headroom: share of a device's budget, and of ``clock.deadline_s``, that its part leaves
             free: masks will not be as even over the layers as a plan before the first round has to
             assume.
+        global_part: which part is the global model. ``largest``: that anybody trains. ``chosen``:
+            that of the lowest loss on devices' development samples; they are asked whenever the
+            model is evaluated.
         contest_epochs: passes over the server's public samples that every shape is trained for,
             its masks fixed, before devices compare them.
         restore: share of a part's weights by the round from which on it is trained; ``{}``: all of
@@ -54,9 +68,11 @@ class TiersConfig(Section):
         1.0, 0.75, 0.5, 0.375, 0.25, 0.125,
     )  # fmt: skip
     slope: Annotated[float, Field(ge=0, le=2)] = 1.0
+    smaller_parts: bool = False
     sort: bool = True
     min_micro_batch: Count = 4
     headroom: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    global_part: GlobalPart = GlobalPart.LARGEST
     contest_epochs: CountOrNone = 40
     restore: Mapping[Count, Fraction] = Field(default_factory=dict)
 

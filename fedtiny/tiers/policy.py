@@ -44,9 +44,14 @@ class Policy(ABC):
         return False
 
     @property
+    def drops(self) -> bool:
+        """Whether devices train smaller parts than their own in some rounds."""
+        return False
+
+    @property
     def moves(self) -> bool:
         """Whether what a device trains of the model changes while masks do not."""
-        return bool(self.reranks or self.shift(1) or self.config.restore)
+        return bool(self.reranks or self.drops or self.shift(1) or self.config.restore)
 
     @abstractmethod
     def ladder(self) -> Iterator[Sequence[Tier]]:

@@ -47,6 +47,7 @@ class TimedServer(Server):
         """A round that nobody counts in: the model stays, and is evaluated if it is due."""
         self.observer.on_event(RoundLost(round, asked))
         if self.evaluation.due(round):
+            state = self.choosing.run(round, state)
             self.evaluation.ask(round, state)
         return replace(state, round=round, clock=clock)
 

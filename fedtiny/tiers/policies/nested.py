@@ -17,6 +17,8 @@ class Nested(Policy):
     Channels are sorted by importance once, so that the first ones are the best; masks are denser
     in narrower parts (d · w^−γ), because a narrow net of few weights is better denser; where a
     deadline or flash binds, a part keeps its largest weights only. Small ⊂ large ⊂ global.
+    With ``tiers.smaller_parts`` a device trains the smaller parts, too, see
+    :mod:`fedtiny.federation.dropout`.
     """
 
     name: ClassVar[str] = "nested"
@@ -30,6 +32,11 @@ class Nested(Policy):
     @override
     def sorts(self) -> bool:
         return self.config.sort
+
+    @property
+    @override
+    def drops(self) -> bool:
+        return self.config.smaller_parts
 
     @override
     def ladder(self) -> Iterator[Sequence[Tier]]:
