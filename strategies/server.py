@@ -9,12 +9,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
-from fedtiny.aggregation.bounds import implausible_ranges
-from fedtiny.aggregation.ranges import merge_ranges
 from fedtiny.config import RunConfig
 from fedtiny.data.server import ServerData
 from fedtiny.federation.described import counted
-from fedtiny.federation.parts import grouped
 from fedtiny.federation.round import (
     Federation,
     RoundFacts,
@@ -35,23 +32,19 @@ from fedtiny.runs.events import (
     Stopped,
     TierMissing,
 )
-from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.sparse.tensor import Floats
-from fedtiny.tiers.tier import Tier
-from fedtiny.training.trainer import Ranges
-from fedtiny.wire.calibrate import RangesResult
 from fedtiny.wire.join import JoinTask
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
 from fedtiny.wire.train import TrainResult
 from strategies.adapting import Adapting
+from strategies.calibrating import Calibrating
 from strategies.choosing import Choosing
 from strategies.encoding import Encoding, check_encoding
 from strategies.evaluation import GlobalEvaluation
 from strategies.exchange import Exchange
 from strategies.facts import density_fields
 from strategies.introductions import Introductions
-from strategies.model_tasks import model_packets
 from strategies.observer import Observer, RunInfo
 from strategies.preparation import Preparation
 from strategies.trained import Trained
@@ -205,12 +198,9 @@ class Server:
         after, facts = finish(self.federation, current.before, current.task, results)
         self.exchange.doubt(Phase.TRAIN, round, facts.left_out)
         parts, counted = self.federation.parts(current.before), results.keys() - facts.left_out
-        self._tell_missing(round, parts.missing(current.task.tiers, counted))
-        return after, facts
-
-    def _tell_missing(self, round: int, tiers: Mapping[Tier, int]) -> None:
-        for tier, asked in tiers.items():
+        for tier, asked in parts.missing(current.task.tiers, counted).items():
             self.observer.on_event(TierMissing(round, tier, asked))
+        return after, facts
 
     def tell(self, current: Round, after: ServerState, facts: RoundFacts) -> None:
         """The round is over, its evaluation too."""
@@ -240,46 +230,11 @@ class Server:
         per_sample = adjustment_flops(trained, nnz, list(quotas))
         return self.config.training.batch_size * per_sample
 
-    def calibrate(self, state: ServerState) -> Trained:
-        """The final model and each tier's part of it, with the ranges their devices saw."""
-        after = self.config.federation.rounds + 1
-        last = state.round  # a part that moves from round to round stays where it was
-        parts = self.federation.parts(state)
-        asked = parts.with_every_kind(self.exchange.asked(Phase.CALIBRATE, after))
-        results = self.exchange.ask(
-            Phase.CALIBRATE,
-            after,
-            model_packets(self.federation, state, asked, last),
-            lambda k, packet: RangesResult.read(parts.block(parts.given(k), last).graph, packet),
-        )
-        self._tell_missing(after, parts.missing({k: parts.tier(k) for k in asked}, results))
-        tiers = grouped((k, parts.given(k)) for k in asked)
-        reported = {
-            tier: {k: results[k].ranges for k in who if k in results} for tier, who in tiers.items()
-        }
-        made = {
-            tier: self._calibrated(state, tier, ranges)
-            for tier, ranges in reported.items()
-            if ranges or tier == parts.shared
-        }
-        return Trained(made[parts.shared], {} if parts.are_all_whole else made)
-
-    def _calibrated(
-        self, state: ServerState, tier: Tier, reported: Mapping[int, Ranges]
-    ) -> TrainedModel:
-        round = self.config.federation.rounds + 1
-        odd = implausible_ranges(reported, self.config.trust.update_factor)
-        self.exchange.doubt(Phase.CALIBRATE, round, odd)
-        ranges = merge_ranges(one for k, one in reported.items() if k not in odd)
-        graph = self.federation.parts(state).block(tier, state.round).graph
-        model = self.federation.model(state, tier, state.round)
-        labels, sensor = self.data.labels, self.data.sensor
-        return TrainedModel(graph, model, state.normalization, ranges, labels, sensor)
-
     def leave(self, state: ServerState) -> Trained:
         """What the federation leaves: its model, and what devices learn beside it after that."""
         run = self.config, self.federation, self.data, self.exchange, self.observer
-        trained = Adapting(*run, self.introductions).run(state, self.calibrate(state))
+        calibrated = Calibrating(*run).run(state)
+        trained = Adapting(*run, self.introductions).run(state, calibrated)
         Encoding(*run, self.introductions).run(trained.model)
         return trained
 
