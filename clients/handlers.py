@@ -54,7 +54,7 @@ def describe(device: Device, packet: Packet) -> Packet:
     data = device.data
     sizes = len(data.train), len(data.development), len(data.test)
     statistics = InputStatistics.of(data.train)
-    if not device.config.tiers.is_on:
+    if not device.config.has_parts:
         return Description(*sizes, statistics, device.plan(), measured).packet()
     try:
         held = device.hold()

@@ -11,6 +11,7 @@ from fedtiny.methods.dense import Dense, Narrow
 from fedtiny.methods.feddst import FedDst
 from fedtiny.methods.fedmef import FedMef
 from fedtiny.methods.fedrts import FedRts
+from fedtiny.methods.fedshape import FedShape
 from fedtiny.methods.fedtiny import FedTiny
 from fedtiny.methods.fixed_masks import ErkMask, MagnitudeMask, RandomMask
 from fedtiny.methods.method import Method
@@ -36,6 +37,7 @@ METHODS: dict[str, type[Method[Any]]] = {
         FedDst,
         FedMef,
         FedRts,
+        FedShape,
     )
 }
 """By ``pruning.method``, in the order of tables."""
