@@ -97,6 +97,7 @@ class Preparation:
             model,
             normalization,
             prepared.story,
+            prepared.memory,
             tiers=dict(parts.tiers),
             statistics=self._statistics(parts, prepared),
             ranks={} if parts.are_all_whole else ranks_of(model),

@@ -267,11 +267,14 @@ def test_the_relations_are_told_seed_by_seed() -> None:
 
 
 def test_the_search_has_a_row_a_shape_and_a_seed_and_a_table_of_its_own(tmp_path: Path) -> None:
-    text = SWEEP + """
+    text = (
+        SWEEP
+        + """
 [search]
 settings = ["pruning.method=erk"]
 shapes = { "smartwatch_cnn" = 0.01, "smartwatch_cnn@9" = 0.5, "smartwatch_cnn@6" = 1.0 }
 """
+    )
     jobs = [job for job in grid(tmp_path, text) if job.method == "search"]
     assert len(jobs) == 2 * 3
     assert {(job.config.model.name, job.density, job.config.pruning.method) for job in jobs} == {

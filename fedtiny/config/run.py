@@ -153,7 +153,8 @@ class RunConfig(Section):
                 f"clock.mode: with pruning.method = {self.pruning.method!r} devices train before "
                 "round 1, where no simulated clock runs; set clock.mode = 'off'"
             )
-        self.clock.check(self.devices, self.federation, self.data.partitions, self.method.adjusts)
+        moves = self.method.adjusts or self.method.remasks
+        self.clock.check(self.devices, self.federation, self.data.partitions, moves)
         policy = self.tier_policy
         if self.clock.mode == "buffered" and policy is not None and policy.moves:
             raise ValueError(

@@ -13,11 +13,13 @@ from fedtiny.methods.fedmef import FedMef
 from fedtiny.methods.fedrts import FedRts
 from fedtiny.methods.fedshape import FedShape
 from fedtiny.methods.fedtiny import FedTiny
+from fedtiny.methods.fiarse import Fiarse
 from fedtiny.methods.fixed_masks import ErkMask, MagnitudeMask, RandomMask
 from fedtiny.methods.method import Method
 from fedtiny.methods.prunefl import PruneFl
 from fedtiny.methods.settings import PruningSettings
 from fedtiny.methods.snip import Snip
+from fedtiny.methods.sparsyfed import SparsyFed
 from fedtiny.methods.ssfl import Ssfl
 from fedtiny.methods.synflow import SynFlow
 
@@ -37,6 +39,8 @@ METHODS: dict[str, type[Method[Any]]] = {
         FedDst,
         FedMef,
         FedRts,
+        SparsyFed,
+        Fiarse,
         FedShape,
     )
 }

@@ -134,12 +134,14 @@ class Prepared:
         statistics: batch norm's of the winner, by part, where devices measured them.
         tier: the part that all devices are to train, if the method found one; the model is empty
             outside of it.
+        memory: what the method remembers of it.
     """
 
     model: SparseModel
     story: Mapping[str, Any]
     statistics: Mapping[Block, Mapping[str, Moments]] = field(default_factory=dict)
     tier: Tier | None = None
+    memory: Memory = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,8 @@ class Method(ABC, Generic[Settings]):
     """Masks change during training."""
     tiered: ClassVar[bool] = False
     """Devices may train parts of the model (``tiers.policy``)."""
+    remasks: ClassVar[bool] = False
+    """The server changes masks after every round; devices report nothing for it."""
     trains_first: ClassVar[bool] = False
     """Devices train before round 1, where no simulated clock runs."""
     one_shot: ClassVar[bool] = False
