@@ -212,7 +212,9 @@ def test_all_train_the_shape_that_won(tiny_config: Configure, tmp_path: Path) ->
     laps = [e for e in folder.events(Exchanged) if e.phase is Phase.TRAIN and e.round == 0]
     assert len(laps) == 6
     assert write(folder)["race"] == story
-    assert "every device trained every shape" in (folder.path / "report.md").read_text("utf-8")
+    assert "every device trained every shape" in (folder.path / "report.md").read_text(
+        encoding="utf-8"
+    )
     again = federate(config, tmp_path / "again")
     assert again.model.read_bytes() == folder.model.read_bytes()
 

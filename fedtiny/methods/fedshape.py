@@ -6,9 +6,9 @@
 
 at width w: n prunable weights grow with w², e (first and last layer, biases, batch norms) with w,
 and i are the packed masks. FedTiny and its rivals vary the mask under one w. At 1 % of a small
-network e is three quarters of B, whole channels are dead, and activations cost full width; a dense
-net so narrow that B is the same has too few channels. The best lies between, and where depends on
-data and budget. Measured: docs/results/shapes.md.
+network e is two thirds to three quarters of B, whole channels are dead, and activations cost full
+width; a dense net so narrow that B is the same has too few channels. The best lies between, and
+where depends on data and budget (docs/results/study.md, "the exhaustive search").
 
 **What.** Candidates are the shapes (w, d(w)) with B(w, d(w)) ≤ B(1, ``pruning.density``): the
 network itself, the widest dense net that fits, and others in geometric progression between them
@@ -26,8 +26,8 @@ compare at equal training.
 
 Different from FedTiny's paper: no weight grows or is pruned after round 1, and no statistics are
 re-estimated for selection; the pool varies the network, not the layers' densities; the winner's
-density is that of its shape, above ``pruning.density``. What was left out because it added
-nothing, and what the figures are: docs/results/wins.md.
+density is that of its shape, above ``pruning.density``. Layers share weights out as
+Erdős-Rényi-kernel densities do, fixed.
 """
 
 from __future__ import annotations
