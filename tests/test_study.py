@@ -441,8 +441,16 @@ def test_only_one_sweep_writes_to_a_folder(tmp_path: Path) -> None:
     assert "another sweep is writing" in result.stderr
 
 
-def test_the_study_page_says_what_the_csv_says() -> None:
-    if not COMMITTED.is_file():
-        pytest.skip("results/study.csv is not there yet: make study")
-    page = (ROOT / "docs/results/study.md").read_text(encoding="utf-8")
-    assert replace_block(page, BEGIN, END, study_markdown(COMMITTED, TRIALS)) == page, "make study"
+@pytest.mark.parametrize(
+    ("name", "csv", "trials", "command"),
+    [
+        ("study", COMMITTED, TRIALS, "make study"),
+        ("shapes", ROOT / "docs/results/shapes.csv", None, "make study-shapes"),
+        ("wins", ROOT / "docs/results/wins.csv", None, "make study-wins"),
+    ],
+)
+def test_a_page_says_what_its_csv_says(
+    name: str, csv: Path, trials: Path | None, command: str
+) -> None:
+    page = (ROOT / f"docs/results/{name}.md").read_text(encoding="utf-8")
+    assert replace_block(page, BEGIN, END, study_markdown(csv, trials)) == page, command
