@@ -127,6 +127,12 @@ study-shapes: $(INSTALLED)  ## does it pay to let devices choose the network's s
 	$(BIN)/python -m sims.study.plot --study docs/results/shapes.csv --page docs/results/shapes.md \
 	  --out build/shapes
 
+.PHONY: study-wins
+study-wins: $(INSTALLED)  ## what the network's shape is worth in a longer run: what docs/results/wins.csv lacks
+	$(BIN)/python -m sims.study.sweep sims/configs/study_wins_fashion_mnist.toml $(ARGS)
+	$(BIN)/python -m sims.study.plot --study docs/results/wins.csv --page docs/results/wins.md \
+	  --out build/wins
+
 CAMERA = runs/camera
 
 .PHONY: camera

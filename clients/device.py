@@ -178,7 +178,7 @@ class Device:
         try:
             plan = self.plan()
         except BudgetError:
-            if not self.config.tiers.is_on:
+            if not self.config.has_parts:
                 raise
             return StepPlan(min(self.config.tiers.min_micro_batch, self.config.training.batch_size))
         return plan.step if plan else UNBOUND

@@ -54,7 +54,7 @@ def describe(device: Device, packet: Packet) -> Packet:
     data = device.data
     sizes = len(data.train), len(data.development), len(data.test)
     statistics = InputStatistics.of(data.train)
-    if not device.config.tiers.is_on:
+    if not device.config.has_parts:
         return Description(*sizes, statistics, device.plan(), measured).packet()
     try:
         held = device.hold()
@@ -141,10 +141,9 @@ def _sgd(device: Device, task: TrainTask, samples: int) -> SgdConfig:
     """The round's optimizer settings."""
     config = device.config.training
     rate = learning_rate(config, task.round, device.config.federation.rounds)
-    extrusion = None
+    half, extrusion = device.config.method.device, None
     if task.quotas:
         steps = config.epochs * ceil(samples / config.batch_size)
-        half = device.config.method.device
         extrusion = half.extrusion(config, task.model, task.quotas, steps)
     return SgdConfig(
         rate,
@@ -153,6 +152,7 @@ def _sgd(device: Device, task: TrainTask, samples: int) -> SgdConfig:
         proximal_mu=config.proximal_mu,
         received=task.model,
         extrusion=extrusion,
+        slopes=half.slopes(task.model),
     )
 
 

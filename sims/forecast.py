@@ -135,9 +135,8 @@ def work(config: RunConfig, samples: Summary) -> Work:
     nnz = config.method.planned_counts(graph)
     forward = 2 * forward_macs(graph, nnz)
     train = samples.train
-    trained = (
-        config.federation.rounds * config.training.epochs * sum(train) * _participation(config)
-    )
+    rounds = config.federation.rounds + config.method.laps
+    trained = rounds * config.training.epochs * sum(train) * _participation(config)
     selected = config.method.development_passes * sum(samples.development)
     evaluations = -(-config.federation.rounds // config.federation.evaluate_every)
     tested = evaluations * sum(samples.test)

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from fedtiny.config import RunConfig
-from fedtiny.federation.contest import judge, pool_of
+from fedtiny.federation.contest import judge
 from fedtiny.federation.described import counted
 from fedtiny.federation.round import Federation
 from fedtiny.federation.state import ServerState
+from fedtiny.pruning.candidates import CandidatePool
 from fedtiny.runs.contest_events import PartCompared
 from fedtiny.tiers.config import GlobalPart
 from fedtiny.tiers.tier import Tier
@@ -68,7 +69,9 @@ class Choosing:
     ) -> Mapping[int, CandidateLosses]:
         model = self.federation.model(state, tier, round)
         block = self.federation.parts(state).block(tier, round)
-        task = CandidatesTask(pool_of(model), model.dense, state.normalization, None)
+        task = CandidatesTask(
+            CandidatePool.of(model.weights), model.dense, state.normalization, None
+        )
         packet = about_part(task.packet(block.graph), block.width)
         phase, factor = Phase.CANDIDATE_LOSSES, self.config.trust.samples_factor
         read = counted(state.described, factor, phase, _read)

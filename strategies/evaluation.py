@@ -87,7 +87,7 @@ class GlobalEvaluation:
         for owner in sorted(set(unseen.owner.tolist())):
             person = unseen.take((unseen.owner == owner).nonzero()[0])
             self._told("unseen_people", round, evaluate(person), owner)
-        if self.config.tiers.is_on and len(unseen):
+        if self.config.has_parts and len(unseen):
             self._tell_tiers(round, state)
 
     def _tell_tiers(self, round: int, state: ServerState) -> None:

@@ -14,8 +14,10 @@ from fedtiny.data.server import ServerData
 from fedtiny.data.statistics import Normalization, merge
 from fedtiny.federation.described import counted, odd_statistics
 from fedtiny.federation.parts import Parts, Statistics, grouped
+from fedtiny.federation.sampling import sample
 from fedtiny.federation.state import ServerState
 from fedtiny.methods.method import Prepared, Start
+from fedtiny.methods.trials import Trials
 from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
 from fedtiny.models.sparse_model import SparseModel
@@ -26,7 +28,7 @@ from fedtiny.sparse.tensor import Floats
 from fedtiny.tiers.block import Block, block_of
 from fedtiny.tiers.cut import ranks_of
 from fedtiny.tiers.sorting import sort_channels
-from fedtiny.tiers.tier import Tier
+from fedtiny.tiers.tier import WHOLE, Tier
 from fedtiny.training.choice import dense_engine
 from fedtiny.training.pretraining import pretrain
 from fedtiny.training.trainer import Trainer
@@ -79,11 +81,15 @@ class Preparation:
             public=public,
             normalization=normalization,
             ask=partial(self._ask, parts),
+            trials=self._trials(Samples(public, normalization), initial),
             dense_trainer=self._dense_trainer,
             ranked=partial(self._ranked, parts),
         )
         prepared = self.config.method.prepare(start)
         story = cast(Story, prepared.story)
+        if prepared.tier is not None:
+            self.introductions.settle(prepared.tier)
+            parts = Parts(self.graph, self.config.tier_policy, self.introductions.tiers)
         model, trained = prepared.model, parts.block(parts.top, 0).graph
         self.observer.on_event(ModelPrepared(0, *density_fields(self.graph, model, trained), story))
         return ServerState(
@@ -91,6 +97,7 @@ class Preparation:
             model,
             normalization,
             prepared.story,
+            prepared.memory,
             tiers=dict(parts.tiers),
             statistics=self._statistics(parts, prepared),
             ranks={} if parts.are_all_whole else ranks_of(model),
@@ -107,18 +114,45 @@ class Preparation:
         if shapes:
             state, accuracy = self._contest(shapes, public, initial)
         else:
-            state, accuracy = pretrain(
-                self.config.pretraining,
-                self.graph,
-                public,
-                momentum=self.config.training.momentum,
-                weight_decay=self.config.training.weight_decay,
-                seed=self.config.seed,
-                initial=initial,
-            )
+            state, accuracy = self._pretrain(self.graph, public, initial)
         seconds, epochs = time.monotonic() - started, self.config.pretraining.epochs
         self.observer.on_event(Pretrained(0, seconds, len(public), epochs, accuracy))
         return state
+
+    def _pretrain(
+        self, graph: Graph, public: Samples, initial: Mapping[str, Floats] | None
+    ) -> tuple[dict[str, Floats], float]:
+        return pretrain(
+            self.config.pretraining,
+            graph,
+            public,
+            momentum=self.config.training.momentum,
+            weight_decay=self.config.training.weight_decay,
+            seed=self.config.seed,
+            initial=initial,
+        )
+
+    def _trials(self, public: Samples, initial: Mapping[str, Floats] | None) -> Trials:
+        config, tiers = self.config, self.introductions.tiers
+        begin = None if initial is None else sort_channels(self.graph, initial)
+
+        def draw(number: int) -> list[int]:
+            asked = self.exchange.asked(Phase.TRAIN, 0)
+            able = [k for k in asked if k in tiers or not tiers]
+            return sample(config.seed, "participants", number, able, config.federation.drawn)
+
+        def ask(
+            phase: Phase, packets: Mapping[int, Packet], read: Callable[[int, Packet], Result]
+        ) -> dict[int, Result]:
+            return self.exchange.ask(phase, 0, packets, self._believed(phase, read))
+
+        def part(block: Block) -> dict[str, Floats]:
+            whole = begin or {}
+            cut = {name: block.axes[name].cut(array) for name, array in whole.items()}
+            return self._pretrain(block.graph, public, cut or None)[0]
+
+        largest = min(tiers.values(), default=WHOLE)
+        return Trials(largest, draw, ask, part, config.trust.combiner)
 
     def _contest(
         self, shapes: list[Tier], public: Samples, initial: Mapping[str, Floats] | None
@@ -183,7 +217,7 @@ class Preparation:
             return
         reasons = dict.fromkeys(one.refused for one in descriptions.values())
         raise FederationError(
-            f"tiers.policy = {policy.name!r}: no device can train any part of {self.graph.name} at "
+            f"{policy.setting}: no device can train any part of {self.graph.name} at "
             f"pruning.density = {self.config.method.density:g}: " + "; ".join(reasons)
         )
 

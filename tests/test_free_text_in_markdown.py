@@ -84,7 +84,7 @@ def test_a_block_gives_back_its_lines(text: str) -> None:
 def test_tables_of_a_study_give_back_names_of_data_sets_and_methods(
     dataset: str, method: str
 ) -> None:
-    row = StudyRow(dataset, method, 0.01, 0, 0.5, 1, 1, None, 1, "abc", "")
+    row = StudyRow(dataset, method, 0.01, 0, 0.5, 1, 1, None, 1, None, "abc", "")
 
     (first, *_) = study_tables.tables([row])
     text = first.markdown()
@@ -94,7 +94,7 @@ def test_tables_of_a_study_give_back_names_of_data_sets_and_methods(
 
 
 def test_notes_of_a_study_are_text_too(tmp_path) -> None:
-    row = StudyRow("d", "m", 0.01, 0, 0.5, 1, 1, None, 1, "*abc*", "")
+    row = StudyRow("d", "m", 0.01, 0, 0.5, 1, 1, None, 1, None, "*abc*", "")
     csv_rows.write(tmp_path / "s.csv", StudyRow, [row])
     assert "1 runs; code: *abc*." in paragraphs(study_markdown(tmp_path / "s.csv"))
 

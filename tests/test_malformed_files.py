@@ -286,7 +286,9 @@ def test_sweeps(tmp_path: Path) -> None:
 
 
 ROWS = [
-    StudyRow("watch", f"m{k}", 0.05, k, 0.5, 10**6, 10**9, None if k else 4096, 3, "abc", "")
+    StudyRow(
+        "watch", f"m{k}", 0.05, k, 0.5, 10**6, 10**9, None if k else 4096, 3, k or None, "abc", ""
+    )
     for k in range(3)
 ]
 

@@ -12,11 +12,13 @@ import pytest
 from conftest import DEMO, TINY
 
 from fedtiny.config import RunConfig, load
+from fedtiny.federation.parts import Parts
 from fedtiny.federation.state import CheckpointStore, ServerState
 from fedtiny.methods import METHODS
 from fedtiny.methods.device import DeviceHalf
 from fedtiny.methods.fedmef import FedMef
 from fedtiny.methods.method import Adjusted, RoundEnd
+from fedtiny.models.graph import Graph
 from fedtiny.models.narrow import value_bytes
 from fedtiny.report.words import DEPARTURES
 from fedtiny.runs.events import Adjusted as MasksAdjusted
@@ -24,6 +26,8 @@ from fedtiny.runs.events import Event, Exchanged, ModelPrepared, RoundFinished
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.metrics import Recording
 from fedtiny.runs.trained_model import TrainedModel
+from fedtiny.tiers.equal_bytes import equal_bytes
+from fedtiny.wire.models import model_arrays
 from fedtiny.wire.phase import Phase
 from sims.backends import Backend, run_federation
 from strategies.observer import Observer
@@ -141,6 +145,9 @@ def check_budget(config: RunConfig, method: str, states: Sequence[ServerState]) 
     if config.method.dense_model:
         assert all(state.model.density == 1 for state in states)
         return
+    if method == "fedshape":
+        check_bytes(config, graph, states)
+        return
     for state in states:
         assert 0 < state.model.density <= config.pruning.density
         # Nothing is wasted either: only PruneFL may settle for less.
@@ -148,6 +155,18 @@ def check_budget(config: RunConfig, method: str, states: Sequence[ServerState]) 
             assert state.model.nnz == states[0].model.nnz
             assert state.model.density > 0.97 * config.pruning.density
         assert all(weight.nnz for weight in state.model.weights.values())
+
+
+def check_bytes(config: RunConfig, graph: Graph, states: Sequence[ServerState]) -> None:
+    """The budget is of bytes: the model that is sent takes those of the whole one's sparse form."""
+    budget = equal_bytes(graph, config.pruning.density, 1)[0].bytes
+    for state in states:
+        parts = Parts(graph, config.tier_policy, state.tiers)
+        (tier,) = parts.kinds
+        part = parts.model(state.model, state.statistics, state.ranks, tier, 1)
+        sent = model_arrays(parts.block(tier, 1).graph, part)
+        assert part.nnz == state.model.nnz == states[0].model.nnz
+        assert 0.95 * budget < sum(array.nbytes for array in sent.values()) < 1.01 * budget
 
 
 def check_masks(config: RunConfig, states: Sequence[ServerState]) -> None:
@@ -160,14 +179,16 @@ def check_masks(config: RunConfig, states: Sequence[ServerState]) -> None:
             changed += len(new)
             dense = weight.to_dense().ravel()
             assert np.count_nonzero(np.delete(dense, weight.mask.indices)) == 0
-            if not method.device.changes_masks:
+            if not method.device.changes_masks and not method.remasks:
                 assert not dense[new].any(), "a weight enters at 0"
-            if method.name != "prunefl":
+            if method.name not in ("prunefl", "fiarse"):
                 assert weight.nnz == len(old), "layers keep their number of weights"
+        if method.remasks:
+            continue
         assert method.adjusts or np.array_equal(_positions(before), _positions(after))
         if after.round not in ADJUSTING:
             assert np.array_equal(_positions(before), _positions(after))
-    assert bool(changed) == method.adjusts
+    assert bool(changed) == (method.adjusts or method.remasks)
 
 
 def _positions(state: ServerState) -> np.ndarray:
@@ -256,6 +277,6 @@ def test_fedmef_devices_shrink_the_weights_about_to_go(
 
 def test_methods_without_adjustments_declare_no_half_of_their_own() -> None:
     for method in METHODS.values():
-        assert method.adjusts or method.device_type is DeviceHalf
+        assert method.adjusts or method.device_type.sends is DeviceHalf.sends
         assert not (method.adjusts and method.one_shot)
         assert method.device_type.sends

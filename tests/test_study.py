@@ -13,15 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from builders import sparse_model, unnormalized
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from typer.testing import CliRunner
 
 from fedtiny.config import parse
+from fedtiny.data.dataset import SensorSpec
 from fedtiny.errors import FedTinyError
 from fedtiny.escaping.terminal import Screen
 from fedtiny.memory.ledger import LedgerEntry
 from fedtiny.memory.step import StepPlan
 from fedtiny.methods import METHODS
+from fedtiny.models import build
 from fedtiny.report import rows as csv_rows
 from fedtiny.report import study, study_markdown, study_report, study_tables, tuning
 from fedtiny.report.blocks import replace_block
@@ -40,6 +43,7 @@ from fedtiny.runs.events import (
 )
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.metrics import MetricsWriter
+from fedtiny.runs.trained_model import TrainedModel
 from fedtiny.settings import ConfigError
 from fedtiny.wire.phase import Phase
 from sims.study import plan as sweep_plan
@@ -67,7 +71,7 @@ slow = ["training.learning_rate=0.001", "pruning.order=forward"]
 
 
 def row(method: str = "fedtiny", density: float = 0.01, seed: int = 0, accuracy: float = 0.5):
-    return StudyRow("watch", method, density, seed, accuracy, 1000, 2000, 3000, 40, "abc", "")
+    return StudyRow("watch", method, density, seed, accuracy, 1000, 2000, 3000, 40, 32, "abc", "")
 
 
 def grid(tmp_path: Path, text: str = SWEEP) -> list[Job]:
@@ -218,7 +222,7 @@ def test_rows_survive_the_csv_and_a_crash_in_the_middle_of_a_line(tmp_path: Path
     assert csv_rows.read(path, StudyRow) == rows
     assert path.read_text(encoding="utf-8").splitlines()[0] == (
         "dataset,method,density,seed,accuracy,uplink_bytes,train_flops_per_round,"
-        "peak_memory_bytes,rounds,commit,data"
+        "peak_memory_bytes,rounds,width,commit,data"
     )
     path.write_text(path.read_text(encoding="utf-8") + "watch,fedtiny,0.0", encoding="utf-8")
     assert csv_rows.read(path, StudyRow) == rows
@@ -257,8 +261,42 @@ def test_the_relations_are_told_seed_by_seed() -> None:
     mixed = [row("erk", seed=s, accuracy=a) for s, a in enumerate((0.7, 0.7, 0.9))]
     table = study_tables.relations("watch", [*ours, *behind, *mixed])
     assert table.rows == [
-        ["erk", "+3.3 ± 11.5", "2 of 3", "not confirmed"],
-        ["snip", "+10.0 ± 0.0", "3 of 3", "confirmed"],
+        ["erk", "+3.3 [-25.4, +32.0]", "3", "not confirmed"],
+        ["snip", "+10.0 [+10.0, +10.0]", "3", "confirmed"],
+    ]
+
+
+def test_the_search_has_a_row_a_shape_and_a_seed_and_a_table_of_its_own(tmp_path: Path) -> None:
+    text = (
+        SWEEP
+        + """
+[search]
+settings = ["pruning.method=erk"]
+shapes = { "smartwatch_cnn" = 0.01, "smartwatch_cnn@9" = 0.5, "smartwatch_cnn@6" = 1.0 }
+"""
+    )
+    jobs = [job for job in grid(tmp_path, text) if job.method == "search"]
+    assert len(jobs) == 2 * 3
+    assert {(job.config.model.name, job.density, job.config.pruning.method) for job in jobs} == {
+        ("smartwatch_cnn", 0.01, "erk"),
+        ("smartwatch_cnn@9", 0.5, "erk"),
+        ("smartwatch_cnn@6", 1.0, "erk"),
+    }
+    rows = [
+        replace(row("search", d, seed, 0.5 + d / 10 + seed / 100), width=w)
+        for w, d in ((32, 0.01), (9, 0.5))
+        for seed in range(2)
+    ]
+    table = study_tables.search("watch", rows)
+    assert [line[:4] for line in table.rows] == [
+        ["32", "1 %", "50.6 ± 0.7", "2"],
+        ["9", "50 %", "55.5 ± 0.7", "2"],
+    ]
+    ours = [row("fedshape", 0.01, seed, 0.6 + seed / 100) for seed in range(3)]
+    assert "search" not in set(study_tables.summarize([*rows, *ours])["method"])
+    theirs = [row("snip", 0.01, seed, 0.5 + seed / 50) for seed in range(2)]
+    assert study_tables.pairs("watch", [*rows, *ours, *theirs]).rows == [
+        ["snip", "+9.5 [+3.1, +15.9]"],
     ]
 
 
@@ -299,7 +337,7 @@ def test_the_report_needs_nothing_beside_it(tmp_path: Path) -> None:
     assert base64.b64encode(picture.read_bytes()).decode() in page
     assert picture.with_suffix(".csv").is_file()
     latex = (tmp_path / "out/study.tex").read_text(encoding="utf-8")
-    assert latex.count(r"\begin{tabular}") == 3
+    assert latex.count(r"\begin{tabular}") == 4
     assert not re.search(r"(?<!\\)%", re.sub(r"^% .*$", "", latex, flags=re.MULTILINE))
 
 
@@ -343,9 +381,13 @@ def test_a_row_counts_what_the_events_say(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.create(parse({"federation": {"rounds": 2}, "training": {"epochs": 2}, "seed": 4}))
     MetricsWriter(folder.metrics, events).close()
+    graph = build("smartwatch_cnn@3", (6, 1, 128), 7)
+    model = sparse_model(graph)
+    names, sensor = tuple("abcdefg"), SensorSpec(tuple("uvwxyz"), ("m",) * 6, (1.0,) * 6)
+    TrainedModel(graph, model, unnormalized(6), {}, names, sensor).save(folder.model)
     found = study.measure(folder, "watch", "snip", 0.05, "same_people", "abc")
     # Two epochs of 4 samples in the mean: (8 · 10 + 6 + 8 · 20) / 2 FLOPs a round.
-    assert found == StudyRow("watch", "snip", 0.05, 4, 0.75, 15, 123, 60, 2, "abc", "")
+    assert found == StudyRow("watch", "snip", 0.05, 4, 0.75, 15, 123, 60, 2, 3, "abc", "")
     MetricsWriter(folder.metrics, events[:-3]).close()
     with pytest.raises(RowError, match="no same_people were evaluated in round 2"):
         study.measure(folder, "watch", "snip", 0.05, "same_people", "abc")
@@ -399,8 +441,16 @@ def test_only_one_sweep_writes_to_a_folder(tmp_path: Path) -> None:
     assert "another sweep is writing" in result.stderr
 
 
-def test_the_study_page_says_what_the_csv_says() -> None:
-    if not COMMITTED.is_file():
-        pytest.skip("results/study.csv is not there yet: make study")
-    page = (ROOT / "docs/results/study.md").read_text(encoding="utf-8")
-    assert replace_block(page, BEGIN, END, study_markdown(COMMITTED, TRIALS)) == page, "make study"
+@pytest.mark.parametrize(
+    ("name", "csv", "trials", "command"),
+    [
+        ("study", COMMITTED, TRIALS, "make study"),
+        ("shapes", ROOT / "docs/results/shapes.csv", None, "make study-shapes"),
+        ("wins", ROOT / "docs/results/wins.csv", None, "make study-wins"),
+    ],
+)
+def test_a_page_says_what_its_csv_says(
+    name: str, csv: Path, trials: Path | None, command: str
+) -> None:
+    page = (ROOT / f"docs/results/{name}.md").read_text(encoding="utf-8")
+    assert replace_block(page, BEGIN, END, study_markdown(csv, trials)) == page, command

@@ -42,7 +42,7 @@ class Table:
         plan = sweep_plan.load(folder / "sweep.toml")
         done = [job for job in sweep_plan.jobs(plan, folder) if job.seed == 0]
         data = sweep._data(done[0].config)
-        zeros = (0.5, 1, 1, 1, 1)
+        zeros = (0.5, 1, 1, 1, 1, 1)
         self.rows = [StudyRow(*job.key, *zeros, code_version(), data) for job in done]
 
         def note(pending: Sequence[Job], *rest: object) -> list[str]:

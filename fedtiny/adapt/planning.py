@@ -27,7 +27,7 @@ def unable_to_adapt(config: RunConfig, graph: Graph) -> dict[int, str]:
     Raises:
         AdaptError: the model cannot be adapted at all.
     """
-    if config.federation.adapt is AdaptUse.OFF or config.tiers.is_on:
+    if config.federation.adapt is AdaptUse.OFF or config.has_parts:
         return {}
     recipe, reasons = _recipe(config, graph), dict[int, str]()
     why = dict[int, str]()

@@ -40,7 +40,6 @@ from fedtiny.models.ops import Shape
 from fedtiny.settings import ConfigError, Section, import_own
 from fedtiny.text_files import TextFileError, read_toml
 from fedtiny.tiers.config import TiersConfig
-from fedtiny.tiers.policies import policy_of
 from fedtiny.tiers.policy import Policy
 from fedtiny.training.config import PretrainingConfig, TrainingConfig
 
@@ -149,7 +148,13 @@ class RunConfig(Section):
                 f"{self.data.partitions}: every partition is held by one; change the groups' "
                 "counts, or data.partitions"
             )
-        self.clock.check(self.devices, self.federation, self.data.partitions, self.method.adjusts)
+        if self.clock.is_on and METHODS[self.pruning.method].trains_first:
+            raise ValueError(
+                f"clock.mode: with pruning.method = {self.pruning.method!r} devices train before "
+                "round 1, where no simulated clock runs; set clock.mode = 'off'"
+            )
+        moves = self.method.adjusts or self.method.remasks
+        self.clock.check(self.devices, self.federation, self.data.partitions, moves)
         policy = self.tier_policy
         if self.clock.mode == "buffered" and policy is not None and policy.moves:
             raise ValueError(
@@ -158,7 +163,7 @@ class RunConfig(Section):
                 "parts change from round to round: set a policy whose parts stay and leave those "
                 "out, or set clock.mode = 'synchronous'"
             )
-        self.adapt.check(self.federation.adapt, self.tiers.is_on)
+        self.adapt.check(self.federation.adapt, self.has_parts)
         if self.federation.encode and not self.tiers.is_on:
             raise ValueError(
                 "federation.encode = true is for devices that can train no part of the model, and "
@@ -187,7 +192,12 @@ class RunConfig(Section):
     @property
     def tier_policy(self) -> Policy | None:
         """Who trains which part of the model; None if everybody trains all of it."""
-        return policy_of(self.tiers, self.method.density)
+        return self.method.policy(self.tiers)
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether devices may train less than the whole model."""
+        return self.tier_policy is not None
 
     @property
     def method(self) -> Method[Any]:

@@ -62,7 +62,7 @@ def choose_tier(
         plan = memory_plan(config, graph, partition, board)
         return Holding(WHOLE, plan, {})
     passed_over: dict[Tier, str] = {}
-    for tiers in policy.ladder():
+    for tiers in policy.of(graph).ladder():
         plans = _Plans(config, graph, partition, board, samples, tiers)
         if plans.of(len(tiers) - 1) is None:  # not even the thinnest
             passed_over[tiers[-1]] = str(plans.refusal)

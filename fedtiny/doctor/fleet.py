@@ -180,7 +180,7 @@ class Held:
 
 def _held(config: RunConfig, graph: Graph, seat: Seat, samples: int) -> Held:
     """Raises NoPartError if no part fits."""
-    if not config.tiers.is_on:
+    if not config.has_parts:
         return Held(graph, 1.0, config.method.density, {})
     holding = choose_tier(config, graph, seat.partition, seat.group.device, samples)
     tier = holding.tier

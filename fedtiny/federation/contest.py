@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
 
@@ -19,10 +18,11 @@ from fedtiny.data.samples import Samples
 from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, from_state
 from fedtiny.pruning.bn_selection import SelectionError
-from fedtiny.pruning.candidates import CandidatePool, RankedWeights
+from fedtiny.pruning.candidates import CandidatePool
+from fedtiny.pruning.paired import compare
 from fedtiny.seeding import rng
 from fedtiny.sparse.order import magnitude_order
-from fedtiny.sparse.tensor import Floats, Mask, SparseTensor
+from fedtiny.sparse.tensor import Floats, Mask
 from fedtiny.tiers.block import Block
 from fedtiny.tiers.rings import Rings
 from fedtiny.tiers.tier import Tier
@@ -53,19 +53,7 @@ class Contender:
     @property
     def pool(self) -> CandidatePool:
         """The model as the only candidate of a pool: how devices are asked for its loss."""
-        return pool_of(self.model)
-
-
-def pool_of(model: SparseModel) -> CandidatePool:
-    """A model as the only candidate of a pool."""
-    layers = {name: _ranked(weight) for name, weight in model.weights.items()}
-    counts = [[weight.nnz for weight in model.weights.values()]]
-    return CandidatePool(layers, np.array(counts, np.int32))
-
-
-def _ranked(weight: SparseTensor) -> RankedWeights:
-    order = np.lexsort((weight.mask.indices, -np.abs(weight.values)))
-    return RankedWeights(weight.shape, weight.mask.indices[order], weight.values[order])
+        return CandidatePool.of(self.model.weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,22 +166,8 @@ def judge(replies: Sequence[Mapping[int, CandidateLosses]]) -> Verdict:
             "data.development_fraction, or let nobody choose (tiers.policy other than 'shapes', "
             "tiers.global_part = 'largest')"
         )
-    counts = np.array([replies[0][k].count for k in common], float)
-    sums = np.array([[one[k].loss_sums[0] for k in common] for one in replies], float)
-    means, shares = sums / counts, counts / counts.sum()
-    losses = means @ shares
-    best = int(np.argmin(losses))
-    gaps = means - means[best]
-    excess = gaps @ shares
-    errors = [_standard_error(row - mean, shares) for row, mean in zip(gaps, excess, strict=True)]
-    good = [k for k, (gap, error) in enumerate(zip(excess, errors, strict=True)) if gap <= error]
-    pairs = tuple(zip(excess.tolist(), errors, strict=True))
-    return Verdict(tuple(losses.tolist()), pairs, best, max(good))
-
-
-def _standard_error(deviations: Floats, shares: Floats) -> float:
-    """Of a weighted mean over devices; 0 for one device."""
-    devices = len(shares)
-    if devices < 2:
-        return 0.0
-    return sqrt(devices / (devices - 1) * float(np.sum((shares * deviations) ** 2)))
+    counts = [replies[0][k].count for k in common]
+    found = compare([[one[k].loss_sums[0] for k in common] for one in replies], counts)
+    pairs = tuple(zip(found.excesses, found.errors, strict=True))
+    best = found.losses.index(min(found.losses))
+    return Verdict(found.losses, pairs, best, max(found.as_good))

@@ -11,12 +11,15 @@ from fedtiny.methods.dense import Dense, Narrow
 from fedtiny.methods.feddst import FedDst
 from fedtiny.methods.fedmef import FedMef
 from fedtiny.methods.fedrts import FedRts
+from fedtiny.methods.fedshape import FedShape
 from fedtiny.methods.fedtiny import FedTiny
+from fedtiny.methods.fiarse import Fiarse
 from fedtiny.methods.fixed_masks import ErkMask, MagnitudeMask, RandomMask
 from fedtiny.methods.method import Method
 from fedtiny.methods.prunefl import PruneFl
 from fedtiny.methods.settings import PruningSettings
 from fedtiny.methods.snip import Snip
+from fedtiny.methods.sparsyfed import SparsyFed
 from fedtiny.methods.ssfl import Ssfl
 from fedtiny.methods.synflow import SynFlow
 
@@ -36,6 +39,9 @@ METHODS: dict[str, type[Method[Any]]] = {
         FedDst,
         FedMef,
         FedRts,
+        SparsyFed,
+        Fiarse,
+        FedShape,
     )
 }
 """By ``pruning.method``, in the order of tables."""

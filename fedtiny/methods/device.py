@@ -12,6 +12,7 @@ from fedtiny.models.graph import Graph
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.pruning.extrusion import Extrusion
 from fedtiny.pruning.schedule import PruningSchedule
+from fedtiny.pruning.slopes import Slopes
 from fedtiny.sparse.packing import pack_masks, unpack_masks
 from fedtiny.sparse.tensor import Floats, Mask
 from fedtiny.training.config import TrainingConfig
@@ -40,7 +41,8 @@ class DeviceHalf:
     """Trains under the masks it was sent, then reports its largest gradients of absent weights.
 
     That is FedTiny's (Algorithm 2), and the base of all others: a method overrides what its
-    devices do differently. Only rounds with quotas come here.
+    devices do differently. Only rounds with quotas come here, but for
+    :meth:`slopes`.
     """
 
     sends: ClassVar[Mapping[str, str]] = {
@@ -79,6 +81,14 @@ class DeviceHalf:
             model: as it was sent.
             quotas: how many weights may change, by layer.
             steps: of the round on this device.
+        """
+        return None
+
+    def slopes(self, model: SparseModel) -> Slopes | None:
+        """What is made of gradients before every step, in any round; None: nothing.
+
+        Args:
+            model: as it was sent.
         """
         return None
 

@@ -14,6 +14,7 @@ from fedtiny.data.dataset import Dataset
 from fedtiny.data.statistics import Normalization
 from fedtiny.methods.device import DeviceHalf
 from fedtiny.methods.settings import PruningSettings
+from fedtiny.methods.trials import Trials
 from fedtiny.models.graph import Graph
 from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, sparse_names
@@ -22,7 +23,11 @@ from fedtiny.pruning.schedule import PruningSchedule
 from fedtiny.sparse.densities import budgeted_counts, layer_counts, uniform, weight_budget
 from fedtiny.sparse.tensor import Floats
 from fedtiny.tiers.block import Block
+from fedtiny.tiers.config import TiersConfig
+from fedtiny.tiers.policies import policy_of
+from fedtiny.tiers.policy import Policy
 from fedtiny.tiers.rings import Rings
+from fedtiny.tiers.tier import Tier
 from fedtiny.training.trainer import Trainer
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
@@ -65,6 +70,7 @@ class Start:
         normalization: merged from the devices.
         ask: to ask devices with.
         dense_trainer: the server's own trainer of a model without absent weights.
+        trials: for a method whose devices do more than look before round 1.
         ranked: scores by which weights are kept, made to fill the parts of devices as dense as
             they are to be; where all devices hold the whole model, the scores themselves.
     """
@@ -75,6 +81,7 @@ class Start:
     public: Dataset
     normalization: Normalization
     ask: Ask
+    trials: Trials
     dense_trainer: Callable[[SparseModel], Trainer]
     ranked: Callable[[Mapping[str, Floats]], Mapping[str, Floats]]
 
@@ -125,11 +132,16 @@ class Prepared:
         model: whole.
         story: JSON-able.
         statistics: batch norm's of the winner, by part, where devices measured them.
+        tier: the part that all devices are to train, if the method found one; the model is empty
+            outside of it.
+        memory: what the method remembers of it.
     """
 
     model: SparseModel
     story: Mapping[str, Any]
     statistics: Mapping[Block, Mapping[str, Moments]] = field(default_factory=dict)
+    tier: Tier | None = None
+    memory: Memory = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -161,6 +173,10 @@ class Method(ABC, Generic[Settings]):
     """Masks change during training."""
     tiered: ClassVar[bool] = False
     """Devices may train parts of the model (``tiers.policy``)."""
+    remasks: ClassVar[bool] = False
+    """The server changes masks after every round; devices report nothing for it."""
+    trains_first: ClassVar[bool] = False
+    """Devices train before round 1, where no simulated clock runs."""
     one_shot: ClassVar[bool] = False
     """Masks are chosen once, before round 1: what FedTiny's paper compares with."""
     device_type: ClassVar[type[DeviceHalf]] = DeviceHalf
@@ -194,6 +210,10 @@ class Method(ABC, Generic[Settings]):
     def density(self) -> float:
         """Density of the models that devices train."""
         return 1.0 if self.dense_model else self.settings.density
+
+    def policy(self, tiers: TiersConfig) -> Policy | None:
+        """Who trains which part of the model; None: everybody all of it."""
+        return policy_of(tiers, self.density)
 
     def architecture(self, graph: Graph) -> Graph:
         """The graph that is trained in place of the one the config names."""
@@ -244,6 +264,11 @@ class Method(ABC, Generic[Settings]):
         """Weights held by layer, where that is known before the run: for its forecast."""
         sizes = {layer.name: prod(layer.weight_shape) for layer in graph.prunable_layers}
         return layer_counts(uniform(sizes, self.density), sizes)
+
+    @property
+    def laps(self) -> int:
+        """Rounds' worth of training that ``prepare`` asks of every device."""
+        return 0
 
     @property
     def development_passes(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +63,18 @@ class CandidatePool:
             raise SparseError(f"counts must be (C, {len(held)}), got {self.counts.shape}")
         if (self.counts < 0).any() or (self.counts > held).any():
             raise SparseError("a candidate counts more weights of a layer than the pool holds")
+
+    @classmethod
+    def of(cls, weights: Mapping[str, SparseTensor]) -> Self:
+        """A pool whose only candidate is a model that there is already."""
+        layers = {}
+        for name, weight in weights.items():
+            order = np.lexsort((weight.mask.indices, -np.abs(weight.values)))
+            layers[name] = RankedWeights(
+                weight.shape, weight.mask.indices[order], weight.values[order]
+            )
+        counts = [[weight.nnz for weight in weights.values()]]
+        return cls(layers, np.array(counts, np.int32))
 
     @property
     def size(self) -> int:

@@ -12,6 +12,7 @@ from fedtiny.report import sections
 from fedtiny.report.adapting import adapting_section
 from fedtiny.report.clock import clock_section
 from fedtiny.report.encoding import encoding_section
+from fedtiny.report.race import race_section
 from fedtiny.report.shapes import shapes_section
 from fedtiny.report.tables import percent, size
 from fedtiny.report.tiers import tiers_section
@@ -95,9 +96,8 @@ def _simulated_time(report: Report, figure: Callable[[str], str]) -> list[str]:
 
 
 def _shapes(report: Report) -> list[str]:
-    if report["shapes"] is None:
-        return []
-    return ["## Shapes of the model", shapes_section(report["shapes"])]
+    text = shapes_section(report["shapes"]) or race_section(report["race"])
+    return ["## Shapes of the model", text] if text else []
 
 
 def _tiers(report: Report, figure: Callable[[str], str]) -> list[str]:

@@ -7,6 +7,7 @@ from statistics import fmean
 
 from fedtiny.report.rows import RowError
 from fedtiny.runs import identity
+from fedtiny.runs.event_parts import Race
 from fedtiny.runs.events import (
     DeviceDescribed,
     Evaluated,
@@ -20,6 +21,7 @@ from fedtiny.runs.events import (
 from fedtiny.runs.fields import Count, Share
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.metrics import Recording
+from fedtiny.runs.trained_model import TrainedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,9 @@ class StudyRow:
             FLOPs of a training step per sample, and the gradients that adjusting asks for.
         peak_memory_bytes: measured in a plain training step, largest over devices; None without
             a fleet.
-        rounds: of training.
+        rounds: of training, laps of a race before round 1 included.
+        width: channels of the first layer of the model that is trained; None in rows of runs that
+            chose it themselves and are older than this column.
         commit: version of the code.
         data: :func:`short_digest` of the samples; empty in rows that are older than this column.
     """
@@ -50,6 +54,7 @@ class StudyRow:
     train_flops_per_round: Count
     peak_memory_bytes: Count | None
     rounds: Count
+    width: Count | None
     commit: str
     data: str
 
@@ -78,6 +83,7 @@ def measure(
     if not last:
         raise RowError(f"{folder.path}: no {group} were evaluated in round {rounds}")
     peaks = [one.ledger.measured_peak_bytes for one in recording.of(Metered)]
+    race = recording.of(ModelPrepared)[0].story.get("race")
     return StudyRow(
         dataset=dataset,
         method=method,
@@ -85,9 +91,10 @@ def measure(
         seed=config.seed,
         accuracy=sum(one.correct for one in last) / sum(one.count for one in last),
         uplink_bytes=sum(one.up.wire for one in recording.of(Exchanged)),
-        train_flops_per_round=_flops_per_round(recording, config.training.epochs),
+        train_flops_per_round=_flops_per_round(recording, config.training.epochs, race),
         peak_memory_bytes=max((peak for peak in peaks if peak is not None), default=None),
-        rounds=rounds,
+        rounds=rounds + (race["laps"] if race else 0),
+        width=_width(folder),
         commit=commit,
         data=short_digest(recorded.data if recorded else ""),
     )
@@ -98,14 +105,21 @@ def short_digest(digest: str) -> str:
     return digest[:12]
 
 
-def _flops_per_round(recording: Recording, epochs: int) -> int:
+def _width(folder: RunFolder) -> int:
+    shape: tuple[int, ...] = TrainedModel.load(folder.model).graph.layers[0].weight_shape
+    return shape[0]
+
+
+def _flops_per_round(recording: Recording, epochs: int, race: Race | None) -> int:
+    """Mean over rounds, and over laps of a race, which are rounds of one shape each."""
     samples = fmean(one.samples for one in recording.of(DeviceDescribed))
     rounds = recording.of(RoundFinished)
     # A round trains the model that the one before it left.
     sent: list[ModelState] = [*recording.of(ModelPrepared), *rounds[:-1]]
-    return round(
-        fmean(
-            samples * epochs * before.training_flops + after.adjustment_flops
-            for before, after in zip(sent, rounds, strict=True)
-        )
-    )
+    flops = [
+        samples * epochs * before.training_flops + after.adjustment_flops
+        for before, after in zip(sent, rounds, strict=True)
+    ]
+    raced = samples * epochs * race["training_flops"] if race else 0.0
+    laps = race["laps"] if race else 0
+    return round((sum(flops) + raced) / (len(flops) + laps))

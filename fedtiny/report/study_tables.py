@@ -10,10 +10,13 @@ import pandas as pd
 
 from fedtiny.escaping.markdown import markdown_text
 from fedtiny.methods import METHODS
+from fedtiny.report.paired import difference
 from fedtiny.report.study import StudyRow
 from fedtiny.report.tables import NOT_RUN, html_table, latex_table, markdown_table
 
-OURS, DENSE = "fedtiny", "dense"
+OURS, DENSE, SHAPES = "fedtiny", "dense", "fedshape"
+SEARCH = "search"
+"""Rows of shapes that were each trained to the end; their densities are those of their widths."""
 FOCUS = 0.01
 """Density of the paper's claims."""
 
@@ -48,9 +51,9 @@ def summarize(rows: Sequence[StudyRow]) -> pd.DataFrame:
 
     Returns:
         dataset, method, density, seeds (how many), and ``{quantity}_mean`` and ``_sd`` of
-        QUANTITIES; sd is the sample's (n − 1), NaN for one seed.
+        QUANTITIES; sd is the sample's (n − 1), NaN for one seed. Without the search's rows.
     """
-    table = pd.DataFrame([asdict(row) for row in rows])
+    table = pd.DataFrame([asdict(row) for row in rows if row.method != SEARCH])
     table["peak_memory_bytes"] = table["peak_memory_bytes"].astype(float)
     # Sums of floats depend on their order, and rows come in the order in which runs ended.
     groups = table.sort_values("seed").groupby(["dataset", "method", "density"])
@@ -92,6 +95,7 @@ def tables(rows: Sequence[StudyRow]) -> list[Table]:
         lines = summary[summary["dataset"] == dataset]
         mine = [row for row in rows if row.dataset == dataset]
         found += [_accuracy(dataset, lines), _cost(dataset, lines), relations(dataset, mine)]
+        found += [pairs(dataset, mine), search(dataset, mine)]
     return [table for table in found if table.rows]
 
 
@@ -148,25 +152,78 @@ def _cost(dataset: str, lines: pd.DataFrame) -> Table:
 def relations(dataset: str, rows: Sequence[StudyRow]) -> Table:
     """The paper's claim at 1 %: FedTiny beats one-shot masks and the narrow model.
 
-    Confirmed means ahead with every seed that both ran.
+    Confirmed means that the 95 % interval of the difference lies above 0.
     """
+    at = _by_seed(rows, FOCUS)
     found = []
-    focus = [row for row in rows if row.density == FOCUS]
-    ours = {row.seed: row.accuracy for row in focus if row.method == OURS}
-    for rival in sorted({row.method for row in focus} & {*_ONE_SHOT, "narrow"}, key=rank):
-        theirs = {row.seed: row.accuracy for row in focus if row.method == rival}
-        gaps = pd.Series([100 * (ours[s] - theirs[s]) for s in sorted(ours.keys() & theirs.keys())])
-        if gaps.empty:
-            continue
-        ahead = int((gaps > 0).sum())
-        verdict = "confirmed" if ahead == len(gaps) else "not confirmed"
-        sd = "" if len(gaps) < 2 else f" ± {gaps.std():.1f}"
-        found.append([rival, f"{gaps.mean():+.1f}{sd}", f"{ahead} of {len(gaps)}", verdict])
+    for rival in sorted(at.keys() & {*_ONE_SHOT, "narrow"}, key=rank):
+        gap = difference(at.get(OURS, {}), at[rival])
+        if gap is not None:
+            verdict = "confirmed" if gap.is_ahead else "not confirmed"
+            found.append([rival, str(gap), str(gap.seeds), verdict])
     caption = (
         f"{dataset}: does FedTiny beat one-shot masks and the narrow model at "
-        f"{100 * FOCUS:g} %, as its paper says? Points of accuracy, seed by seed"
+        f"{100 * FOCUS:g} %, as its paper says? Points of accuracy, seed by seed, with 95 % "
+        "intervals (t)"
     )
-    return Table(caption, ["rival", "FedTiny − rival", "seeds ahead", "the claim"], found)
+    return Table(caption, ["rival", "FedTiny − rival", "seeds", "the claim"], found)
+
+
+def pairs(dataset: str, rows: Sequence[StudyRow]) -> Table:
+    """FedShape beside every other method, at every density that it ran at."""
+    tables = {
+        density: _by_seed(rows, density)
+        for density in sorted({row.density for row in rows if row.method == SHAPES}, reverse=True)
+    }
+    names = {name for at in tables.values() for name in at} - {SHAPES, SEARCH}
+    found = []
+    for rival in sorted(names, key=rank):
+        gaps = [difference(at[SHAPES], at.get(rival, {})) for at in tables.values()]
+        found.append([rival, *(NOT_RUN if gap is None else str(gap) for gap in gaps)])
+    caption = (
+        f"{dataset}: FedShape less each method, points of accuracy, seed by seed, with 95 % "
+        "intervals (t)"
+    )
+    return Table(caption, ["method", *(f"{100 * density:g} %" for density in tables)], found)
+
+
+def search(dataset: str, rows: Sequence[StudyRow]) -> Table:
+    """Shapes of equal bytes under fixed masks, each trained to the end."""
+    mine = sorted((row for row in rows if row.method == SEARCH), key=lambda row: row.seed)
+    shapes = sorted({(row.width or 0, -row.density) for row in mine}, reverse=True)
+    found = []
+    for width, negative in shapes:
+        some = [row for row in mine if (row.width or 0, -row.density) == (width, negative)]
+        scores = pd.Series([100 * row.accuracy for row in some])
+        sd = "" if len(some) < 2 else f" ± {scores.std():.1f}"
+        peaks = [row.peak_memory_bytes for row in some if row.peak_memory_bytes is not None]
+        flops = sum(row.train_flops_per_round for row in some) / len(some)
+        found.append(
+            [
+                f"{width}",
+                f"{-100 * negative:.3g} %",
+                f"{scores.mean():.1f}{sd}",
+                str(len(some)),
+                f"{sum(row.uplink_bytes for row in some) / len(some) / 2**20:.2f}",
+                f"{flops * 1e-9:.3f}",
+                NOT_RUN if not peaks else f"{max(peaks) / 2**10:.0f}",
+            ]
+        )
+    caption = f"{dataset}: the exhaustive search at the bytes of {100 * FOCUS:g} %, fixed ERK masks"
+    headers = [
+        "channels", "density", "accuracy (%)", "seeds", "sent up (MiB)",
+        "GFLOPs per device and round", "peak (KiB)",
+    ]  # fmt: skip
+    return Table(caption, headers, found)
+
+
+def _by_seed(rows: Sequence[StudyRow], density: float) -> dict[str, dict[int, float]]:
+    """Accuracy in percent by method and seed."""
+    found: dict[str, dict[int, float]] = {}
+    for row in rows:
+        if row.density == density:
+            found.setdefault(row.method, {})[row.seed] = 100 * row.accuracy
+    return found
 
 
 def _spread(line: pd.Series, quantity: str, scale: float, digits: int = 1) -> str:

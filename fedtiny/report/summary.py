@@ -70,6 +70,7 @@ def summarize(run: Run) -> dict[str, Any]:
         "clock": clock_summary(run.clock, run.config),
         "tiers": run.tiers,
         "shapes": run.shapes,
+        "race": run.story.get("race"),
         "adapting": run.adapting,
         "encoded": list(run.encoded),
         "modes": list(run.modes),

@@ -64,6 +64,41 @@ class PassedOver:
     reason: str
 
 
+class Heat(TypedDict):
+    """A heat of a race between shapes of the model, widest first.
+
+    Keys:
+        widths: shares of the channels.
+        weights: prunable weights.
+        bytes: of each on the wire.
+        losses: mean over devices' development samples after it, nats.
+        excesses, errors: over the best one's, with its standard error over devices.
+        left: positions of those that go on.
+    """
+
+    widths: list[Share]
+    weights: list[Count]
+    bytes: list[Count]
+    losses: list[float]
+    excesses: list[float]
+    errors: list[float]
+    left: list[Count]
+
+
+class Race(TypedDict):
+    """How one of several shapes was found.
+
+    Keys:
+        laps: rounds' worth of training that it took.
+        training_flops: of one sample in one step, summed over laps, mean over devices.
+        heats: in order.
+    """
+
+    laps: Count
+    training_flops: Count
+    heats: list[Heat]
+
+
 class Story(TypedDict, total=False):
     """How the first model was made. A method adds what else it has to tell.
 
@@ -74,6 +109,7 @@ class Story(TypedDict, total=False):
         chosen: its index.
         losses: mean loss of each candidate, nats; empty if nobody measured them.
         densities: of each candidate by layer.
+        race: between shapes of the model, where there was one.
     """
 
     __pydantic_config__ = _OPEN  # type: ignore[misc]  # a setting of pydantic's, not a key
@@ -83,3 +119,4 @@ class Story(TypedDict, total=False):
     chosen: Count
     losses: list[float]
     densities: list[dict[str, Share]]
+    race: Race

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from fedtiny.models.graph import Graph
 from fedtiny.tiers.config import TiersConfig
 from fedtiny.tiers.tier import WHOLE, Tier
 
@@ -32,6 +33,15 @@ class Policy(ABC):
 
     config: TiersConfig
     density: float
+
+    @property
+    def setting(self) -> str:
+        """What in a config asks for it, for messages."""
+        return f"tiers.policy = {self.name!r}"
+
+    def of(self, graph: Graph) -> Policy:  # noqa: ARG002 - for those whose parts depend on it
+        """The policy with the parts of ``graph``, which is of full width."""
+        return self
 
     @property
     def slope(self) -> float:

@@ -1,8 +1,8 @@
-"""Quadratic terms of the loss, added to the gradients of whatever engine computed them."""
+"""What methods make of the gradients of whatever engine computed them, before a step."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ Values = Any
 class Penalty:
     """FedProx's pull towards the received parameters, and FedMef's on the weights about to go.
 
+    Then the prunable weights' gradients are bent (:class:`~fedtiny.pruning.slopes.Slopes`).
+
     ½ μ ‖θ − θ_received‖² over all parameters (Li et al. 2020, FedProx, Eq. 2) and λ ‖θ_low‖²
     (:class:`~fedtiny.pruning.extrusion.Extrusion`).
 
@@ -26,6 +28,7 @@ class Penalty:
         values: live views of the parameters by name; statistics are none.
         received: copies of them, empty where μ is 0.
         low: flat positions of θ_low by parameter name.
+        prunable: names of the prunable weights, whose gradients are bent.
     """
 
     def __init__(
@@ -34,16 +37,25 @@ class Penalty:
         values: Mapping[str, Values],
         received: Mapping[str, Values],
         low: Mapping[str, Indices],
+        prunable: Sequence[str],
     ) -> None:
         self._mu, self._extrusion = sgd.proximal_mu, sgd.extrusion
         self._rate = sgd.learning_rate  # not sgd itself, which holds a model
         self._values = values
         self._received = received
         self._low = low
+        self._slopes, self._prunable = sgd.slopes, prunable
         self._step = 0
 
     def add_to(self, gradients: Mapping[str, Values]) -> float:
-        """Add the terms' gradients in place; returns the learning rate of this step."""
+        """Change gradients in place; returns the learning rate of this step."""
+        rate = self._add_terms(gradients)
+        if self._slopes is not None:
+            for name in self._prunable:
+                self._slopes.bend(self._values[name], gradients[name], rate)
+        return rate
+
+    def _add_terms(self, gradients: Mapping[str, Values]) -> float:
         for name, received in self._received.items():
             gradients[name].__iadd__(self._mu * (self._values[name] - received))
         extrusion = self._extrusion

@@ -13,6 +13,7 @@ from fedtiny.data.samples import Samples
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.pruning.bn_selection import Moments
 from fedtiny.pruning.extrusion import Extrusion
+from fedtiny.pruning.slopes import Slopes
 from fedtiny.sparse.tensor import Floats, Indices
 
 Labels = npt.NDArray[np.int64]
@@ -36,6 +37,7 @@ class SgdConfig:
         received: the parameters received, under whatever masks; ``None`` if the trainer starts
             with them. A weight that is trained and was not received is pulled towards 0.
         extrusion: FedMef's, in a round that adjusts masks.
+        slopes: what is made of the prunable weights' gradients before a step.
     """
 
     learning_rate: float
@@ -44,11 +46,12 @@ class SgdConfig:
     proximal_mu: float = 0.0
     received: SparseModel | None = None
     extrusion: Extrusion | None = None
+    slopes: Slopes | None = None
 
     @property
     def penalizes(self) -> bool:
-        """Whether anything is added to the loss besides weight decay."""
-        return self.proximal_mu > 0 or self.extrusion is not None
+        """Whether gradients are not those of the loss and weight decay alone."""
+        return self.proximal_mu > 0 or self.extrusion is not None or self.slopes is not None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,6 +19,9 @@ from fedtiny.settings import ConfigError, Fraction
 from fedtiny.text_files import TextFileError, read_toml
 from sims.study.kinds import KindName
 
+SEARCH = "search"
+"""Name in the rows of shapes that were each trained to the end."""
+
 DENSE = 1.0
 """Density in the rows of the dense model, which runs once per seed."""
 
@@ -57,6 +60,20 @@ class Tuning(BaseModel):
     variants: Annotated[Mapping[Name, tuple[str, ...]], Field(min_length=1)]
 
 
+class Search(BaseModel):
+    """Shapes of equal bytes that are each trained to the end: what a method that finds one avoids.
+
+    Attributes:
+        settings: ``section.key=value`` for every run of it.
+        shapes: the models' names, each with its width's density.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    settings: tuple[str, ...]
+    shapes: Annotated[Mapping[str, Fraction], Field(min_length=1)]
+
+
 class SweepConfig(BaseModel):
     """A sweep file.
 
@@ -70,6 +87,7 @@ class SweepConfig(BaseModel):
         settings: ``section.key=value`` for every run.
         methods: by name in the rows, what ``settings`` each has of its own.
         tuning: what comes first; without it all methods have the base's settings.
+        search: rows of the method ``search``, with every seed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,6 +102,7 @@ class SweepConfig(BaseModel):
     settings: tuple[str, ...] = ()
     methods: Annotated[Mapping[Name, tuple[str, ...]], Field(min_length=1)]
     tuning: Tuning | None = None
+    search: Search | None = None
 
     @model_validator(mode="after")
     def _tuning_sees_no_test_sample(self) -> SweepConfig:
@@ -157,7 +176,20 @@ def jobs(sweep: SweepConfig, folder: Path, tuned: Mapping[str, str] | None = Non
                 variant = variants[tuned[method]] if tuned else ()
                 job = _job(sweep, folder, method, variant, density, seed)
                 grid[job.key] = job
+        for job in _searched(sweep, folder, seed):
+            grid[job.key] = job
     return list(grid.values())
+
+
+def _searched(sweep: SweepConfig, folder: Path, seed: int) -> list[Job]:
+    """The runs of the search with one seed."""
+    search = sweep.search
+    if search is None:
+        return []
+    return [
+        _job(sweep, folder, SEARCH, [*search.settings, f"model.name={name}"], density, seed)
+        for name, density in search.shapes.items()
+    ]
 
 
 def trials(sweep: SweepConfig, folder: Path) -> list[Job]:
@@ -189,7 +221,7 @@ def _job(
 ) -> Job:
     def config(density: float) -> RunConfig:
         run = [f"name={method}", f"seed={seed}", f"pruning.density={density}"]
-        settings = [*sweep.settings, *variant, *sweep.methods[method], *run]
+        settings = [*sweep.settings, *variant, *sweep.methods.get(method, ()), *run]
         return run_config.load(folder / sweep.base, settings)
 
     try:

@@ -71,7 +71,7 @@ class TorchTrainer:
             received = {name: self._tensor(held[name]).clone() for name in values}
         masks = {ParameterKind.WEIGHT.of(name): mask for name, mask in self._masks.items()}
         low = {name: masks[name].indices[found] for name, found in low_names(sgd).items()}
-        return Penalty(sgd, values, received, low)
+        return Penalty(sgd, values, received, low, list(masks))
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         """On the trainer's device."""

@@ -60,7 +60,8 @@ class EngineTrainer:
                 received[ParameterKind.WEIGHT.of(name)] = values_held
             dense = [name for name in values if name not in received]
             received |= {name: source.dense[name].reshape(-1).copy() for name in dense}
-        return Penalty(sgd, values, received, low_names(sgd))
+        prunable = [ParameterKind.WEIGHT.of(name) for name in model.weights]
+        return Penalty(sgd, values, received, low_names(sgd), prunable)
 
     def step(self, x: Floats, y: Labels) -> float:
         """One SGD step on a batch; returns its mean loss before the step."""
