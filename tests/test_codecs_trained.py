@@ -1,26 +1,29 @@
 """Trained codecs: both halves agree, drops and masks do what they say, exports match."""
 
+import ctypes
 from itertools import product
 
 import numpy as np
 import pytest
 import torch
 
+from fedtiny import toolchain
 from fedtiny.boards import host, kernels, qemu
 from fedtiny.codecs.blocks import Receiver, crc16, split
 from fedtiny.codecs.emulated import encode
-from fedtiny.codecs.encoders import pnc_encoder, vae_encoder
+from fedtiny.codecs.encoders import KEPT, WIDTH, pnc_encoder, vae_encoder
 from fedtiny.codecs.errors import CodecError
 from fedtiny.codecs.exporting import export_codec
-from fedtiny.codecs.native import NativeCode
+from fedtiny.codecs.folding import fold, folded_shape, picture_shape
+from fedtiny.codecs.native import SOURCES, NativeCode
 from fedtiny.codecs.server.classifying import classify, train_classifier
 from fedtiny.codecs.server.federated import Rounds, dealt, train_encoder
 from fedtiny.codecs.server.fitting import Lesson, Pictures
 from fedtiny.codecs.server.networks import ContextModel
 from fedtiny.codecs.server.pnc import JointLoss, Recipe, tail_drop, train_pnc
+from fedtiny.codecs.server.sparse_encoder import SparseEncoder
 from fedtiny.codecs.server.vae import Centres, VaeRecipe, prices_of, train_vae
 from fedtiny.data.dataset import Dataset, SensorSpec
-from fedtiny.models.cost import forward_macs
 from fedtiny.quant import reference
 
 FEATURES = 20
@@ -173,11 +176,67 @@ def test_the_context_model_sees_only_what_came_before():
 def test_encoders_are_small(pnc, vae):
     shape = (1, 28, 28)
     for codec, graph in ((pnc, pnc_encoder(shape, FEATURES)), (vae, vae_encoder(shape, 2))):
-        assert codec.half.parameters <= 10_000
-        assert codec.half.parameters == sum(
-            int(np.prod(layer.weight_shape)) + layer.weight_shape[0] for layer in graph.layers
-        )
-        assert forward_macs(graph) < 200_000
+        first, code = codec.half.encoder.layers
+        assert codec.half.parameters <= WIDTH * 17 + KEPT + graph.shapes["code"][0]
+        assert 0 < first.weight.nnz <= WIDTH * 16
+        assert 0 < code.weight.nnz <= min(KEPT, int(np.prod(code.weight.shape)))
+
+
+def test_weights_leave_while_the_lesson_lasts_and_do_not_come_back():
+    encoder = SparseEncoder(pnc_encoder((1, 8, 8)), 0)
+    size, steps, counts = WIDTH * 16 * 9, 100, []
+    for step in range(steps):
+        gone = ~encoder.masks["code"].to_bool()
+        with torch.no_grad():
+            encoder.tensor("code.weight").add_(0.1)  # a step that moves all of them
+        encoder.prune(step, steps)
+        weight = encoder.tensor("code.weight").detach().numpy()
+        assert not weight[gone].any()
+        counts.append(encoder.masks["code"].nnz)
+        assert np.count_nonzero(weight) <= counts[-1]
+    assert counts[0] == size > counts[20] > counts[40] == counts[-1] == KEPT
+    assert set(encoder.masks) == {"code"}
+    before = encoder.masks["code"].indices.copy()
+    with torch.no_grad():
+        encoder.tensor("code.weight").add_(0.1)
+    encoder.stay(0, 1)
+    assert np.count_nonzero(encoder.tensor("code.weight").detach().numpy()) <= KEPT
+    assert np.array_equal(encoder.masks["code"].indices, before)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pictures_are_folded_into_cells_alike_in_python_and_c(channels, tmp_path):
+    draw = np.random.default_rng(channels)
+    x = draw.integers(0, 256, (1, channels, 8, 12)).astype(np.uint8)
+    table = draw.integers(-128, 128, (channels, 256)).astype(np.int8)
+    cells = fold(x)
+    assert cells.shape == (1, *folded_shape(x.shape[1:]))
+    assert picture_shape(cells.shape[1:]) == x.shape[1:]
+    assert cells[0, (2 * 4 + 3) * channels + channels - 1, 1, 2] == x[0, -1, 4 + 2, 8 + 3]
+    found = folded_by_c(table, x[0].transpose(1, 2, 0), tmp_path)
+    wanted = table[np.arange(16 * channels) % channels, cells[0].transpose(1, 2, 0)]
+    assert np.array_equal(found, wanted)
+    with pytest.raises(CodecError, match="multiples of 4"):
+        folded_shape((1, 28, 30))
+
+
+def folded_by_c(table, picture, directory):
+    """int8 (H/4, W/4, 16·C) of uint8 (H, W, C) by fedtiny_code_input, a byte beyond guarded."""
+    library = directory / "code.so"
+    flags = ["-O2", "-shared", "-fPIC", f"-I{SOURCES}"]
+    toolchain.run_tool(
+        ["gcc", *flags, str(SOURCES / "fedtiny_code.c"), "-o", str(library)], directory, 120
+    )
+    height, width, channels = picture.shape
+    found = np.full(picture.size + 1, 77, np.int8)
+    picture, table = np.ascontiguousarray(picture), np.ascontiguousarray(table)
+    addresses = [ctypes.c_void_p(one.ctypes.data) for one in (table, picture)]
+    sides = map(ctypes.c_size_t, (height, width, channels))
+    ctypes.CDLL(str(library)).fedtiny_code_input(
+        *addresses, *sides, ctypes.c_void_p(found.ctypes.data)
+    )
+    assert found[-1] == 77
+    return found[:-1].reshape(height // 4, width // 4, 16 * channels)
 
 
 def test_the_context_model_is_one_distribution_over_whole_latents():
@@ -203,15 +262,16 @@ def test_the_exported_encoder_and_coder_match_on_the_host(project, pnc, pictures
     assert (result.vectors, result.mismatches) == (16, 0)
     native = NativeCode(pnc.half.code, tmp_path)
     x = pictures[1].data.x[:16]
-    latents = reference.run(pnc.half.encoder, x.astype(np.int16))
+    latents = pnc.half.latents(x)
     assert [native.encode(one, 4096) for one in latents] == [pnc.half.encode(one) for one in x]
 
 
 def test_a_table_quantizes_pixels_as_the_model_does(pnc, vae, pictures):
     x = pictures[1].data.x[:16]
     for half in (pnc.half, vae.half):
-        wanted = reference.quantize_input(half.encoder, x.astype(np.int16))
-        assert np.array_equal(half.input_of[0][x[:, 0]], wanted[..., 0])
+        cells = fold(x)
+        wanted = reference.quantize_input(half.encoder, cells.astype(np.int16))
+        assert np.array_equal(half.input_of[0][cells.transpose(0, 2, 3, 1)], wanted)
         assert len(set(half.input_of[0].tolist())) > 200
 
 
@@ -224,6 +284,7 @@ def test_devices_train_the_encoder_and_nothing_else(networks, pictures):
     rounds = Rounds(rounds=2)
     found = train_encoder(networks, devices, rounds, 0)
     again = train_encoder(networks, devices, rounds, 0)
+    assert found.encoder.masks["code"].nnz <= KEPT
     new = found.encoder.tensor("first.weight")
     assert torch.equal(networks.encoder.tensor("first.weight"), before)  # the server's is as it was
     assert torch.equal(new, again.encoder.tensor("first.weight"))

@@ -15,15 +15,15 @@ from typing import Annotated
 import torch
 import typer
 
-from fedtiny.codecs.picture_files import PictureFormat
 from fedtiny.command_line import CommandLine
 from fedtiny.escaping.terminal import Screen
 from fedtiny.report import rows as csv_rows
 from fedtiny.report.blocks import replace_block
 from sims.code_version import code_version
 from sims.study.codecs_formats import PROGRESSIVE_QUALITY, STILL, progressive, quality_name, still
-from sims.study.codecs_learned import ABLATED, PNC, RATES, federated, pnc, rate_name, vae
-from sims.study.codecs_page import BEGIN, END, draw, tables
+from sims.study.codecs_learned import PNC, RATES, federated, pnc, rate_name, vae
+from sims.study.codecs_page import BEGIN, END, tables
+from sims.study.codecs_plot import draw
 from sims.study.codecs_rows import Row
 from sims.study.codecs_shared import Measure
 
@@ -49,21 +49,13 @@ def jobs(seeds: int) -> list[Job]:
     """Every job, seeds outermost, so that a study that is stopped has whole tables of some."""
     found, quality = list[Job](), PROGRESSIVE_QUALITY
     for seed in range(seeds):
-        found += [Job("vae", rate_name(one), seed, vae(one)) for one in RATES]
         found.append(Job("progressive_jpeg", f"quality {quality}", seed, progressive(quality)))
-        found += [_still(seed, *one) for one in STILL[:3]]
-        found += [Job("pnc", name, seed, pnc(name)) for name in PNC if name not in ABLATED]
+        found += [Job("pnc", name, seed, pnc(name)) for name in PNC]
+        found += [Job("jpeg", quality_name(*one), seed, still(*one)) for one in STILL]
+        found += [Job("vae", rate_name(one), seed, vae(one)) for one in RATES]
     for seed in range(seeds):
-        found.append(Job("pnc", ABLATED[0], seed, pnc(ABLATED[0])))
         found.append(Job("vae_public", rate_name(RATES[0]), seed, federated(RATES[0])))
-    for name in ABLATED[1:]:
-        found += [Job("pnc", name, seed, pnc(name)) for seed in range(seeds)]
-    return [*found, *(_still(seed, *STILL[3]) for seed in range(seeds))]
-
-
-def _still(seed: int, kind: PictureFormat, quality: int, shrink: int) -> Job:
-    name = quality_name(quality, shrink)
-    return Job(kind.value, name, seed, still(kind, quality, shrink))
+    return found
 
 
 cli = CommandLine()

@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from fedtiny.codecs.device_half import DeviceHalf
-from fedtiny.codecs.encoders import Effort
 from fedtiny.codecs.native import NativeCode
 from fedtiny.codecs.server.federated import Rounds, dealt, train_encoder
 from fedtiny.codecs.server.fitting import Pictures
-from fedtiny.codecs.server.pnc import JointLoss, Recipe, train_pnc
+from fedtiny.codecs.server.pnc import Recipe, train_pnc
 from fedtiny.codecs.server.vae import VaeRecipe, train_vae
-from fedtiny.quant import reference
 from sims.study.codecs_shared import (
+    EPOCHS,
     PUBLIC,
     TRAINING,
     Found,
@@ -29,19 +28,8 @@ from sims.study.codecs_shared import (
     sendings,
 )
 
-RATES = tuple(VaeRecipe(maps, 2, effort=effort) for effort in Effort for maps in (4, 8))
-PNC = {
-    "low effort, tail-drop": Recipe(),
-    "high effort, tail-drop": Recipe(features=16, effort=Effort.HIGH),
-    "low effort, no tail-drop": Recipe(tail_drop=False),
-    "low effort, to clean logits": Recipe(joint=JointLoss.CLEAN_LOGITS),
-    "low effort, frozen classifier": Recipe(classifier_learns=False, mse_weight=10.0),
-}
-ABLATED = (
-    "low effort, no tail-drop",
-    "low effort, to clean logits",
-    "low effort, frozen classifier",
-)
+RATES = tuple(VaeRecipe(maps, 2, epochs=EPOCHS + 2) for maps in (4, 6, 8))
+PNC = {"tail-drop": Recipe(), "no tail-drop": Recipe(tail_drop=False)}
 FEW_EPOCHS = 16
 """Of a codec by the server's few pictures alone."""
 DEVICES, ALPHA = 10, 0.3
@@ -50,7 +38,7 @@ DEVICES, ALPHA = 10, 0.3
 
 def codes_of(half: DeviceHalf, x: np.ndarray) -> list[bytes]:
     """Each picture's whole code, by the C."""
-    latents = reference.run(half.encoder, x.astype(np.int16))
+    latents = half.latents(x)
     with tempfile.TemporaryDirectory() as directory:
         native = NativeCode(half.code, Path(directory))
         return [native.encode(latent, 4096) for latent in latents]
@@ -94,7 +82,7 @@ def vae(recipe: VaeRecipe) -> Measure:
 
 def rate_name(recipe: VaeRecipe) -> str:
     """Of a setting."""
-    return f"{recipe.effort.value} effort, {recipe.channels} maps, {recipe.centres} centres"
+    return f"{recipe.channels} maps, {recipe.centres} centres"
 
 
 def federated(recipe: VaeRecipe) -> Measure:

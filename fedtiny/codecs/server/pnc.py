@@ -19,15 +19,13 @@ from torch.nn import functional
 
 from fedtiny.codecs.codec import Logits, Picture, Point
 from fedtiny.codecs.device_half import DeviceHalf
-from fedtiny.codecs.encoders import FEATURES, Effort, pnc_encoder
+from fedtiny.codecs.encoders import FEATURES, pnc_encoder
 from fedtiny.codecs.errors import CodecError
 from fedtiny.codecs.latent_code import Alphabet
 from fedtiny.codecs.server.fitting import Lesson, Pictures, fit, outputs, seeded
 from fedtiny.codecs.server.networks import FeatureDecoder
 from fedtiny.codecs.server.quantizing import device_half
-from fedtiny.models.initial import initial_state
-from fedtiny.models.torch_module import GraphModule
-from fedtiny.seeding import rng
+from fedtiny.codecs.server.sparse_encoder import SparseEncoder
 
 
 class JointLoss(StrEnum):
@@ -57,18 +55,16 @@ class Recipe:
             decoder rebuilds them; the paper's is frozen, and its rivals' are not retrained either.
         bits: of a symbol; the paper sends 6, of maps of 32×32.
         features: maps.
-        effort: of the device's encoder.
     """
 
     tail_drop: bool = True
     joint: JointLoss = JointLoss.LABELS
     rebuild_epochs: int = 1
-    joint_epochs: int = 2
+    joint_epochs: int = 4
     mse_weight: float = 1.0
     classifier_learns: bool = True
-    bits: int = 3
+    bits: int = 4
     features: int = FEATURES
-    effort: Effort = Effort.LOW
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,18 +139,17 @@ def train_pnc(pictures: Pictures, classifier: nn.Module, recipe: Recipe, seed: i
     frozen = deepcopy(classifier).requires_grad_(False).eval()
     shape = pictures.data.input_shape
     with seeded(seed, "pnc"):
-        graph = pnc_encoder(shape, recipe.features, recipe.effort)
-        encoder, decoder = GraphModule(graph), FeatureDecoder(recipe.features, shape)
-        encoder.load(initial_state(graph, rng(seed, "pnc encoder")))
+        graph = pnc_encoder(shape, recipe.features)
+        encoder, decoder = SparseEncoder(graph, seed), FeatureDecoder(recipe.features, shape)
         encoder.train()
         decoder.train()
         trained = [*encoder.parameters(), *decoder.parameters()]
         code = (-1, *graph.shapes[graph.logits])
-        x, y, number = pictures.x, pictures.y, len(pictures.data)
+        x, cells, y, number = pictures.x, pictures.cells, pictures.y, len(pictures.data)
         drop = tail_drop if recipe.tail_drop else _keep
 
         def rebuilt(rows: Tensor) -> Tensor:
-            found: Tensor = decoder(drop(quantised(encoder(x[rows]).view(code), recipe.bits)))
+            found: Tensor = decoder(drop(quantised(encoder(cells[rows]).view(code), recipe.bits)))
             return found
 
         def error(rows: Tensor) -> Tensor:
@@ -169,7 +164,7 @@ def train_pnc(pictures: Pictures, classifier: nn.Module, recipe: Recipe, seed: i
         fit(trained, error, number, Lesson(recipe.rebuild_epochs, seed=seed))
         if recipe.classifier_learns:
             trained += reader.train().parameters()
-        fit(trained, joint, number, Lesson(recipe.joint_epochs, seed=seed + 1))
+        fit(trained, joint, number, Lesson(recipe.joint_epochs, seed=seed + 1), encoder.prune)
     half = device_half(
         encoder, pictures, lambda out: Alphabet.of_bits(recipe.bits, out.scale, out.zero_point)
     )
@@ -188,9 +183,13 @@ def quantised(features: Tensor, bits: int) -> Tensor:
 
 
 def tail_drop(features: Tensor) -> Tensor:
-    """Zeros in the last L ~ U{0 … M − 1} maps of each of (N, M, H, W)."""
+    """Zeros in the last L maps of each of (N, M, H, W), L = ⌊M·u²⌋ of a uniform u in [0, 1).
+
+    The paper's L ~ U{0 … M − 1} has whole codes in one of M steps, and pays for short codes with
+    two points of accuracy at whole ones; here one in √M steps has them.
+    """
     number, maps = features.shape[:2]
-    kept = maps - torch.randint(0, maps, (number, 1))
+    kept = maps - (maps * torch.rand(number, 1) ** 2).long()
     return features * (torch.arange(maps)[None] < kept)[:, :, None, None]
 
 
