@@ -6,6 +6,8 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fedtiny import toolchain
 from fedtiny.boards import host, kernels, qemu
@@ -16,11 +18,12 @@ from fedtiny.codecs.errors import CodecError
 from fedtiny.codecs.exporting import export_codec
 from fedtiny.codecs.folding import fold, folded_shape, picture_shape
 from fedtiny.codecs.native import SOURCES, NativeCode
+from fedtiny.codecs.salient_order import BASE, SalientOrder
 from fedtiny.codecs.server.classifying import classify, train_classifier
 from fedtiny.codecs.server.federated import Rounds, dealt, train_encoder
 from fedtiny.codecs.server.fitting import Lesson, Pictures
 from fedtiny.codecs.server.networks import ContextModel
-from fedtiny.codecs.server.pnc import JointLoss, Recipe, tail_drop, train_pnc
+from fedtiny.codecs.server.pnc import Drop, JointLoss, Recipe, salient_drop, tail_drop, train_pnc
 from fedtiny.codecs.server.sparse_encoder import SparseEncoder
 from fedtiny.codecs.server.vae import Centres, VaeRecipe, prices_of, train_vae
 from fedtiny.data.dataset import Dataset, SensorSpec
@@ -130,12 +133,12 @@ def test_the_vae_codec_has_one_rate(vae, pictures):
 def test_both_joint_losses_and_no_drop_train(pictures, classifier):
     part = Pictures(pictures[0].data.take(np.arange(128)), pictures[0].normalization)
     recipes = [Recipe(joint=joint, joint_epochs=1) for joint in JointLoss]
-    recipes += [Recipe(tail_drop=False, joint_epochs=1)] * 2
+    recipes += [Recipe(drop=drop, joint_epochs=1) for drop in (Drop.SALIENT, *[Drop.NOTHING] * 2)]
     trained = [
         train_pnc(part, classifier, recipe, 0).decoder.out[-1].weight.detach().numpy().tobytes()
         for recipe in recipes
     ]
-    assert len(set(trained)) == 3
+    assert len(set(trained)) == 4
     assert trained[-1] == trained[-2]  # a function of the seed
 
 
@@ -146,7 +149,37 @@ def test_tail_drop_leaves_the_first_maps():
     assert (np.diff(kept, axis=1) <= 0).all()
     counts = np.bincount(kept.sum(1).astype(int), minlength=11)
     assert counts[0] == 0
-    assert np.abs(counts[1:] - 500).max() < 100  # L is uniform
+    wanted = 5000 * np.diff(np.sqrt(np.arange(11) / 10))[::-1]  # L = ⌊M·u²⌋
+    assert np.abs(counts[1:] - wanted).max() < 100
+
+
+def test_dropped_symbols_are_those_that_a_shorter_code_lacks(pnc):
+    code = pnc.half.code
+    order, draw = SalientOrder(code), np.random.default_rng(4)
+    symbols = draw.integers(0, 32, (code.shape[0], code.positions)).astype(np.uint8)
+    data = order.encode(symbols)
+    patterns = set()
+    for size in range(len(data) + 1):
+        found, arrived = order.decode(data[:size])
+        assert np.array_equal(found, symbols * arrived)
+        assert (arrived.all(1) | ~arrived.any(1))[:BASE].all()  # base maps only whole
+        patterns.add(arrived.tobytes())
+    assert arrived.all()
+    assert np.array_equal(order.values(data), code.values(symbols))
+    maps = torch.from_numpy(symbols.astype(np.float32) + 1).view(1, *code.shape)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        kept = salient_drop(maps.repeat(20_000, 1, 1, 1)).numpy() > 0
+    assert kept.any((2, 3))[:, 0].all()  # the first map always is
+    assert patterns - {np.zeros_like(arrived).tobytes()} <= {
+        one.reshape(arrived.shape).tobytes() for one in kept
+    }
+
+
+@given(data=st.binary(max_size=80))
+def test_any_bytes_are_symbols_in_the_order_by_content(pnc, data):
+    symbols, arrived = SalientOrder(pnc.half.code).decode(data)
+    assert not symbols[~arrived].any()
 
 
 def test_centres_are_nearest_forward_and_soft_backward():

@@ -21,7 +21,7 @@ from fedtiny.report import rows as csv_rows
 from fedtiny.report.blocks import replace_block
 from sims.code_version import code_version
 from sims.study.codecs_formats import PROGRESSIVE_QUALITY, STILL, progressive, quality_name, still
-from sims.study.codecs_learned import PNC, RATES, federated, pnc, rate_name, vae
+from sims.study.codecs_learned import PNC, RATES, SALIENT, federated, pnc, rate_name, salient, vae
 from sims.study.codecs_page import BEGIN, END, tables
 from sims.study.codecs_plot import draw
 from sims.study.codecs_rows import Row
@@ -55,6 +55,7 @@ def jobs(seeds: int) -> list[Job]:
         found += [Job("vae", rate_name(one), seed, vae(one)) for one in RATES]
     for seed in range(seeds):
         found.append(Job("vae_public", rate_name(RATES[0]), seed, federated(RATES[0])))
+        found.append(Job("pnc", SALIENT, seed, salient()))
     return found
 
 

@@ -8,14 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from fedtiny.codecs.device_half import DeviceHalf
 from fedtiny.codecs.native import NativeCode
+from fedtiny.codecs.salient_order import SalientOrder
 from fedtiny.codecs.server.federated import Rounds, dealt, train_encoder
-from fedtiny.codecs.server.fitting import Pictures
-from fedtiny.codecs.server.pnc import Recipe, train_pnc
+from fedtiny.codecs.server.fitting import Pictures, right
+from fedtiny.codecs.server.pnc import Drop, Recipe, train_pnc
 from fedtiny.codecs.server.vae import VaeRecipe, train_vae
+from sims.study.codecs_rows import setting_of
 from sims.study.codecs_shared import (
+    BUDGETS,
     EPOCHS,
     PUBLIC,
     TRAINING,
@@ -29,7 +33,8 @@ from sims.study.codecs_shared import (
 )
 
 RATES = tuple(VaeRecipe(maps, 2, epochs=EPOCHS + 2) for maps in (4, 6, 8))
-PNC = {"tail-drop": Recipe(), "no tail-drop": Recipe(tail_drop=False)}
+PNC = {"tail-drop": Recipe(), "no tail-drop": Recipe(drop=Drop.NOTHING)}
+SALIENT = "order by content"
 FEW_EPOCHS = 16
 """Of a codec by the server's few pictures alone."""
 DEVICES, ALPHA = 10, 0.3
@@ -58,6 +63,23 @@ def pnc(name: str) -> Measure:
                 features = np.array([len(native.decode(code)) for code in sent])
                 accuracy = float(correct[rows, features].mean())
                 yield setting, *code_means(sent), accuracy, sizes
+
+    return measure
+
+
+def salient() -> Measure:
+    """The same net in an order by content, at budgets; symbols that arrive count."""
+
+    def measure(seed: int) -> Iterator[Found]:
+        training, test = pictures()
+        codec = train_pnc(training, clean(seed), Recipe(drop=Drop.SALIENT), seed)
+        order, sizes = SalientOrder(codec.half.code), Sizes.of(codec.half)
+        codes = [order.encode(one) for one in codec.half.symbols(test.data.x)]
+        for budget in (*BUDGETS, None):
+            sent = [code[:budget] for code in codes]
+            values = torch.from_numpy(np.stack([order.values(code) for code in sent]))
+            accuracy = float(right(codec.server, values, test.y).mean())
+            yield setting_of(SALIENT, budget), *code_means(sent), accuracy, sizes
 
     return measure
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from enum import StrEnum
+from math import prod
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from fedtiny.codecs.device_half import DeviceHalf
 from fedtiny.codecs.encoders import FEATURES, pnc_encoder
 from fedtiny.codecs.errors import CodecError
 from fedtiny.codecs.latent_code import Alphabet
+from fedtiny.codecs.salient_order import BASE
 from fedtiny.codecs.server.fitting import Lesson, Pictures, fit, outputs, seeded
 from fedtiny.codecs.server.networks import FeatureDecoder
 from fedtiny.codecs.server.quantizing import device_half
@@ -38,6 +40,18 @@ class JointLoss(StrEnum):
     """Their divergence from those of the clean picture."""
 
 
+class Drop(StrEnum):
+    """What is left out at each step of training, so that prefixes of a code say most."""
+
+    TAIL = "tail"
+    """The last features, see :func:`tail_drop`."""
+
+    SALIENT = "salient"
+    """The last symbols in the order of :mod:`fedtiny.codecs.salient_order`."""
+
+    NOTHING = "nothing"
+
+
 _LARGEST = 6.0
 """Of a feature, by the encoder's last activation."""
 
@@ -47,7 +61,7 @@ class Recipe:
     """How a PNC codec is trained.
 
     Attributes:
-        tail_drop: whether a random tail of features is dropped at every step.
+        drop: what is dropped at every step.
         joint: the loss of stage 1.
         rebuild_epochs, joint_epochs: of stages 0 and 1.
         mse_weight: of the pictures' error beside the classifier's, in stage 1; 10 in the paper.
@@ -57,7 +71,7 @@ class Recipe:
         features: maps.
     """
 
-    tail_drop: bool = True
+    drop: Drop = Drop.TAIL
     joint: JointLoss = JointLoss.LABELS
     rebuild_epochs: int = 1
     joint_epochs: int = 4
@@ -146,7 +160,7 @@ def train_pnc(pictures: Pictures, classifier: nn.Module, recipe: Recipe, seed: i
         trained = [*encoder.parameters(), *decoder.parameters()]
         code = (-1, *graph.shapes[graph.logits])
         x, cells, y, number = pictures.x, pictures.cells, pictures.y, len(pictures.data)
-        drop = tail_drop if recipe.tail_drop else _keep
+        drop = _DROPS[recipe.drop]
 
         def rebuilt(rows: Tensor) -> Tensor:
             found: Tensor = decoder(drop(quantised(encoder(cells[rows]).view(code), recipe.bits)))
@@ -193,8 +207,32 @@ def tail_drop(features: Tensor) -> Tensor:
     return features * (torch.arange(maps)[None] < kept)[:, :, None, None]
 
 
+def salient_drop(features: Tensor) -> Tensor:
+    """Zeros in the last of the symbols of each of (N, M, H, W), as many as :func:`tail_drop`'s.
+
+    Base maps are dropped whole; what is left of a place's maps is its first ones.
+    """
+    number, maps, *sides = features.shape
+    places = prod(sides)
+    saliency = features[:, :BASE].sum(1).detach().flatten(1)
+    order = torch.argsort(saliency, dim=1, descending=True, stable=True)
+    rank, map_of = order.argsort(1), torch.arange(maps)[None, :, None]
+    by_place = BASE * places + rank[:, None] * (maps - BASE) + map_of - BASE
+    sent = torch.where(map_of < BASE, (map_of + 1) * places - 1, by_place)
+    total = maps * places
+    kept = total - ((total - places + 1) * torch.rand(number, 1, 1) ** 2).long()
+    return features * (sent < kept).view(features.shape)
+
+
 def _keep(features: Tensor) -> Tensor:
     return features
+
+
+_DROPS: dict[Drop, Callable[[Tensor], Tensor]] = {
+    Drop.TAIL: tail_drop,
+    Drop.SALIENT: salient_drop,
+    Drop.NOTHING: _keep,
+}
 
 
 def _labels(_frozen: nn.Module, _clean: Tensor, y: Tensor) -> Tensor:
