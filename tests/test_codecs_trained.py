@@ -145,12 +145,11 @@ def test_both_joint_losses_and_no_drop_train(pictures, classifier):
 def test_tail_drop_leaves_the_first_maps():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        kept = tail_drop(torch.ones(5000, 10, 1, 1))[:, :, 0, 0].numpy()
+        kept = (tail_drop(torch.ones(5000, 10, 1, 1))[:, :, 0, 0] > 0).numpy().astype(int)
     assert (np.diff(kept, axis=1) <= 0).all()
     counts = np.bincount(kept.sum(1).astype(int), minlength=11)
     assert counts[0] == 0
-    wanted = 5000 * np.diff(np.sqrt(np.arange(11) / 10))[::-1]  # L = ⌊M·u²⌋
-    assert np.abs(counts[1:] - wanted).max() < 100
+    assert np.abs(counts[1:] - 500).max() < 100  # L is uniform
 
 
 def test_dropped_symbols_are_those_that_a_shorter_code_lacks(pnc):

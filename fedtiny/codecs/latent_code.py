@@ -18,6 +18,8 @@ from fedtiny.sparse.tensor import Floats
 
 Symbols = npt.NDArray[np.uint8]
 
+ABSENT = -1.0
+"""What the server reads for a feature that did not arrive: no value of a ReLU's."""
 MOST_SYMBOLS = 64
 """Of an alphabet: PNC's six bits."""
 
@@ -28,7 +30,7 @@ class Alphabet:
 
     Attributes:
         of_int8: uint8 (256,): symbol of the value q at position q + 128.
-        values: float32 (L,): of each symbol; symbol 0's stands for nothing received.
+        values: float32 (L,): of each symbol.
 
     Raises:
         CodecError: symbols without a value, or too many.
@@ -156,7 +158,7 @@ class LatentCode:
         return np.array(maps, np.uint8).reshape(-1, self.positions)
 
     def values(self, symbols: Symbols) -> Floats:
-        """What the server reads, float32 (C, H, W), of maps (n, H·W); the others are zeros."""
-        found = np.zeros((self.shape[0], self.positions), np.float32)
+        """What the server reads, float32 (C, H, W), of maps (n, H·W); :data:`ABSENT` in others."""
+        found = np.full((self.shape[0], self.positions), ABSENT, np.float32)
         found[: len(symbols)] = self.alphabet.values[symbols]
         return found.reshape(self.shape)

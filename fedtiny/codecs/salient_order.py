@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fedtiny.codecs.latent_code import LatentCode, Symbols
+from fedtiny.codecs.latent_code import ABSENT, LatentCode, Symbols
 from fedtiny.codecs.range_coder import RangeDecoder, RangeEncoder
 from fedtiny.sparse.tensor import Floats
 
@@ -84,7 +84,7 @@ class SalientOrder:
         return symbols, arrived
 
     def values(self, data: bytes) -> Floats:
-        """What the server reads, float32 (C, H, W); zeros where nothing arrived."""
+        """What the server reads, float32 (C, H, W); :data:`ABSENT` where nothing arrived."""
         symbols, arrived = self.decode(data)
-        found: Floats = np.where(arrived, self.code.alphabet.values[symbols], 0).astype(np.float32)
+        found = np.where(arrived, self.code.alphabet.values[symbols], ABSENT).astype(np.float32)
         return found.reshape(self.code.shape)

@@ -14,7 +14,6 @@ from sims.study.codecs_shared import (
     Found,
     Measure,
     Sizes,
-    clean,
     pictures,
     retrained,
     sendings,
@@ -27,7 +26,7 @@ PROGRESSIVE_QUALITY = 10
 
 
 def still(quality: int, shrink: int = 1) -> Measure:
-    """JPEG at one quality: a classifier retrained on its pictures, and the clean one."""
+    """JPEG at one quality, by a classifier that has gone on learning on its pictures."""
 
     def measure(seed: int) -> Iterator[Found]:
         (training, test), kind = pictures(), PictureFormat.JPEG
@@ -35,10 +34,8 @@ def still(quality: int, shrink: int = 1) -> Measure:
         seen = _read(test, files, shrink)
         files_ = [write(_smaller(x, shrink), kind, quality) for x in training.data.x]
         learned = _read(training, files_, shrink)
-        for name, network in (("retrained", retrained(seed, learned)), ("clean", clean(seed))):
-            accuracy = float(right(network, seen.x, seen.y).mean())
-            setting = f"{quality_name(quality, shrink)}, {name} classifier"
-            yield setting, *_file_means(files), accuracy, Sizes()
+        accuracy = float(right(retrained(seed, learned), seen.x, seen.y).mean())
+        yield quality_name(quality, shrink), *_file_means(files), accuracy, Sizes()
 
     return measure
 
@@ -56,17 +53,14 @@ def progressive(quality: int) -> Measure:
         cuts = rng(seed, "cuts").choice(BUDGETS, len(training.data))
         whole = [write(x, kind, quality) for x in training.data.x]
         learned = _read(training, [cut(one, int(n)) for one, n in zip(whole, cuts, strict=True)])
-        readers = {"retrained": retrained(seed, learned), "clean": clean(seed)}
+        reader = retrained(seed, learned)
         whole = [write(x, kind, quality) for x in test.data.x]
         codes = [bytes(payload_bytes(file)) for file in whole]
         for setting, sent in sendings(f"quality {quality}", codes):
-            name, rest = setting.split(" @ ")
             files = [cut(file, len(code)) for file, code in zip(whole, sent, strict=True)]
             seen = _read(test, files)
-            for reader, network in readers.items():
-                accuracy = float(right(network, seen.x, seen.y).mean())
-                setting = f"{name}, {reader} classifier @ {rest}"
-                yield setting, *_file_means(files), accuracy, Sizes()
+            accuracy = float(right(reader, seen.x, seen.y).mean())
+            yield setting, *_file_means(files), accuracy, Sizes()
 
     return measure
 

@@ -19,8 +19,8 @@ from fedtiny.codecs.server.pnc import Drop, Recipe, train_pnc
 from fedtiny.codecs.server.vae import VaeRecipe, train_vae
 from sims.study.codecs_rows import setting_of
 from sims.study.codecs_shared import (
+    AGAIN,
     BUDGETS,
-    EPOCHS,
     PUBLIC,
     TRAINING,
     Found,
@@ -32,8 +32,11 @@ from sims.study.codecs_shared import (
     sendings,
 )
 
-RATES = tuple(VaeRecipe(maps, 2, epochs=EPOCHS + 2) for maps in (4, 6, 8))
-PNC = {"tail-drop": Recipe(), "no tail-drop": Recipe(drop=Drop.NOTHING)}
+RATES = tuple(VaeRecipe(maps, 2, epochs=AGAIN) for maps in (4, 6, 8))
+PNC = {
+    "tail-drop": Recipe(joint_epochs=AGAIN),
+    "no tail-drop": Recipe(drop=Drop.NOTHING, joint_epochs=AGAIN),
+}
 SALIENT = "order by content"
 FEW_EPOCHS = 16
 """Of a codec by the server's few pictures alone."""
@@ -72,7 +75,9 @@ def salient() -> Measure:
 
     def measure(seed: int) -> Iterator[Found]:
         training, test = pictures()
-        codec = train_pnc(training, clean(seed), Recipe(drop=Drop.SALIENT), seed)
+        codec = train_pnc(
+            training, clean(seed), Recipe(drop=Drop.SALIENT, joint_epochs=AGAIN), seed
+        )
         order, sizes = SalientOrder(codec.half.code), Sizes.of(codec.half)
         codes = [order.encode(one) for one in codec.half.symbols(test.data.x)]
         for budget in (*BUDGETS, None):

@@ -72,7 +72,7 @@ def _timed(rows: pd.DataFrame) -> pd.DataFrame:
         deadline=parts[1].astype(int),
         interference=parts[2],
     )
-    return rows[~rows["name"].str.contains("clean|no tail-drop")]
+    return rows[~rows["name"].str.contains("no tail-drop")]
 
 
 def _by_setting(rows: pd.DataFrame) -> str:

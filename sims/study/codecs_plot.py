@@ -38,16 +38,14 @@ class _Line:
 _LINES = (
     _Line("pnc", "^tail-drop", "PNC", _BLUE, "o", "-", ((30, 90), (36, 88.2))),
     _Line("pnc", "^no tail-drop", "PNC without tail-drop", _SKY, "v", "--", ((34, 50), (50, 78))),
-    _Line(
-        "progressive_jpeg", "retrained", "progressive JPEG", _RED, "s", "-", ((26, 74), (26, 82))
-    ),
+    _Line("progressive_jpeg", "", "progressive JPEG", _RED, "s", "-", ((26, 74), (26, 82))),
     _Line("vae", "", "VAE codec", _GREEN, "D", "-", ((1, 92), (1, 86.5))),
-    _Line("jpeg", "retrained", "JPEG", _PINK, "^", "-", ((1, 66), (13, 76))),
+    _Line("jpeg", "", "JPEG", _PINK, "^", "-", ((1, 66), (13, 76))),
 )
 """Classifiers are retrained."""
 _LATE = (
     ("pnc", "^tail-drop", "PNC", _BLUE, "o", ((42, 88), (60, 62))),
-    ("progressive_jpeg", "retrained", "progressive JPEG", _RED, "s", ((88, 80), (100, 71))),
+    ("progressive_jpeg", "", "progressive JPEG", _RED, "s", ((88, 80), (100, 71))),
 )
 _DASHES = {"none": "-", "heavy": ":"}
 """By interference; light lies between, in the table."""

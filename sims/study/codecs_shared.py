@@ -23,10 +23,10 @@ from fedtiny.fleet.link import Link, LinkSection
 from sims.study.codecs_rows import setting_of
 
 DATA = Path("/usr/share/datasets/fashion-mnist")
-TRAINING, TESTED, PUBLIC = 12_000, 5000, 2000
+TRAINING, TESTED, PUBLIC = 12_000, 2000, 2000
 """Pictures; of the training ones, those that a server has where devices train the encoder."""
-EPOCHS = 4
-"""Of the clean classifier, and again of what learns from it to read a codec's pictures."""
+EPOCHS, AGAIN = 4, 6
+"""Of the clean classifier; then of what goes on from it, to read what a codec leaves of pictures."""
 BUDGETS = (8, 12, 16, 24, 32, 40, 48, 56, 64, 80, 128)
 """Bytes of PNC and of progressive JPEG."""
 TRACE, TRACE_PERIOD_S = Path("sims/fleets/low_rate.csv"), 60.0
@@ -50,7 +50,7 @@ def clean(seed: int) -> PictureClassifier:
 
 def retrained(seed: int, seen: Pictures) -> PictureClassifier:
     """A copy of the clean classifier that has gone on learning, from what a codec leaves."""
-    lesson = Lesson(EPOCHS, seed=seed + 1)
+    lesson = Lesson(AGAIN, seed=seed + 1)
     return train_classifier(seen, lesson, deepcopy(clean(seed)))
 
 

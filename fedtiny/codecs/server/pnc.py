@@ -22,7 +22,7 @@ from fedtiny.codecs.codec import Logits, Picture, Point
 from fedtiny.codecs.device_half import DeviceHalf
 from fedtiny.codecs.encoders import FEATURES, pnc_encoder
 from fedtiny.codecs.errors import CodecError
-from fedtiny.codecs.latent_code import Alphabet
+from fedtiny.codecs.latent_code import ABSENT, Alphabet
 from fedtiny.codecs.salient_order import BASE
 from fedtiny.codecs.server.fitting import Lesson, Pictures, fit, outputs, seeded
 from fedtiny.codecs.server.networks import FeatureDecoder
@@ -72,9 +72,9 @@ class Recipe:
     """
 
     drop: Drop = Drop.TAIL
-    joint: JointLoss = JointLoss.LABELS
+    joint: JointLoss = JointLoss.CLEAN_LOGITS
     rebuild_epochs: int = 1
-    joint_epochs: int = 4
+    joint_epochs: int = 6
     mse_weight: float = 1.0
     classifier_learns: bool = True
     bits: int = 4
@@ -134,7 +134,7 @@ class PncCodec:
         values = code.alphabet.values[symbols].reshape(len(symbols), *code.shape)
         for sent in range(code.shape[0] + 1):
             kept = values.copy()
-            kept[:, sent:] = 0
+            kept[:, sent:] = ABSENT
             logits = outputs(self.server, torch.from_numpy(kept))
             found.append(logits.argmax(1) == pictures.data.y)
         return np.stack(found, 1)
@@ -197,18 +197,14 @@ def quantised(features: Tensor, bits: int) -> Tensor:
 
 
 def tail_drop(features: Tensor) -> Tensor:
-    """Zeros in the last L maps of each of (N, M, H, W), L = ⌊M·u²⌋ of a uniform u in [0, 1).
-
-    The paper's L ~ U{0 … M − 1} has whole codes in one of M steps, and pays for short codes with
-    two points of accuracy at whole ones; here one in √M steps has them.
-    """
+    """Nothing in the last L ~ U{0 … M − 1} maps of each of (N, M, H, W)."""
     number, maps = features.shape[:2]
-    kept = maps - (maps * torch.rand(number, 1) ** 2).long()
-    return features * (torch.arange(maps)[None] < kept)[:, :, None, None]
+    kept = maps - torch.randint(0, maps, (number, 1))
+    return _left(features, (torch.arange(maps)[None] < kept)[:, :, None, None])
 
 
 def salient_drop(features: Tensor) -> Tensor:
-    """Zeros in the last of the symbols of each of (N, M, H, W), as many as :func:`tail_drop`'s.
+    """Nothing in the last of the symbols of each of (N, M, H, W), as many as :func:`tail_drop`'s.
 
     Base maps are dropped whole; what is left of a place's maps is its first ones.
     """
@@ -220,8 +216,12 @@ def salient_drop(features: Tensor) -> Tensor:
     by_place = BASE * places + rank[:, None] * (maps - BASE) + map_of - BASE
     sent = torch.where(map_of < BASE, (map_of + 1) * places - 1, by_place)
     total = maps * places
-    kept = total - ((total - places + 1) * torch.rand(number, 1, 1) ** 2).long()
-    return features * (sent < kept).view(features.shape)
+    kept = total - torch.randint(0, total - places + 1, (number, 1, 1))
+    return _left(features, (sent < kept).view(features.shape))
+
+
+def _left(features: Tensor, kept: Tensor) -> Tensor:
+    return torch.where(kept, features, ABSENT)
 
 
 def _keep(features: Tensor) -> Tensor:
