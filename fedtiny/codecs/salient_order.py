@@ -62,19 +62,16 @@ class SalientOrder:
         return encoder.finish()
 
     def decode(self, data: bytes) -> tuple[Symbols, npt.NDArray[np.bool_]]:
-        """(symbols uint8 (C, P), which of them the bytes determine); the others are 0.
-
-        A base map counts only whole, as it does in the other order.
-        """
+        """(symbols uint8 (C, P), which of them the bytes determine); the others are 0."""
         decoder, tables = RangeDecoder(data), self.code.tables.tolist()
         shape = (self.code.shape[0], self.code.positions)
         symbols, arrived = np.zeros(shape, np.uint8), np.zeros(shape, np.bool_)
         for row in range(self.base):
-            found = [decoder.get(tables[row]) for _ in range(shape[1])]
-            known = [symbol for symbol in found if symbol is not None]
-            if len(known) < shape[1]:
-                return symbols, arrived
-            symbols[row], arrived[row] = known, True
+            for column in range(shape[1]):
+                symbol = decoder.get(tables[row])
+                if symbol is None:
+                    return symbols, arrived
+                symbols[row, column], arrived[row, column] = symbol, True
         for column in salient_places(symbols[: self.base]).tolist():
             for row in range(self.base, shape[0]):
                 symbol = decoder.get(tables[row])

@@ -26,7 +26,7 @@ DATA = Path("/usr/share/datasets/fashion-mnist")
 TRAINING, TESTED, PUBLIC = 12_000, 2000, 2000
 """Pictures; of the training ones, those that a server has where devices train the encoder."""
 EPOCHS, AGAIN = 4, 6
-"""Of the clean classifier; then of what goes on from it, to read what a codec leaves of pictures."""
+"""Of the clean classifier; then of what goes on from it, on what a codec leaves of pictures."""
 BUDGETS = (8, 12, 16, 24, 32, 40, 48, 56, 64, 80, 128)
 """Bytes of PNC and of progressive JPEG."""
 TRACE, TRACE_PERIOD_S = Path("sims/fleets/low_rate.csv"), 60.0

@@ -75,8 +75,8 @@ class FeatureDecoder(nn.Module):
     """PNC's: a transposed convolution and three 5×5 convolutions with skips, then the picture.
 
     The 5×5 convolutions work at a quarter of the picture's height and width, two more transposed
-    convolutions double it twice: a sixteenth of the work, for small servers. It is told which features
-    are missing, where the published one reads zeros, which features that are there have, too.
+    convolutions double it twice: a sixteenth of the work, for small servers. It is told which
+    features are missing; the published one reads zeros, which features that are there have, too.
 
     Args:
         features: maps of the code, each an eighth of the picture in height and width, rounded up.

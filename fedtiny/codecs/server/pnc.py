@@ -102,14 +102,14 @@ class PncCodec:
         return self.half.encode(x)[:budget_bytes]
 
     def decode(self, code: bytes) -> Logits:
-        """Logits by the features that arrived whole.
+        """Logits by the symbols that arrived; of the last feature, too.
 
         Raises:
             CodecError: not one did.
         """
-        symbols = self.half.code.decode(code)
+        symbols = self.half.code.determined(code)
         if len(symbols) == 0:
-            raise CodecError(f"{len(code)} bytes hold no whole feature; wait for more")
+            raise CodecError(f"{len(code)} bytes say nothing yet; wait for more")
         values = torch.from_numpy(self.half.code.values(symbols)[None])
         logits: Logits = outputs(self.server, values)[0]
         return logits
@@ -127,17 +127,15 @@ class PncCodec:
         """Features to logits."""
         return nn.Sequential(self.decoder, self.classifier)
 
-    def right(self, pictures: Pictures) -> np.ndarray:
-        """Whether each picture gets its class by its first 0, 1 … M features, bool (N, M + 1)."""
-        code, found = self.half.code, list[np.ndarray]()
-        symbols = self.half.symbols(pictures.data.x)
-        values = code.alphabet.values[symbols].reshape(len(symbols), *code.shape)
-        for sent in range(code.shape[0] + 1):
-            kept = values.copy()
-            kept[:, sent:] = ABSENT
-            logits = outputs(self.server, torch.from_numpy(kept))
-            found.append(logits.argmax(1) == pictures.data.y)
-        return np.stack(found, 1)
+    def right(self, pictures: Pictures, sent: np.ndarray) -> np.ndarray:
+        """Whether each picture gets its class by its first ``sent`` symbols, both (N,)."""
+        code, symbols = self.half.code, self.half.symbols(pictures.data.x)
+        arrived = np.arange(symbols[0].size) < sent[:, None]
+        values = np.where(
+            arrived, code.alphabet.values[symbols].reshape(len(symbols), -1), ABSENT
+        ).astype(np.float32)
+        shaped = torch.from_numpy(values.reshape(-1, *code.shape))
+        return np.asarray(outputs(self.server, shaped).argmax(1) == pictures.data.y)
 
 
 def train_pnc(pictures: Pictures, classifier: nn.Module, recipe: Recipe, seed: int) -> PncCodec:
@@ -197,27 +195,31 @@ def quantised(features: Tensor, bits: int) -> Tensor:
 
 
 def tail_drop(features: Tensor) -> Tensor:
-    """Nothing in the last L ~ U{0 … M − 1} maps of each of (N, M, H, W)."""
-    number, maps = features.shape[:2]
-    kept = maps - torch.randint(0, maps, (number, 1))
-    return _left(features, (torch.arange(maps)[None] < kept)[:, :, None, None])
+    """Nothing in the last L ~ U{0 … (M − 1)·P} symbols of each of (N, M, H, W), P = H·W.
+
+    The paper drops whole features; ours may arrive in part, since the decoder is told.
+    """
+    number, maps, *sides = features.shape
+    places = torch.arange(maps * prod(sides)).view(1, maps, *sides)
+    return _left(features, places < _sent(number, maps, prod(sides)).view(-1, 1, 1, 1))
 
 
 def salient_drop(features: Tensor) -> Tensor:
-    """Nothing in the last of the symbols of each of (N, M, H, W), as many as :func:`tail_drop`'s.
-
-    Base maps are dropped whole; what is left of a place's maps is its first ones.
-    """
+    """As many, but the last in the order of :mod:`fedtiny.codecs.salient_order`."""
     number, maps, *sides = features.shape
     places = prod(sides)
     saliency = features[:, :BASE].sum(1).detach().flatten(1)
     order = torch.argsort(saliency, dim=1, descending=True, stable=True)
-    rank, map_of = order.argsort(1), torch.arange(maps)[None, :, None]
-    by_place = BASE * places + rank[:, None] * (maps - BASE) + map_of - BASE
-    sent = torch.where(map_of < BASE, (map_of + 1) * places - 1, by_place)
-    total = maps * places
-    kept = total - torch.randint(0, total - places + 1, (number, 1, 1))
-    return _left(features, (sent < kept).view(features.shape))
+    rank, map_of = order.argsort(1)[:, None], torch.arange(maps)[None, :, None]
+    by_place = BASE * places + rank * (maps - BASE) + map_of - BASE
+    by_map = map_of * places + torch.arange(places)
+    at = torch.where(map_of < BASE, by_map, by_place)
+    return _left(features, (at < _sent(number, maps, places)).view(features.shape))
+
+
+def _sent(number: int, maps: int, places: int) -> Tensor:
+    """How many symbols each of some pictures sends: at least a feature."""
+    return maps * places - torch.randint(0, (maps - 1) * places + 1, (number, 1, 1))
 
 
 def _left(features: Tensor, kept: Tensor) -> Tensor:
