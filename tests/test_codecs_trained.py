@@ -137,7 +137,11 @@ def test_both_joint_losses_and_no_drop_train(pictures, classifier):
     recipes = [Recipe(joint=joint, joint_epochs=1) for joint in JointLoss]
     recipes += [Recipe(drop=drop, joint_epochs=1) for drop in (Drop.SALIENT, *[Drop.NOTHING] * 2)]
     trained = [
-        train_pnc(part, classifier, recipe, 0).decoder.out[-1].weight.detach().numpy().tobytes()
+        train_pnc(part, classifier, recipe, 0)
+        .server.decoder.out[-1]
+        .weight.detach()
+        .numpy()
+        .tobytes()
         for recipe in recipes
     ]
     assert len(set(trained)) == 4

@@ -114,6 +114,31 @@ class FeatureDecoder(nn.Module):
         return picture
 
 
+class FeatureReader(nn.Module):
+    """What PNC's server does: rebuilds the picture, classifies that, and may look past it.
+
+    Args:
+        decoder: features to pictures.
+        classifier: of pictures.
+        direct: of the features themselves, its logits are added; the published server has none.
+    """
+
+    def __init__(
+        self, decoder: FeatureDecoder, classifier: nn.Module, direct: LatentClassifier | None
+    ) -> None:
+        super().__init__()
+        self.decoder, self.classifier, self.direct = decoder, classifier, direct
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Logits (N, classes) of features (N, M, ⌈H/8⌉, ⌈W/8⌉)."""
+        return self.logits(z, self.decoder(z))
+
+    def logits(self, z: Tensor, picture: Tensor) -> Tensor:
+        """The same, of features and the picture that was rebuilt of them."""
+        logits: Tensor = self.classifier(picture)
+        return logits if self.direct is None else logits + self.direct(z)
+
+
 class ContextModel(nn.Module):
     """Masked autoregressive network over (channel, row, column): a bound of the rate.
 

@@ -25,7 +25,7 @@ from fedtiny.codecs.errors import CodecError
 from fedtiny.codecs.latent_code import ABSENT, Alphabet
 from fedtiny.codecs.salient_order import BASE
 from fedtiny.codecs.server.fitting import Lesson, Pictures, fit, outputs, seeded
-from fedtiny.codecs.server.networks import FeatureDecoder
+from fedtiny.codecs.server.networks import FeatureDecoder, FeatureReader, LatentClassifier
 from fedtiny.codecs.server.quantizing import device_half
 from fedtiny.codecs.server.sparse_encoder import SparseEncoder
 
@@ -66,7 +66,8 @@ class Recipe:
         rebuild_epochs, joint_epochs: of stages 0 and 1.
         mse_weight: of the pictures' error beside the classifier's, in stage 1; 10 in the paper.
         classifier_learns: whether stage 1 goes on training the classifier, on pictures as the
-            decoder rebuilds them; the paper's is frozen, and its rivals' are not retrained either.
+            decoder rebuilds them, and trains another of the features themselves beside it; the
+            paper's is frozen, and its rivals' are not retrained either.
         bits: of a symbol; the paper sends 6, of maps of 32×32.
         features: maps.
     """
@@ -87,14 +88,12 @@ class PncCodec:
 
     Attributes:
         half: on the device.
-        decoder: features to pictures.
-        classifier: of pictures.
+        server: features to logits.
         points: what was measured.
     """
 
     half: DeviceHalf
-    decoder: FeatureDecoder
-    classifier: nn.Module
+    server: FeatureReader
     points: tuple[Point, ...] = ()
 
     def encode(self, x: Picture, budget_bytes: int) -> bytes:
@@ -122,11 +121,6 @@ class PncCodec:
         """What was measured."""
         return self.points
 
-    @property
-    def server(self) -> nn.Sequential:
-        """Features to logits."""
-        return nn.Sequential(self.decoder, self.classifier)
-
     def right(self, pictures: Pictures, sent: np.ndarray) -> np.ndarray:
         """Whether each picture gets its class by its first ``sent`` symbols, both (N,)."""
         code, symbols = self.half.code, self.half.symbols(pictures.data.x)
@@ -147,40 +141,45 @@ def train_pnc(pictures: Pictures, classifier: nn.Module, recipe: Recipe, seed: i
         recipe: losses and lengths.
         seed: of weights, order and drops.
     """
-    reader = deepcopy(classifier).requires_grad_(recipe.classifier_learns).eval()
     frozen = deepcopy(classifier).requires_grad_(False).eval()
     shape = pictures.data.input_shape
     with seeded(seed, "pnc"):
         graph = pnc_encoder(shape, recipe.features)
-        encoder, decoder = SparseEncoder(graph, seed), FeatureDecoder(recipe.features, shape)
+        encoder, latent = SparseEncoder(graph, seed), graph.shapes[graph.logits]
+        decoder = FeatureDecoder(recipe.features, shape)
+        learns, classes = recipe.classifier_learns, len(pictures.data.labels)
+        reader = FeatureReader(
+            decoder,
+            deepcopy(classifier).requires_grad_(learns).eval(),
+            LatentClassifier(latent, classes) if learns else None,
+        )
         encoder.train()
         decoder.train()
         trained = [*encoder.parameters(), *decoder.parameters()]
-        code = (-1, *graph.shapes[graph.logits])
         x, cells, y, number = pictures.x, pictures.cells, pictures.y, len(pictures.data)
         drop = _DROPS[recipe.drop]
 
-        def rebuilt(rows: Tensor) -> Tensor:
-            found: Tensor = decoder(drop(quantised(encoder(cells[rows]).view(code), recipe.bits)))
-            return found
+        def arrived(rows: Tensor) -> Tensor:
+            return drop(quantised(encoder(cells[rows]).view(-1, *latent), recipe.bits))
 
         def error(rows: Tensor) -> Tensor:
-            return functional.mse_loss(rebuilt(rows), x[rows])
+            return functional.mse_loss(decoder(arrived(rows)), x[rows])
 
         def joint(rows: Tensor) -> Tensor:
-            found = rebuilt(rows)
+            features = arrived(rows)
+            rebuilt = decoder(features)
             wanted = _WANTED[recipe.joint](frozen, x[rows], y[rows])
-            known = functional.cross_entropy(reader(found), wanted)
-            return recipe.mse_weight * functional.mse_loss(found, x[rows]) + known
+            known = functional.cross_entropy(reader.logits(features, rebuilt), wanted)
+            return recipe.mse_weight * functional.mse_loss(rebuilt, x[rows]) + known
 
         fit(trained, error, number, Lesson(recipe.rebuild_epochs, seed=seed))
-        if recipe.classifier_learns:
-            trained += reader.train().parameters()
+        if learns:
+            trained = [*encoder.parameters(), *reader.train().parameters()]
         fit(trained, joint, number, Lesson(recipe.joint_epochs, seed=seed + 1), encoder.prune)
     half = device_half(
         encoder, pictures, lambda out: Alphabet.of_bits(recipe.bits, out.scale, out.zero_point)
     )
-    return PncCodec(half, decoder.eval(), reader.eval())
+    return PncCodec(half, reader.eval())
 
 
 def quantised(features: Tensor, bits: int) -> Tensor:
