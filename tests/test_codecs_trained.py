@@ -68,7 +68,7 @@ def classifier(pictures):
 
 @pytest.fixture(scope="module")
 def pnc(pictures, classifier):
-    recipe = Recipe(rebuild_epochs=1, joint_epochs=5, bits=5, features=FEATURES)
+    recipe = Recipe(joint_epochs=15, bits=5, features=FEATURES)
     return train_pnc(pictures[0], classifier, recipe, 0)
 
 
