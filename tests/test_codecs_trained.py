@@ -13,7 +13,7 @@ from fedtiny import toolchain
 from fedtiny.boards import host, kernels, qemu
 from fedtiny.codecs.blocks import Receiver, crc16, split
 from fedtiny.codecs.emulated import encode
-from fedtiny.codecs.encoders import KEPT, WIDTH, pnc_encoder, vae_encoder
+from fedtiny.codecs.encoders import PNC_KEPT, VAE_KEPT, WIDTH, pnc_encoder, vae_encoder
 from fedtiny.codecs.errors import CodecError
 from fedtiny.codecs.exporting import export_codec
 from fedtiny.codecs.folding import fold, folded_shape, picture_shape
@@ -75,6 +75,14 @@ def pnc(pictures, classifier):
 @pytest.fixture(scope="module")
 def networks(pictures):
     return train_vae(pictures[0], VaeRecipe(2, 3, epochs=8), 0)
+
+
+def test_a_teacher_says_what_is_right(pictures, classifier):
+    part = Pictures(pictures[0].data.take(np.arange(128)), pictures[0].normalization)
+    recipe = VaeRecipe(2, 2, epochs=1)
+    taught, told = (train_vae(part, recipe, 0, teacher) for teacher in (classifier, None))
+    first = [one.encoder.tensor("first.weight") for one in (taught, told)]
+    assert not torch.equal(*first)
 
 
 @pytest.fixture(scope="module")
@@ -213,15 +221,16 @@ def test_the_context_model_sees_only_what_came_before():
 
 def test_encoders_are_small(pnc, vae):
     shape = (1, 28, 28)
-    for codec, graph in ((pnc, pnc_encoder(shape, FEATURES)), (vae, vae_encoder(shape, 2))):
+    ours = (pnc, pnc_encoder(shape, FEATURES), PNC_KEPT), (vae, vae_encoder(shape, 2), VAE_KEPT)
+    for codec, graph, kept in ours:
         first, code = codec.half.encoder.layers
-        assert codec.half.parameters <= WIDTH * 17 + KEPT + graph.shapes["code"][0]
+        assert codec.half.parameters <= WIDTH * 17 + kept + graph.shapes["code"][0]
         assert 0 < first.weight.nnz <= WIDTH * 16
-        assert 0 < code.weight.nnz <= min(KEPT, int(np.prod(code.weight.shape)))
+        assert 0 < code.weight.nnz <= min(kept, int(np.prod(code.weight.shape)))
 
 
 def test_weights_leave_while_the_lesson_lasts_and_do_not_come_back():
-    encoder = SparseEncoder(pnc_encoder((1, 8, 8)), 0)
+    encoder = SparseEncoder(pnc_encoder((1, 8, 8)), 0, 400)
     size, steps, counts = WIDTH * 16 * 9, 100, []
     for step in range(steps):
         gone = ~encoder.masks["code"].to_bool()
@@ -232,13 +241,13 @@ def test_weights_leave_while_the_lesson_lasts_and_do_not_come_back():
         assert not weight[gone].any()
         counts.append(encoder.masks["code"].nnz)
         assert np.count_nonzero(weight) <= counts[-1]
-    assert counts[0] == size > counts[20] > counts[40] == counts[-1] == KEPT
+    assert counts[0] == size > counts[20] > counts[40] == counts[-1] == 400
     assert set(encoder.masks) == {"code"}
     before = encoder.masks["code"].indices.copy()
     with torch.no_grad():
         encoder.tensor("code.weight").add_(0.1)
     encoder.stay(0, 1)
-    assert np.count_nonzero(encoder.tensor("code.weight").detach().numpy()) <= KEPT
+    assert np.count_nonzero(encoder.tensor("code.weight").detach().numpy()) <= 400
     assert np.array_equal(encoder.masks["code"].indices, before)
 
 
@@ -322,7 +331,7 @@ def test_devices_train_the_encoder_and_nothing_else(networks, pictures):
     rounds = Rounds(rounds=2)
     found = train_encoder(networks, devices, rounds, 0)
     again = train_encoder(networks, devices, rounds, 0)
-    assert found.encoder.masks["code"].nnz <= KEPT
+    assert found.encoder.masks["code"].nnz <= VAE_KEPT
     new = found.encoder.tensor("first.weight")
     assert torch.equal(networks.encoder.tensor("first.weight"), before)  # the server's is as it was
     assert torch.equal(new, again.encoder.tensor("first.weight"))

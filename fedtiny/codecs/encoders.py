@@ -10,9 +10,10 @@ FEATURES = 16
 """Of PNC by default; its paper (Wang et al., RTSS 2023) has M = 10, larger ones."""
 WIDTH = 16
 """Maps of the first convolution."""
-KEPT = 400
-"""Weights of the second that training leaves, whatever the codec: with them a picture takes fewer
-instructions on a Cortex-M4 than libjpeg-turbo takes for a file (docs/results/codecs.md)."""
+PNC_KEPT, VAE_KEPT = 400, 700
+"""Weights of the second that training leaves, whatever its maps: with them a picture takes fewer
+instructions on a Cortex-M4 than by libjpeg-turbo (docs/results/codecs.md). PNC's codes are longer,
+and coding them costs what the others' weights do."""
 
 
 def pnc_encoder(picture: Shape, features: int = FEATURES) -> Graph:

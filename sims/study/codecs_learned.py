@@ -22,6 +22,7 @@ from sims.study.codecs_rows import setting_of
 from sims.study.codecs_shared import (
     AGAIN,
     BUDGETS,
+    EPOCHS,
     PUBLIC,
     TRAINING,
     Found,
@@ -33,7 +34,7 @@ from sims.study.codecs_shared import (
     sendings,
 )
 
-RATES = tuple(VaeRecipe(maps, 2, epochs=AGAIN) for maps in (4, 6, 8))
+RATES = tuple(VaeRecipe(maps, 2, epochs=EPOCHS + AGAIN) for maps in (4, 6, 8))
 PNC = {
     "tail-drop": Recipe(joint_epochs=AGAIN),
     "no tail-drop": Recipe(drop=Drop.NOTHING, joint_epochs=AGAIN),
@@ -93,7 +94,7 @@ def vae(recipe: VaeRecipe) -> Measure:
 
     def measure(seed: int) -> Iterator[Found]:
         training, test = pictures()
-        codec = train_vae(training, recipe, seed).codec(training)
+        codec = train_vae(training, recipe, seed, clean(seed)).codec(training)
         symbols, codes = codec.half.symbols(test.data.x), codes_of(codec.half, test.data.x)
         table = float(np.mean([codec.half.code.bits(one) for one in symbols])) / 8
         context = float(codec.context_bits(symbols).mean()) / 8

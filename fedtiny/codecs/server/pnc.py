@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from fedtiny.codecs.codec import Logits, Picture, Point
 from fedtiny.codecs.device_half import DeviceHalf
-from fedtiny.codecs.encoders import FEATURES, pnc_encoder
+from fedtiny.codecs.encoders import FEATURES, PNC_KEPT, pnc_encoder
 from fedtiny.codecs.errors import CodecError
 from fedtiny.codecs.latent_code import ABSENT, Alphabet
 from fedtiny.codecs.salient_order import BASE
@@ -145,7 +145,7 @@ def train_pnc(pictures: Pictures, classifier: nn.Module, recipe: Recipe, seed: i
     shape = pictures.data.input_shape
     with seeded(seed, "pnc"):
         graph = pnc_encoder(shape, recipe.features)
-        encoder, latent = SparseEncoder(graph, seed), graph.shapes[graph.logits]
+        encoder, latent = SparseEncoder(graph, seed, PNC_KEPT), graph.shapes[graph.logits]
         decoder = FeatureDecoder(recipe.features, shape)
         learns, classes = recipe.classifier_learns, len(pictures.data.labels)
         reader = FeatureReader(

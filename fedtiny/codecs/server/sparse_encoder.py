@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from fedtiny.codecs.encoders import KEPT
 from fedtiny.models.graph import Graph
 from fedtiny.models.initial import initial_state
 from fedtiny.models.parameters import ParameterKind
@@ -21,7 +20,7 @@ _EVERY = 20
 
 
 class SparseEncoder(GraphModule):
-    """A graph whose prunable layers keep :data:`~fedtiny.codecs.encoders.KEPT` weights each.
+    """A graph whose prunable layers keep some weights each.
 
     The smallest leave, more at first than later: of all, the share of Zhu and Gupta's cubic
     schedule ("To prune, or not to prune", 2017). What has left does not come back.
@@ -29,10 +28,12 @@ class SparseEncoder(GraphModule):
     Args:
         graph: of :mod:`fedtiny.codecs.encoders`; weights begin as its initial ones.
         seed: of them.
+        kept: of a layer's weights when a lesson has pruned.
     """
 
-    def __init__(self, graph: Graph, seed: int) -> None:
+    def __init__(self, graph: Graph, seed: int, kept: int) -> None:
         super().__init__(graph)
+        self._wanted = kept
         self._kept = {layer.name: Mask.full(layer.weight_shape) for layer in graph.prunable_layers}
         self.load(initial_state(graph, rng(seed, graph.name)))
 
@@ -46,7 +47,7 @@ class SparseEncoder(GraphModule):
         way = min(max((step / steps - BEGUN) / (ENDED - BEGUN), 0.0), 1.0)
         if step % _EVERY == 0 or step == steps - 1:
             for name, mask in self._kept.items():
-                wanted = min(KEPT, mask.size)
+                wanted = min(self._wanted, mask.size)
                 keep = round(wanted + (mask.size - wanted) * (1 - way) ** 3)
                 if keep < mask.nnz:
                     values = self._weight(name).detach().numpy()

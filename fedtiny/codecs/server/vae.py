@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from fedtiny.codecs.codec import Logits, Picture, Point
 from fedtiny.codecs.device_half import DeviceHalf
-from fedtiny.codecs.encoders import vae_encoder
+from fedtiny.codecs.encoders import VAE_KEPT, vae_encoder
 from fedtiny.codecs.errors import CodecError
 from fedtiny.codecs.latent_code import Alphabet, Symbols
 from fedtiny.codecs.server.fitting import Lesson, Pictures, fit, outputs, seeded
@@ -44,7 +44,7 @@ class VaeRecipe:
     centres: int
     beta: float = 0.0
     free_bpp: float = 0.0
-    epochs: int = 6
+    epochs: int = 10
 
 
 class Centres(nn.Module):
@@ -169,22 +169,27 @@ class Networks:
         return VaeCodec(half, self.classifier.eval(), self.context)
 
 
-def train_vae(pictures: Pictures, recipe: VaeRecipe, seed: int) -> Networks:
+def train_vae(
+    pictures: Pictures, recipe: VaeRecipe, seed: int, teacher: nn.Module | None = None
+) -> Networks:
     """Encoder, centres, classifier and context model at once.
 
     Args:
         pictures: public, on the server.
         recipe: rate and length.
         seed: of weights and order.
+        teacher: of normalised pictures, trained: its answers are what the classifier is to say
+            (Hinton et al., "Distilling the knowledge in a neural network", 2015). None: classes,
+            as in the paper.
     """
     shape, classes = pictures.data.input_shape, len(pictures.data.labels)
     with seeded(seed, "vae"):
         graph = vae_encoder(shape, recipe.channels)
         latent = graph.shapes[graph.logits]
-        encoder, centres = SparseEncoder(graph, seed), Centres(recipe.centres)
+        encoder, centres = SparseEncoder(graph, seed, VAE_KEPT), Centres(recipe.centres)
         classifier, context = LatentClassifier(latent, classes), ContextModel(recipe.centres)
         found = Networks(encoder, centres, classifier, context)
-        cells, y, pixels = pictures.cells, pictures.y, shape[1] * shape[2]
+        cells, pixels, wanted = pictures.cells, shape[1] * shape[2], _wanted(pictures, teacher)
 
         def loss(rows: Tensor) -> Tensor:
             quantised, shares, symbols = found.quantised(cells[rows])
@@ -192,7 +197,7 @@ def train_vae(pictures: Pictures, recipe: VaeRecipe, seed: int) -> Networks:
             bpp = (shares * prices.detach()).sum((1, 2, 3, 4)).mean() / pixels
             priced = prices.gather(1, symbols[:, None]).mean()
             rate = recipe.beta * (bpp - recipe.free_bpp).clamp(min=0)
-            wrong = functional.cross_entropy(classifier(quantised), y[rows])
+            wrong = functional.cross_entropy(classifier(quantised), wanted[rows])
             total: Tensor = wrong + rate + priced
             return total
 
@@ -200,6 +205,13 @@ def train_vae(pictures: Pictures, recipe: VaeRecipe, seed: int) -> Networks:
         lesson = Lesson(recipe.epochs, seed=seed)
         fit(networks.parameters(), loss, len(pictures.data), lesson, encoder.prune)
     return found
+
+
+def _wanted(pictures: Pictures, teacher: nn.Module | None) -> Tensor:
+    """Classes (N,), or a teacher's shares of each (N, classes)."""
+    if teacher is None:
+        return pictures.y
+    return torch.from_numpy(outputs(teacher, pictures.x)).softmax(1)
 
 
 def prices_of(context: ContextModel, symbols: Tensor, centres: int) -> Tensor:
