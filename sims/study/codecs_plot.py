@@ -37,10 +37,10 @@ class _Line:
 
 _LINES = (
     _Line("pnc", "^tail-drop", "PNC", _BLUE, "o", "-", ((36, 89.5), (36, 87.6))),
-    _Line("pnc", "^no tail-drop", "PNC without tail-drop", _SKY, "v", "--", ((38, 60), (46, 80))),
+    _Line("pnc", "^no tail-drop", "PNC without tail-drop", _SKY, "v", "--", ((42, 52), (54, 76))),
     _Line("progressive_jpeg", "", "progressive JPEG", _RED, "s", "-", ((19, 75), (24, 82.8))),
-    _Line("vae", "", "VAE codec", _GREEN, "D", "-", ((5, 90), (3, 86.2))),
-    _Line("jpeg", "", "JPEG", _PINK, "^", "-", ((3, 80), (1.5, 78.5))),
+    _Line("vae", "", "VAE codec", _GREEN, "D", "-", ((3, 90), (3, 86.2))),
+    _Line("jpeg", "", "JPEG", _PINK, "^", "-", ((0.8, 79), (1.5, 78.5))),
 )
 """Classifiers are retrained."""
 _LATE = (
@@ -65,6 +65,7 @@ def draw(csv: Path) -> Path:
                 _by_payload(axes, sizes, line, place)
         whole.set_title("Accuracy by bytes; classifiers retrained")
         near.set_title("The same, nearer")
+        whole.set_xlim(0, 80)
         whole.set_ylim(10, 95)
         near.set_xlim(0, 82)
         near.set_ylim(*NEAR)
