@@ -1,26 +1,33 @@
 """Trained codecs: both halves agree, drops and masks do what they say, exports match."""
 
+import ctypes
 from itertools import product
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
+from fedtiny import toolchain
 from fedtiny.boards import host, kernels, qemu
 from fedtiny.codecs.blocks import Receiver, crc16, split
 from fedtiny.codecs.emulated import encode
-from fedtiny.codecs.encoders import pnc_encoder, vae_encoder
+from fedtiny.codecs.encoders import PNC_KEPT, VAE_KEPT, WIDTH, pnc_encoder, vae_encoder
 from fedtiny.codecs.errors import CodecError
 from fedtiny.codecs.exporting import export_codec
-from fedtiny.codecs.native import NativeCode
+from fedtiny.codecs.folding import fold, folded_shape, picture_shape
+from fedtiny.codecs.latent_code import ABSENT
+from fedtiny.codecs.native import SOURCES, NativeCode
+from fedtiny.codecs.salient_order import BASE, SalientOrder
 from fedtiny.codecs.server.classifying import classify, train_classifier
 from fedtiny.codecs.server.federated import Rounds, dealt, train_encoder
 from fedtiny.codecs.server.fitting import Lesson, Pictures
 from fedtiny.codecs.server.networks import ContextModel
-from fedtiny.codecs.server.pnc import JointLoss, Recipe, tail_drop, train_pnc
+from fedtiny.codecs.server.pnc import Drop, JointLoss, Recipe, salient_drop, tail_drop, train_pnc
+from fedtiny.codecs.server.sparse_encoder import SparseEncoder
 from fedtiny.codecs.server.vae import Centres, VaeRecipe, prices_of, train_vae
 from fedtiny.data.dataset import Dataset, SensorSpec
-from fedtiny.models.cost import forward_macs
 from fedtiny.quant import reference
 
 FEATURES = 20
@@ -61,13 +68,21 @@ def classifier(pictures):
 
 @pytest.fixture(scope="module")
 def pnc(pictures, classifier):
-    recipe = Recipe(rebuild_epochs=1, joint_epochs=5, bits=5, features=FEATURES)
+    recipe = Recipe(joint_epochs=15, bits=5, features=FEATURES)
     return train_pnc(pictures[0], classifier, recipe, 0)
 
 
 @pytest.fixture(scope="module")
 def networks(pictures):
     return train_vae(pictures[0], VaeRecipe(2, 3, epochs=8), 0)
+
+
+def test_a_teacher_says_what_is_right(pictures, classifier):
+    part = Pictures(pictures[0].data.take(np.arange(128)), pictures[0].normalization)
+    recipe = VaeRecipe(2, 2, epochs=1)
+    taught, told = (train_vae(part, recipe, 0, teacher) for teacher in (classifier, None))
+    first = [one.encoder.tensor("first.weight") for one in (taught, told)]
+    assert not torch.equal(*first)
 
 
 @pytest.fixture(scope="module")
@@ -83,15 +98,16 @@ def accuracy(codec, test, budget):
 
 def test_pnc_answers_from_any_prefix(pnc, pictures):
     test = pictures[1]
-    correct = pnc.right(test)
     whole = [pnc.encode(x, 4096) for x in test.data.x]
-    assert accuracy(pnc, test, 4096) == correct[:, -1].mean() > 0.9
+    everything = np.full(len(whole), FEATURES * pnc.half.code.positions)
+    assert accuracy(pnc, test, 4096) == pnc.right(test, everything).mean() > 0.9
     size = int(np.median([len(code) for code in whole]) // 2)
-    features = [len(pnc.half.code.decode(code[:size])) for code in whole]
-    assert 0 < min(features) < FEATURES
-    assert accuracy(pnc, test, size) == correct[np.arange(len(whole)), features].mean()
+    sent = np.array([len(pnc.half.code.determined(code[:size])) for code in whole])
+    assert 0 < sent.min() < everything[0]
+    assert (sent % pnc.half.code.positions).any()  # a feature in part
+    assert accuracy(pnc, test, size) == pnc.right(test, sent).mean()
     assert all(pnc.payload_bytes(code) == len(code) for code in whole)
-    with pytest.raises(CodecError, match="no whole feature"):
+    with pytest.raises(CodecError, match="say nothing yet"):
         pnc.decode(b"")
     with pytest.raises(CodecError, match="is expected"):
         pnc.encode(test.data.x[0, :, :8], 64)
@@ -127,23 +143,56 @@ def test_the_vae_codec_has_one_rate(vae, pictures):
 def test_both_joint_losses_and_no_drop_train(pictures, classifier):
     part = Pictures(pictures[0].data.take(np.arange(128)), pictures[0].normalization)
     recipes = [Recipe(joint=joint, joint_epochs=1) for joint in JointLoss]
-    recipes += [Recipe(tail_drop=False, joint_epochs=1)] * 2
+    recipes += [Recipe(drop=drop, joint_epochs=1) for drop in (Drop.SALIENT, *[Drop.NOTHING] * 2)]
     trained = [
-        train_pnc(part, classifier, recipe, 0).decoder.out[-1].weight.detach().numpy().tobytes()
+        train_pnc(part, classifier, recipe, 0)
+        .server.decoder.out[-1]
+        .weight.detach()
+        .numpy()
+        .tobytes()
         for recipe in recipes
     ]
-    assert len(set(trained)) == 3
+    assert len(set(trained)) == 4
     assert trained[-1] == trained[-2]  # a function of the seed
 
 
-def test_tail_drop_leaves_the_first_maps():
+def test_tail_drop_leaves_the_first_symbols():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        kept = tail_drop(torch.ones(5000, 10, 1, 1))[:, :, 0, 0].numpy()
-    assert (np.diff(kept, axis=1) <= 0).all()
-    counts = np.bincount(kept.sum(1).astype(int), minlength=11)
-    assert counts[0] == 0
-    assert np.abs(counts[1:] - 500).max() < 100  # L is uniform
+        kept = tail_drop(torch.ones(5000, 5, 1, 2)).flatten(1)
+    assert set(kept.unique().tolist()) == {ABSENT, 1.0}
+    assert (kept.diff() <= 0).all()
+    counts = np.bincount((kept > 0).sum(1).numpy(), minlength=11)
+    assert not counts[:2].any()  # a whole feature at least
+    assert np.abs(counts[2:] - 5000 / 9).max() < 100  # L is uniform
+
+
+def test_dropped_symbols_are_those_that_a_shorter_code_lacks(pnc):
+    code = pnc.half.code
+    order, draw = SalientOrder(code), np.random.default_rng(4)
+    symbols = draw.integers(0, 32, (code.shape[0], code.positions)).astype(np.uint8)
+    data = order.encode(symbols)
+    patterns = set()
+    for size in range(len(data) + 1):
+        found, arrived = order.decode(data[:size])
+        assert np.array_equal(found, symbols * arrived)
+        assert arrived[:BASE].all() or not arrived[BASE:].any()
+        patterns.add(arrived.tobytes())
+    assert arrived.all()
+    assert np.array_equal(order.values(data), code.values(symbols))
+    maps = torch.from_numpy(symbols.astype(np.float32) + 1).view(1, *code.shape)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        kept = salient_drop(maps.repeat(20_000, 1, 1, 1)).numpy() > 0
+    assert kept[:, 0].all()  # the first map always is
+    trained = {one.reshape(arrived.shape).tobytes() for one in kept}
+    assert {one for one in patterns if np.frombuffer(one, bool)[: code.positions].all()} <= trained
+
+
+@given(data=st.binary(max_size=80))
+def test_any_bytes_are_symbols_in_the_order_by_content(pnc, data):
+    symbols, arrived = SalientOrder(pnc.half.code).decode(data)
+    assert not symbols[~arrived].any()
 
 
 def test_centres_are_nearest_forward_and_soft_backward():
@@ -172,12 +221,69 @@ def test_the_context_model_sees_only_what_came_before():
 
 def test_encoders_are_small(pnc, vae):
     shape = (1, 28, 28)
-    for codec, graph in ((pnc, pnc_encoder(shape, FEATURES)), (vae, vae_encoder(shape, 2))):
-        assert codec.half.parameters <= 10_000
-        assert codec.half.parameters == sum(
-            int(np.prod(layer.weight_shape)) + layer.weight_shape[0] for layer in graph.layers
-        )
-        assert forward_macs(graph) < 200_000
+    ours = (pnc, pnc_encoder(shape, FEATURES), PNC_KEPT), (vae, vae_encoder(shape, 2), VAE_KEPT)
+    for codec, graph, kept in ours:
+        first, code = codec.half.encoder.layers
+        assert codec.half.parameters <= WIDTH * 17 + kept + graph.shapes["code"][0]
+        assert 0 < first.weight.nnz <= WIDTH * 16
+        assert 0 < code.weight.nnz <= min(kept, int(np.prod(code.weight.shape)))
+
+
+def test_weights_leave_while_the_lesson_lasts_and_do_not_come_back():
+    encoder = SparseEncoder(pnc_encoder((1, 8, 8)), 0, 400)
+    size, steps, counts = WIDTH * 16 * 9, 100, []
+    for step in range(steps):
+        gone = ~encoder.masks["code"].to_bool()
+        with torch.no_grad():
+            encoder.tensor("code.weight").add_(0.1)  # a step that moves all of them
+        encoder.prune(step, steps)
+        weight = encoder.tensor("code.weight").detach().numpy()
+        assert not weight[gone].any()
+        counts.append(encoder.masks["code"].nnz)
+        assert np.count_nonzero(weight) <= counts[-1]
+    assert counts[0] == size > counts[20] > counts[40] == counts[-1] == 400
+    assert set(encoder.masks) == {"code"}
+    before = encoder.masks["code"].indices.copy()
+    with torch.no_grad():
+        encoder.tensor("code.weight").add_(0.1)
+    encoder.stay(0, 1)
+    assert np.count_nonzero(encoder.tensor("code.weight").detach().numpy()) <= 400
+    assert np.array_equal(encoder.masks["code"].indices, before)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pictures_are_folded_into_cells_alike_in_python_and_c(channels, tmp_path):
+    draw = np.random.default_rng(channels)
+    x = draw.integers(0, 256, (1, channels, 8, 12)).astype(np.uint8)
+    table = draw.integers(-128, 128, (channels, 256)).astype(np.int8)
+    cells = fold(x)
+    assert cells.shape == (1, *folded_shape(x.shape[1:]))
+    assert picture_shape(cells.shape[1:]) == x.shape[1:]
+    assert cells[0, (2 * 4 + 3) * channels + channels - 1, 1, 2] == x[0, -1, 4 + 2, 8 + 3]
+    found = folded_by_c(table, x[0].transpose(1, 2, 0), tmp_path)
+    wanted = table[np.arange(16 * channels) % channels, cells[0].transpose(1, 2, 0)]
+    assert np.array_equal(found, wanted)
+    with pytest.raises(CodecError, match="multiples of 4"):
+        folded_shape((1, 28, 30))
+
+
+def folded_by_c(table, picture, directory):
+    """int8 (H/4, W/4, 16·C) of uint8 (H, W, C) by fedtiny_code_input, a byte beyond guarded."""
+    library = directory / "code.so"
+    flags = ["-O2", "-shared", "-fPIC", f"-I{SOURCES}"]
+    toolchain.run_tool(
+        ["gcc", *flags, str(SOURCES / "fedtiny_code.c"), "-o", str(library)], directory, 120
+    )
+    height, width, channels = picture.shape
+    found = np.full(picture.size + 1, 77, np.int8)
+    picture, table = np.ascontiguousarray(picture), np.ascontiguousarray(table)
+    addresses = [ctypes.c_void_p(one.ctypes.data) for one in (table, picture)]
+    sides = map(ctypes.c_size_t, (height, width, channels))
+    ctypes.CDLL(str(library)).fedtiny_code_input(
+        *addresses, *sides, ctypes.c_void_p(found.ctypes.data)
+    )
+    assert found[-1] == 77
+    return found[:-1].reshape(height // 4, width // 4, 16 * channels)
 
 
 def test_the_context_model_is_one_distribution_over_whole_latents():
@@ -203,15 +309,16 @@ def test_the_exported_encoder_and_coder_match_on_the_host(project, pnc, pictures
     assert (result.vectors, result.mismatches) == (16, 0)
     native = NativeCode(pnc.half.code, tmp_path)
     x = pictures[1].data.x[:16]
-    latents = reference.run(pnc.half.encoder, x.astype(np.int16))
+    latents = pnc.half.latents(x)
     assert [native.encode(one, 4096) for one in latents] == [pnc.half.encode(one) for one in x]
 
 
 def test_a_table_quantizes_pixels_as_the_model_does(pnc, vae, pictures):
     x = pictures[1].data.x[:16]
     for half in (pnc.half, vae.half):
-        wanted = reference.quantize_input(half.encoder, x.astype(np.int16))
-        assert np.array_equal(half.input_of[0][x[:, 0]], wanted[..., 0])
+        cells = fold(x)
+        wanted = reference.quantize_input(half.encoder, cells.astype(np.int16))
+        assert np.array_equal(half.input_of[0][cells.transpose(0, 2, 3, 1)], wanted)
         assert len(set(half.input_of[0].tolist())) > 200
 
 
@@ -224,6 +331,7 @@ def test_devices_train_the_encoder_and_nothing_else(networks, pictures):
     rounds = Rounds(rounds=2)
     found = train_encoder(networks, devices, rounds, 0)
     again = train_encoder(networks, devices, rounds, 0)
+    assert found.encoder.masks["code"].nnz <= VAE_KEPT
     new = found.encoder.tensor("first.weight")
     assert torch.equal(networks.encoder.tensor("first.weight"), before)  # the server's is as it was
     assert torch.equal(new, again.encoder.tensor("first.weight"))

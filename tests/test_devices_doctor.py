@@ -131,7 +131,7 @@ def test_encoding_is_refused_with_the_policy_and_fits_where_it_is_allowed() -> N
     assert "time series" in encoding(open_, series).why
     found = encoding(open_, images)
     assert found.fits
-    assert found.lines["arena"] == 3 * 32 * 32 + 6 * 8 * 8, "the picture and the first map"
+    assert found.lines["arena"] == 3 * 32 * 32 + 16 * 8 * 8, "the picture and the first maps"
     assert "of RAM" in encoding(replace(open_, ram_internal_bytes=2048), images).why
     assert "of flash" in encoding(replace(open_, flash_bytes=33 * 1024), images).why
     last = examine(open_, images, 16, 0.05).modes[-1]

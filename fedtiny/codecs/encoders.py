@@ -1,66 +1,48 @@
-"""The networks that run on the device, in two sizes."""
+"""The networks that run on the device: a convolution within cells, a sparse one over them."""
 
 from __future__ import annotations
 
-from enum import StrEnum
-
+from fedtiny.codecs.folding import folded_shape
 from fedtiny.models.graph import Graph
 from fedtiny.models.ops import INPUT, Activation, Conv, Shape
 
-FEATURES = 12
+FEATURES = 16
 """Of PNC by default; its paper (Wang et al., RTSS 2023) has M = 10, larger ones."""
+WIDTH = 16
+"""Maps of the first convolution."""
+PNC_KEPT, VAE_KEPT = 400, 700
+"""Weights of the second that training leaves, whatever its maps: with them a picture takes fewer
+instructions on a Cortex-M4 than by libjpeg-turbo (docs/results/codecs.md). PNC's codes are longer,
+and coding them costs what the others' weights do."""
 
 
-class Effort(StrEnum):
-    """How much a device computes for a code."""
-
-    LOW = "low"
-    """Two convolutions, no pixel read twice by the first: fewer instructions than a JPEG file takes
-    on the same core (docs/results/codecs.md)."""
-
-    HIGH = "high"
-    """Three convolutions, some thousand parameters, ten times as many products."""
-
-
-def pnc_encoder(input_shape: Shape, features: int = FEATURES, effort: Effort = Effort.LOW) -> Graph:
+def pnc_encoder(picture: Shape, features: int = FEATURES) -> Graph:
     """PNC's encoder, at our scale: one map is one *feature*, the unit that is sent or not.
 
     The published one begins with 9×9 at stride 7 on 224×224 pictures.
 
+    Args:
+        picture: (C, H, W), H and W multiples of 4; the graph's input is that, folded.
+        features: maps of its output.
+
     >>> pnc_encoder((1, 28, 28)).shapes["code"]
-    (12, 4, 4)
+    (16, 4, 4)
     """
-    return _encoder("pnc_encoder", input_shape, 6, features, Activation.RELU6, effort)
+    return _encoder("pnc_encoder", picture, features, Activation.RELU6)
 
 
-def vae_encoder(input_shape: Shape, channels: int, effort: Effort = Effort.LOW) -> Graph:
+def vae_encoder(picture: Shape, channels: int) -> Graph:
     """The encoder of a codec with a fixed rate: its ``channels`` maps are sent whole.
 
-    >>> vae_encoder((1, 28, 28), 2, Effort.HIGH).shapes["code"]
+    >>> vae_encoder((1, 28, 28), 2).shapes["code"]
     (2, 4, 4)
     """
-    return _encoder("vae_encoder", input_shape, 8, channels, Activation.NONE, effort)
+    return _encoder("vae_encoder", picture, channels, Activation.NONE)
 
 
-def _encoder(
-    name: str, input_shape: Shape, width: int, maps: int, last: Activation, effort: Effort
-) -> Graph:
-    """To an eighth of the picture's height and width, rounded up.
-
-    Args:
-        width: maps of the first convolution at low effort.
-    """
-    channels = input_shape[0]
-    if effort is Effort.LOW:
-        body: tuple[Conv, ...] = (
-            Conv("first", INPUT, channels, width, (4, 4), (4, 4), prunable=False),
-        )
-    else:
-        width = 24
-        body = (
-            Conv("first", INPUT, channels, 16, (5, 5), (2, 2), (2, 2), prunable=False),
-            Conv("second", "first", 16, width, (3, 3), (2, 2), (1, 1), prunable=False),
-        )
-    code = Conv("code", body[-1].name, width, maps, (3, 3), (2, 2), (1, 1),
-                activation=last, prunable=False)  # fmt: skip
-    return Graph(name, input_shape, (*body, code))
+def _encoder(name: str, picture: Shape, maps: int, last: Activation) -> Graph:
+    """To an eighth of the picture's height and width, rounded up."""
+    folded = folded_shape(picture)
+    first = Conv("first", INPUT, folded[0], WIDTH, (1, 1), prunable=False)
+    code = Conv("code", "first", WIDTH, maps, (3, 3), (2, 2), (1, 1), activation=last)
+    return Graph(name, folded, (first, code))

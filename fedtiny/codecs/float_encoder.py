@@ -18,8 +18,8 @@ class FloatEncoder:
 
     Attributes:
         graph: the network.
-        model: its parameters; none is pruned.
-        normalization: of sensor counts.
+        model: its parameters, pruned ones left out.
+        normalization: of sensor counts, of every pixel of a cell.
         ranges: smallest and largest value of every tensor.
     """
 

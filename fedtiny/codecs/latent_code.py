@@ -18,6 +18,8 @@ from fedtiny.sparse.tensor import Floats
 
 Symbols = npt.NDArray[np.uint8]
 
+ABSENT = -1.0
+"""What the server reads for a feature that did not arrive: no value of a ReLU's."""
 MOST_SYMBOLS = 64
 """Of an alphabet: PNC's six bits."""
 
@@ -28,7 +30,7 @@ class Alphabet:
 
     Attributes:
         of_int8: uint8 (256,): symbol of the value q at position q + 128.
-        values: float32 (L,): of each symbol; symbol 0's stands for nothing received.
+        values: float32 (L,): of each symbol.
 
     Raises:
         CodecError: symbols without a value, or too many.
@@ -145,18 +147,26 @@ class LatentCode:
 
     def decode(self, data: bytes) -> Symbols:
         """The maps that ``data`` determines whole, uint8 (n, H·W), n from 0 to C."""
-        decoder, maps = RangeDecoder(data), list[list[int]]()
+        found = self.determined(data)
+        whole = len(found) // self.positions
+        return found[: whole * self.positions].reshape(whole, self.positions)
+
+    def determined(self, data: bytes) -> Symbols:
+        """The symbols that ``data`` determines, in order, uint8 (n,), n from 0 to C·H·W."""
+        decoder, found = RangeDecoder(data), list[int]()
         for table in self._tables:
-            row = list[int]()
-            while len(row) < self.positions and (symbol := decoder.get(table)) is not None:
-                row.append(symbol)
-            if len(row) < self.positions:
-                break
-            maps.append(row)
-        return np.array(maps, np.uint8).reshape(-1, self.positions)
+            for _ in range(self.positions):
+                symbol = decoder.get(table)
+                if symbol is None:
+                    return np.array(found, np.uint8)
+                found.append(symbol)
+        return np.array(found, np.uint8)
 
     def values(self, symbols: Symbols) -> Floats:
-        """What the server reads, float32 (C, H, W), of maps (n, H·W); the others are zeros."""
-        found = np.zeros((self.shape[0], self.positions), np.float32)
-        found[: len(symbols)] = self.alphabet.values[symbols]
+        """What the server reads, float32 (C, H, W), of the first symbols (n,).
+
+        The others are :data:`ABSENT`.
+        """
+        found = np.full(self.shape[0] * self.positions, ABSENT, np.float32)
+        found[: symbols.size] = self.alphabet.values[symbols.ravel()]
         return found.reshape(self.shape)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from fedtiny.codecs.encoders import pnc_encoder
+from fedtiny.codecs.errors import CodecError
+from fedtiny.codecs.folding import folded_shape
 from fedtiny.devices.flash import CODE_RESERVE_BYTES, estimate_flash_bytes
 from fedtiny.devices.profile import DeviceProfile
 from fedtiny.doctor.arena import estimate_arena_bytes
@@ -24,8 +26,11 @@ def encoding(profile: DeviceProfile, graph: Graph) -> Verdict:
     >>> graph = resnet8((1, 28, 28), 10)
     >>> encoding(get("nrf52840"), graph).why
     'nrf52840: its raw data may not leave it (raw_data_may_leave = false)'
-    >>> encoding(replace(get("nrf52840"), raw_data_may_leave=True), graph).fits
+    >>> open_tag = replace(get("nrf52840"), raw_data_may_leave=True)
+    >>> encoding(open_tag, graph).fits
     True
+    >>> encoding(open_tag, resnet8((1, 30, 30), 10)).why[:75]
+    'nrf52840: a codec takes pictures whose height and width are multiples of 4,'
     """
     if reason := _forbidden(profile, graph):
         return Verdict(Mode.ENCODE, False, {}, profile.ram_bytes, "", f"{profile.name}: {reason}")
@@ -44,6 +49,10 @@ def _forbidden(profile: DeviceProfile, graph: Graph) -> str:
         return "its raw data may not leave it (raw_data_may_leave = false)"
     if graph.input_shape[1] == 1:
         return "codecs are of pictures, and the model takes time series"
+    try:
+        folded_shape(graph.input_shape)
+    except CodecError as error:
+        return str(error)
     return ""
 
 

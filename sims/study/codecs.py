@@ -15,15 +15,15 @@ from typing import Annotated
 import torch
 import typer
 
-from fedtiny.codecs.picture_files import PictureFormat
 from fedtiny.command_line import CommandLine
 from fedtiny.escaping.terminal import Screen
 from fedtiny.report import rows as csv_rows
 from fedtiny.report.blocks import replace_block
 from sims.code_version import code_version
 from sims.study.codecs_formats import PROGRESSIVE_QUALITY, STILL, progressive, quality_name, still
-from sims.study.codecs_learned import ABLATED, PNC, RATES, federated, pnc, rate_name, vae
-from sims.study.codecs_page import BEGIN, END, draw, tables
+from sims.study.codecs_learned import RATES, SALIENT, federated, pnc, rate_name, salient, vae
+from sims.study.codecs_page import BEGIN, END, tables
+from sims.study.codecs_plot import draw
 from sims.study.codecs_rows import Row
 from sims.study.codecs_shared import Measure
 
@@ -46,24 +46,21 @@ class Job:
 
 
 def jobs(seeds: int) -> list[Job]:
-    """Every job, seeds outermost, so that a study that is stopped has whole tables of some."""
+    """Every job; what claims rest on first, so that a study that is stopped has it."""
     found, quality = list[Job](), PROGRESSIVE_QUALITY
     for seed in range(seeds):
-        found += [Job("vae", rate_name(one), seed, vae(one)) for one in RATES]
         found.append(Job("progressive_jpeg", f"quality {quality}", seed, progressive(quality)))
-        found += [_still(seed, *one) for one in STILL[:3]]
-        found += [Job("pnc", name, seed, pnc(name)) for name in PNC if name not in ABLATED]
+        found.append(Job("pnc", "tail-drop", seed, pnc("tail-drop")))
+        found += [Job("jpeg", quality_name(*one), seed, still(*one)) for one in STILL[:2]]
+        found += [Job("vae", rate_name(one), seed, vae(one)) for one in RATES[:2]]
     for seed in range(seeds):
-        found.append(Job("pnc", ABLATED[0], seed, pnc(ABLATED[0])))
+        found.append(Job("pnc", "no tail-drop", seed, pnc("no tail-drop")))
+    for seed in range(seeds):
+        found.append(Job("jpeg", quality_name(*STILL[2]), seed, still(*STILL[2])))
+        found.append(Job("vae", rate_name(RATES[2]), seed, vae(RATES[2])))
         found.append(Job("vae_public", rate_name(RATES[0]), seed, federated(RATES[0])))
-    for name in ABLATED[1:]:
-        found += [Job("pnc", name, seed, pnc(name)) for seed in range(seeds)]
-    return [*found, *(_still(seed, *STILL[3]) for seed in range(seeds))]
-
-
-def _still(seed: int, kind: PictureFormat, quality: int, shrink: int) -> Job:
-    name = quality_name(quality, shrink)
-    return Job(kind.value, name, seed, still(kind, quality, shrink))
+    found += [Job("pnc", SALIENT, seed, salient()) for seed in range(seeds)]
+    return found
 
 
 cli = CommandLine()

@@ -5,19 +5,24 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from fedtiny.codecs.device_half import DeviceHalf
-from fedtiny.codecs.encoders import Effort
 from fedtiny.codecs.native import NativeCode
+from fedtiny.codecs.salient_order import SalientOrder
 from fedtiny.codecs.server.federated import Rounds, dealt, train_encoder
-from fedtiny.codecs.server.fitting import Pictures
-from fedtiny.codecs.server.pnc import JointLoss, Recipe, train_pnc
+from fedtiny.codecs.server.fitting import Pictures, right
+from fedtiny.codecs.server.pnc import Drop, Recipe, train_pnc
 from fedtiny.codecs.server.vae import VaeRecipe, train_vae
-from fedtiny.quant import reference
+from sims.study.codecs_rows import setting_of
 from sims.study.codecs_shared import (
+    AGAIN,
+    BUDGETS,
+    EPOCHS,
     PUBLIC,
     TRAINING,
     Found,
@@ -29,19 +34,12 @@ from sims.study.codecs_shared import (
     sendings,
 )
 
-RATES = tuple(VaeRecipe(maps, 2, effort=effort) for effort in Effort for maps in (4, 8))
+RATES = tuple(VaeRecipe(maps, 2, epochs=EPOCHS + AGAIN) for maps in (4, 6, 8))
 PNC = {
-    "low effort, tail-drop": Recipe(),
-    "high effort, tail-drop": Recipe(features=16, effort=Effort.HIGH),
-    "low effort, no tail-drop": Recipe(tail_drop=False),
-    "low effort, to clean logits": Recipe(joint=JointLoss.CLEAN_LOGITS),
-    "low effort, frozen classifier": Recipe(classifier_learns=False, mse_weight=10.0),
+    "tail-drop": Recipe(joint_epochs=AGAIN),
+    "no tail-drop": Recipe(drop=Drop.NOTHING, joint_epochs=AGAIN),
 }
-ABLATED = (
-    "low effort, no tail-drop",
-    "low effort, to clean logits",
-    "low effort, frozen classifier",
-)
+SALIENT, BY_CONTENT = "order by content", Recipe(drop=Drop.SALIENT, joint_epochs=AGAIN)
 FEW_EPOCHS = 16
 """Of a codec by the server's few pictures alone."""
 DEVICES, ALPHA = 10, 0.3
@@ -50,26 +48,43 @@ DEVICES, ALPHA = 10, 0.3
 
 def codes_of(half: DeviceHalf, x: np.ndarray) -> list[bytes]:
     """Each picture's whole code, by the C."""
-    latents = reference.run(half.encoder, x.astype(np.int16))
+    latents = half.latents(x)
     with tempfile.TemporaryDirectory() as directory:
         native = NativeCode(half.code, Path(directory))
         return [native.encode(latent, 4096) for latent in latents]
 
 
 def pnc(name: str) -> Measure:
-    """PNC at every budget: features that arrive whole count, the others are zeros."""
+    """PNC at every budget; symbols that arrive count."""
 
     def measure(seed: int) -> Iterator[Found]:
         training, test = pictures()
         codec = train_pnc(training, clean(seed), PNC[name], seed)
-        correct, codes = codec.right(test), codes_of(codec.half, test.data.x)
-        sizes, rows = Sizes.of(codec.half), np.arange(len(codes))
-        with tempfile.TemporaryDirectory() as directory:
-            native = NativeCode(codec.half.code, Path(directory))
-            for setting, sent in sendings(name, codes):
-                features = np.array([len(native.decode(code)) for code in sent])
-                accuracy = float(correct[rows, features].mean())
-                yield setting, *code_means(sent), accuracy, sizes
+        codes, sizes = codes_of(codec.half, test.data.x), Sizes.of(codec.half)
+        known = cache(lambda prefix: len(codec.half.code.determined(prefix)))
+        for setting, sent in sendings(name, codes):
+            arrived = np.array([known(code) for code in sent])
+            accuracy = float(codec.right(test, arrived).mean())
+            yield setting, *code_means(sent), accuracy, sizes
+
+    return measure
+
+
+def salient() -> Measure:
+    """The same net in an order by content, at budgets; symbols that arrive count."""
+
+    def measure(seed: int) -> Iterator[Found]:
+        training, test = pictures()
+        codec = train_pnc(
+            training, clean(seed), Recipe(drop=Drop.SALIENT, joint_epochs=AGAIN), seed
+        )
+        order, sizes = SalientOrder(codec.half.code), Sizes.of(codec.half)
+        codes = [order.encode(one) for one in codec.half.symbols(test.data.x)]
+        for budget in (*BUDGETS, None):
+            sent = [code[:budget] for code in codes]
+            values = torch.from_numpy(np.stack([order.values(code) for code in sent]))
+            accuracy = float(right(codec.server, values, test.y).mean())
+            yield setting_of(SALIENT, budget), *code_means(sent), accuracy, sizes
 
     return measure
 
@@ -79,7 +94,7 @@ def vae(recipe: VaeRecipe) -> Measure:
 
     def measure(seed: int) -> Iterator[Found]:
         training, test = pictures()
-        codec = train_vae(training, recipe, seed).codec(training)
+        codec = train_vae(training, recipe, seed, clean(seed)).codec(training)
         symbols, codes = codec.half.symbols(test.data.x), codes_of(codec.half, test.data.x)
         table = float(np.mean([codec.half.code.bits(one) for one in symbols])) / 8
         context = float(codec.context_bits(symbols).mean()) / 8
@@ -94,7 +109,7 @@ def vae(recipe: VaeRecipe) -> Measure:
 
 def rate_name(recipe: VaeRecipe) -> str:
     """Of a setting."""
-    return f"{recipe.effort.value} effort, {recipe.channels} maps, {recipe.centres} centres"
+    return f"{recipe.channels} maps, {recipe.centres} centres"
 
 
 def federated(recipe: VaeRecipe) -> Measure:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Annotated
 
@@ -22,20 +23,18 @@ from fedtiny.codecs.blocks import crc16
 from fedtiny.codecs.device_half import DeviceHalf
 from fedtiny.codecs.emulated import encode
 from fedtiny.codecs.emulated_jpeg import Transform, compress
-from fedtiny.codecs.encoders import pnc_encoder, vae_encoder
 from fedtiny.codecs.exporting import export_codec
 from fedtiny.codecs.picture_files import PictureFormat, write
 from fedtiny.codecs.server.classifying import train_classifier
 from fedtiny.codecs.server.fitting import Lesson, Pictures
-from fedtiny.codecs.server.pnc import train_pnc
+from fedtiny.codecs.server.pnc import Recipe, train_pnc
 from fedtiny.codecs.server.vae import train_vae
 from fedtiny.command_line import CommandLine
-from fedtiny.models.cost import forward_macs
 from fedtiny.report import rows as csv_rows
 from fedtiny.report.blocks import replace_block
 from fedtiny.runs.fields import Count
 from sims.code_version import code_version
-from sims.study.codecs_learned import PNC, RATES, rate_name
+from sims.study.codecs_learned import RATES, rate_name
 from sims.study.codecs_shared import pictures
 
 PAGE = Path("docs/results/codecs.md")
@@ -56,7 +55,7 @@ class Row:
 
     Attributes:
         instructions: executed from the pixels to the bytes; of them ``coder`` after the network.
-        macs: of the encoder.
+        macs: of the encoder, by its weights that are left.
         size: bytes of the code, or of the file with what is in it.
         mismatches: pictures whose bytes differ from the other implementation's; None: there is no
             other.
@@ -78,19 +77,14 @@ class Row:
         return self.way, self.core, self.kernels
 
 
-def encoders() -> Iterator[tuple[str, DeviceHalf, int]]:
-    """(name, device's half, MACs) of every encoder of the study."""
+def encoders() -> Iterator[tuple[str, DeviceHalf]]:
+    """(name, device's half) of every encoder of the study."""
     whole = pictures()[0]
     few = Pictures(whole.data.take(np.arange(LEARNED)), whole.normalization)
-    shape, classifier = few.data.input_shape, train_classifier(few, Lesson(1))
-    for name in ("low effort, tail-drop", "high effort, tail-drop"):
-        recipe = PNC[name]
-        graph = pnc_encoder(shape, recipe.features, recipe.effort)
-        yield f"pnc, {name}", train_pnc(few, classifier, recipe, 0).half, forward_macs(graph)
+    yield "pnc", train_pnc(few, train_classifier(few, Lesson(1)), Recipe(joint_epochs=2), 0).half
     for rate in RATES:
-        graph = vae_encoder(shape, rate.channels, rate.effort)
-        half = train_vae(few, replace(rate, epochs=1), 0).codec(few).half
-        yield f"vae, {rate_name(rate)}", half, forward_macs(graph)
+        half = train_vae(few, replace(rate, epochs=2), 0).codec(few).half
+        yield f"vae, {rate_name(rate)}", half
 
 
 def measured(library: Path, directory: Path) -> Iterator[Row]:
@@ -103,7 +97,7 @@ def measured(library: Path, directory: Path) -> Iterator[Row]:
     target, commit = qemu.machine(CORE), code_version()
     x = pictures()[1].data.x[:PICTURES]
     compiled = kernels.compile_with_cmsis_nn(target, directory / "kernels")
-    for name, half, macs in encoders():
+    for name, half in encoders():
         folder = directory / name.replace(", ", "-").replace(" ", "_")
         export_codec(half, folder, x)
         found = encode(target, folder, x, compiled, folder.with_suffix(".program"))
@@ -113,7 +107,15 @@ def measured(library: Path, directory: Path) -> Iterator[Row]:
         network = _mean([one.encoder_instructions for one in found])
         size = float(np.mean([len(code) for code in codes]))
         yield Row(
-            name, CORE, "with CMSIS-NN 4.0", macs, network + coder, coder, size, wrong, commit
+            name,
+            CORE,
+            "with CMSIS-NN 4.0",
+            _products(half),
+            network + coder,
+            coder,
+            size,
+            wrong,
+            commit,
         )
     files = [crc16(write(one, PictureFormat.JPEG, QUALITY)) for one in x]
     for name, (transform, tables) in JPEG.items():
@@ -127,6 +129,11 @@ def measured(library: Path, directory: Path) -> Iterator[Row]:
         yield Row(
             way, CORE, "", None, instructions, None, size, wrong if comparable else None, commit
         )
+
+
+def _products(half: DeviceHalf) -> int:
+    layers, tensors = half.encoder.layers, half.encoder.tensors
+    return sum(layer.weight.nnz * prod(tensors[layer.name].shape[1:]) for layer in layers)
 
 
 def _mean(numbers: list[int]) -> int:

@@ -1,4 +1,4 @@
-"""The tables and the picture of docs/results/codecs.md, from its CSV."""
+"""The tables of docs/results/codecs.md, from its CSV."""
 
 from __future__ import annotations
 
@@ -6,24 +6,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from fedtiny.report.plots.style import colors, legend_below, panels, style
-
 BEGIN, END = "<!-- codecs: made by `make study-codecs` -->", "<!-- /codecs -->"
 
-_BITS = ": bits by "
-_DEADLINE = r" ms, \w+ interference$"
-_MARKS = "osD^v"
-_DASHES = {"none": "-", "light": "--", "heavy": ":"}
-"""Lines of the panel with deadlines, by interference."""
-NEAR = (75, 89)
-"""Accuracies of the right panel, %: where codecs are close."""
+BITS = ": bits by "
+DEADLINE = r" ms, \w+ interference$"
+"""What settings have that are no codec's own accuracy at some bytes."""
 
 
 def tables(csv: Path) -> str:
     """Accuracy by budget, by setting of the codecs without budgets, and sizes of encoders."""
     rows = pd.read_csv(csv)
-    bits = rows["setting"].str.contains(_BITS)
-    timed = rows["setting"].str.contains(_DEADLINE)
+    bits = rows["setting"].str.contains(BITS)
+    timed = rows["setting"].str.contains(DEADLINE)
     cuts = rows["setting"].str.contains(" @ ") & ~timed
     parts = [
         "Accuracy in %, mean ± standard deviation over seeds. *Payload*: bytes that depend on the "
@@ -78,7 +72,7 @@ def _timed(rows: pd.DataFrame) -> pd.DataFrame:
         deadline=parts[1].astype(int),
         interference=parts[2],
     )
-    return rows[~rows["name"].str.contains("clean|frozen|no tail-drop")]
+    return rows[~rows["name"].str.contains("no tail-drop")]
 
 
 def _by_setting(rows: pd.DataFrame) -> str:
@@ -96,7 +90,7 @@ def _by_setting(rows: pd.DataFrame) -> str:
 
 def _coded(rows: pd.DataFrame) -> str:
     """What codes take, beside what tables and context model say."""
-    split = rows["setting"].str.split(_BITS, n=1, expand=True).reindex(columns=[0, 1])
+    split = rows["setting"].str.split(BITS, n=1, expand=True).reindex(columns=[0, 1])
     rows = rows.assign(rate=split[0], by=split[1].fillna("coded"))
     means = rows.pivot_table(values="payload_bytes", index="rate", columns="by", sort=False)
     lines = [
@@ -134,50 +128,3 @@ def _accuracy(rows: pd.DataFrame) -> str:
 def _counted(rows: pd.DataFrame, by: str) -> str:
     seeds = rows.groupby(by, sort=False)["seed"].nunique()
     return "Seeds: " + ", ".join(f"{name} {number}" for name, number in seeds.items()) + "."
-
-
-def draw(csv: Path) -> Path:
-    """Accuracy against payload, means over seeds."""
-    rows = pd.read_csv(csv)
-    rows = rows[~rows["setting"].str.contains(_BITS)]
-    timed = _timed(rows[rows["setting"].str.contains(_DEADLINE)])
-    rows = rows[~rows["setting"].str.contains(_DEADLINE)]
-    cut = rows["setting"].str.contains(" @ ")
-    kind = rows["setting"].str.extract(r"(\w+ classifier|^\w+ effort)")[0]
-    names = rows["setting"].str.split(" @ ").str[0].where(cut, kind.fillna("")).str.strip()
-    line = (rows["codec"] + " " + names).str.strip().str.replace("_", " ")
-    rows = rows.assign(line=line.str.replace(" classifier", ""))
-    means = rows.groupby(["line", "setting"], sort=False, as_index=False)[
-        ["payload_bytes", "accuracy"]
-    ].mean()
-    lines = list(means["line"].unique())
-    with style():
-        figure, (whole, near, late) = panels(1, 3, 15.0, 5.0)
-        for k, (name, color) in enumerate(zip(lines, colors(len(lines)), strict=True)):
-            mine = means[means["line"] == name].sort_values("payload_bytes")
-            for axes in (whole, near):
-                axes.plot(
-                    mine["payload_bytes"],
-                    100 * mine["accuracy"],
-                    _MARKS[k % len(_MARKS)] + "-",
-                    color=color,
-                    label=name,
-                )
-        near.set_xlim(0, 100)
-        near.set_ylim(*NEAR)
-        for axes in (whole, near):
-            axes.set_xlabel("payload, bytes per picture")
-            axes.set_ylabel("accuracy, %")
-        legend_below(figure, [whole])
-        names = list(timed["name"].unique())
-        for name, color in zip(names, colors(len(names)), strict=True):
-            mine = timed[timed["name"] == name]
-            for kind, dashes in _DASHES.items():
-                means = mine[mine["interference"] == kind].groupby("deadline")["accuracy"].mean()
-                label = f"{name.split(',')[0].replace('_', ' ')}, {kind}"
-                late.plot(means.index, 100 * means, dashes, color=color, label=label)
-        late.set_xlabel("deadline, ms (simulated)")
-        late.set_ylabel("accuracy, %")
-        late.legend(fontsize="small")
-        figure.savefig(csv.with_suffix(".png"), dpi=150, metadata={"Software": None})
-    return csv.with_suffix(".png")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -24,9 +25,9 @@ from sims.study.codecs_rows import setting_of
 DATA = Path("/usr/share/datasets/fashion-mnist")
 TRAINING, TESTED, PUBLIC = 12_000, 2000, 2000
 """Pictures; of the training ones, those that a server has where devices train the encoder."""
-EPOCHS = 3
-"""Of every classifier of pictures."""
-BUDGETS = (8, 12, 16, 24, 32, 40, 48, 56, 64, 80, 96, 128)
+EPOCHS, AGAIN = 4, 6
+"""Of the clean classifier; then of what goes on from it, on what a codec leaves of pictures."""
+BUDGETS = (8, 12, 16, 24, 32, 40, 48, 56, 64, 80, 128)
 """Bytes of PNC and of progressive JPEG."""
 TRACE, TRACE_PERIOD_S = Path("sims/fleets/low_rate.csv"), 60.0
 DEADLINES_MS = (10, 20, 40, 80, 160)
@@ -45,6 +46,12 @@ def pictures() -> tuple[Pictures, Pictures]:
 def clean(seed: int) -> PictureClassifier:
     """The classifier of clean pictures."""
     return train_classifier(pictures()[0], Lesson(EPOCHS, seed=seed))
+
+
+def retrained(seed: int, seen: Pictures) -> PictureClassifier:
+    """A copy of the clean classifier that has gone on learning, from what a codec leaves."""
+    lesson = Lesson(AGAIN, seed=seed + 1)
+    return train_classifier(seen, lesson, deepcopy(clean(seed)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,33 @@
 #define PRECISION 12
 #define LEAST (1u << 24)
 
-void fedtiny_code_input(const int8_t *input_of, const uint8_t *picture, size_t pixels, size_t channels,
-                        int8_t *input) {
-    for (size_t channel = 0; channel < channels; channel++, input_of += 256) {
-        for (size_t i = channel; i < pixels * channels; i += channels) {
-            input[i] = input_of[picture[i]];
+/* One channel of one row of pixels into its rows of cells; inlined where the channels are one. */
+static inline void row_into_cells(const int8_t *table, const uint8_t *pixels, size_t cells,
+                                  size_t channels, int8_t *out) {
+    for (; cells > 0; cells--) {
+        out[0] = table[pixels[0]];
+        out[channels] = table[pixels[channels]];
+        out[2 * channels] = table[pixels[2 * channels]];
+        out[3 * channels] = table[pixels[3 * channels]];
+        pixels += FEDTINY_CODE_CELL * channels;
+        out += FEDTINY_CODE_CELL * FEDTINY_CODE_CELL * channels;
+    }
+}
+
+void fedtiny_code_input(const int8_t *input_of, const uint8_t *picture, size_t height, size_t width,
+                        size_t channels, int8_t *input) {
+    const size_t cells = width / FEDTINY_CODE_CELL;
+    for (size_t row = 0; row < height; row++, picture += width * channels) {
+        const size_t inside = row % FEDTINY_CODE_CELL; /* its row of the cells */
+        int8_t *out =
+            input + ((row - inside) * width + inside * FEDTINY_CODE_CELL) * channels;
+        if (channels == 1) {
+            row_into_cells(input_of, picture, cells, 1, out);
+            continue;
+        }
+        for (size_t channel = 0; channel < channels; channel++) {
+            row_into_cells(input_of + 256 * channel, picture + channel, cells, channels,
+                           out + channel);
         }
     }
 }

@@ -23,10 +23,14 @@ typedef struct {
     const uint16_t *cumulative; /* [maps][symbols + 1], 0 to 4096 */
 } fedtiny_code;
 
-/* The encoder's input of a camera's pixels, [pixels][channels] both, by a table [channels][256]: what
- * the model makes of the same counts, in a fraction of the instructions. */
-void fedtiny_code_input(const int8_t *input_of, const uint8_t *picture, size_t pixels, size_t channels,
-                        int8_t *input);
+#define FEDTINY_CODE_CELL 4u
+
+/* The encoder's input of a camera's pixels (height, width, channels), by a table [channels][256]:
+ * what the model makes of the same counts, in a fraction of the instructions. The pixels of a cell
+ * of 4 x 4, row by row, become its channels: (height / 4, width / 4, 16 * channels). Rows and
+ * columns beyond the last whole cell must not be: height and width are multiples of 4. */
+void fedtiny_code_input(const int8_t *input_of, const uint8_t *picture, size_t height, size_t width,
+                        size_t channels, int8_t *input);
 
 /* Bytes written to out, at most size. latent: [positions][maps], as the exported encoder writes. */
 size_t fedtiny_code_encode(const fedtiny_code *code, const int8_t *latent, uint8_t *out,

@@ -29,8 +29,10 @@ static void say(uint32_t value, const char *after)
 static int encode(const uint8_t *picture)
 {
     const uint64_t start = board_ticks();
-    fedtiny_code_input(model_input_of, picture, MODEL_INPUT_HEIGHT * MODEL_INPUT_WIDTH,
-                       MODEL_INPUT_CHANNELS, model_input(arena));
+    fedtiny_code_input(model_input_of, picture, MODEL_INPUT_HEIGHT * FEDTINY_CODE_CELL,
+                       MODEL_INPUT_WIDTH * FEDTINY_CODE_CELL,
+                       MODEL_INPUT_CHANNELS / (FEDTINY_CODE_CELL * FEDTINY_CODE_CELL),
+                       model_input(arena));
     if (model_invoke(arena) != MODEL_OK) {
         return 1;
     }

@@ -10,11 +10,19 @@ from fedtiny.codecs.server.fitting import Lesson, Pictures, fit, outputs, seeded
 from fedtiny.codecs.server.networks import PictureClassifier
 
 
-def train_classifier(pictures: Pictures, lesson: Lesson) -> PictureClassifier:
-    """Cross-entropy on normalised pictures."""
+def train_classifier(
+    pictures: Pictures, lesson: Lesson, begun: PictureClassifier | None = None
+) -> PictureClassifier:
+    """Cross-entropy on normalised pictures.
+
+    Args:
+        pictures: it learns from.
+        lesson: how long.
+        begun: goes on learning itself; None: a new one.
+    """
     data = pictures.data
     with seeded(lesson.seed, "picture classifier"):
-        network = PictureClassifier(data.input_shape, len(data.labels))
+        network = begun or PictureClassifier(data.input_shape, len(data.labels))
         network.train()
         x, y = pictures.x, pictures.y
         fit(

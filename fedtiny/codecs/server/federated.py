@@ -89,14 +89,14 @@ def train_encoder(
 
 
 def _train(networks: Networks, pictures: Pictures, lesson: Lesson) -> None:
-    x, y, encoder = pictures.x, pictures.y, networks.encoder
+    cells, y, encoder = pictures.cells, pictures.y, networks.encoder
     encoder.train()
 
     def loss(rows: Tensor) -> Tensor:
-        quantised, _, _ = networks.quantised(x[rows])
+        quantised, _, _ = networks.quantised(cells[rows])
         return functional.cross_entropy(networks.classifier(quantised), y[rows])
 
-    fit(encoder.parameters(), loss, len(pictures.data), lesson)
+    fit(encoder.parameters(), loss, len(pictures.data), lesson, encoder.stay)
 
 
 def _mean(states: Sequence[State], shares: np.ndarray) -> State:

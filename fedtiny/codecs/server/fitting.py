@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fedtiny.codecs.folding import fold
 from fedtiny.data.dataset import Dataset
 from fedtiny.data.statistics import InputStatistics, Normalization
 from fedtiny.seeding import rng
@@ -41,6 +42,11 @@ class Pictures:
     def x(self) -> Tensor:
         """Normalised, float32 (N, C, H, W)."""
         return torch.from_numpy(self.normalization.apply(self.data.x))
+
+    @property
+    def cells(self) -> Tensor:
+        """Normalised and folded, float32 (N, 16·C, H/4, W/4): what encoders read."""
+        return torch.from_numpy(np.ascontiguousarray(fold(self.x.numpy())))
 
     @property
     def y(self) -> Tensor:
@@ -81,8 +87,17 @@ def fit(
     loss: Callable[[Tensor], Tensor],
     number: int,
     lesson: Lesson,
+    after: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Minimise ``loss(rows)`` over batches of rows of ``number`` samples."""
+    """Minimise ``loss(rows)`` over batches of rows of ``number`` samples.
+
+    Args:
+        parameters: that learn.
+        loss: of some rows.
+        number: of samples.
+        lesson: how long and how fast.
+        after: called with every step, and the number of all, when it is done.
+    """
     steps = number // BATCH
     if lesson.epochs * steps == 0:
         return
@@ -98,6 +113,8 @@ def fit(
             loss(order[first : first + BATCH]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
+            if after is not None:
+                after(epoch * steps + first // BATCH, lesson.epochs * steps)
 
 
 def outputs(network: nn.Module, x: Tensor) -> Floats:

@@ -8,7 +8,7 @@ from fedtiny.data.dataset import Dataset
 from fedtiny.models.torch_module import GraphModule
 from fedtiny.runs.trained_model import TrainedModel
 
-RECIPE = Recipe(classifier_learns=False, rebuild_epochs=8, joint_epochs=8)
+RECIPE = Recipe(classifier_learns=False, rebuild_epochs=12, joint_epochs=16)
 """Long, for a server's public pictures are few."""
 
 

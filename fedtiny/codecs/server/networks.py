@@ -75,7 +75,8 @@ class FeatureDecoder(nn.Module):
     """PNC's: a transposed convolution and three 5×5 convolutions with skips, then the picture.
 
     The 5×5 convolutions work at a quarter of the picture's height and width, two more transposed
-    convolutions double it twice: a sixteenth of the work, for small servers.
+    convolutions double it twice: a sixteenth of the work, for small servers. It is told which
+    features are missing; the published one reads zeros, which features that are there have, too.
 
     Args:
         features: maps of the code, each an eighth of the picture in height and width, rounded up.
@@ -88,7 +89,7 @@ class FeatureDecoder(nn.Module):
         channels, height, columns = shape
         even = (1 - height // 4 % 2, 1 - columns // 4 % 2)
         self.up = nn.Sequential(
-            nn.ConvTranspose2d(features, width, 3, 2, 1, even, bias=False),
+            nn.ConvTranspose2d(2 * features, width, 3, 2, 1, even, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(),
         )
@@ -101,12 +102,41 @@ class FeatureDecoder(nn.Module):
         )
 
     def forward(self, z: Tensor) -> Tensor:
-        """Normalised pictures (N, C, H, W) of features (N, M, ⌈H/8⌉, ⌈W/8⌉)."""
-        h = self.up(z)
+        """Normalised pictures (N, C, H, W) of features (N, M, ⌈H/8⌉, ⌈W/8⌉).
+
+        Those that are missing are negative: :data:`~fedtiny.codecs.latent_code.ABSENT`.
+        """
+        missing = (z < 0).to(z.dtype)
+        h = self.up(torch.cat((z * (1 - missing), missing), 1))
         for skip in self.skips:
             h = h + skip(h)
         picture: Tensor = self.out(h)
         return picture
+
+
+class FeatureReader(nn.Module):
+    """What PNC's server does: rebuilds the picture, classifies that, and may look past it.
+
+    Args:
+        decoder: features to pictures.
+        classifier: of pictures.
+        direct: of the features themselves, its logits are added; the published server has none.
+    """
+
+    def __init__(
+        self, decoder: FeatureDecoder, classifier: nn.Module, direct: LatentClassifier | None
+    ) -> None:
+        super().__init__()
+        self.decoder, self.classifier, self.direct = decoder, classifier, direct
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Logits (N, classes) of features (N, M, ⌈H/8⌉, ⌈W/8⌉)."""
+        return self.logits(z, self.decoder(z))
+
+    def logits(self, z: Tensor, picture: Tensor) -> Tensor:
+        """The same, of features and the picture that was rebuilt of them."""
+        logits: Tensor = self.classifier(picture)
+        return logits if self.direct is None else logits + self.direct(z)
 
 
 class ContextModel(nn.Module):

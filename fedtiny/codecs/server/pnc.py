@@ -11,6 +11,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from enum import StrEnum
+from math import prod
 
 import numpy as np
 import torch
@@ -19,15 +20,14 @@ from torch.nn import functional
 
 from fedtiny.codecs.codec import Logits, Picture, Point
 from fedtiny.codecs.device_half import DeviceHalf
-from fedtiny.codecs.encoders import FEATURES, Effort, pnc_encoder
+from fedtiny.codecs.encoders import FEATURES, PNC_KEPT, pnc_encoder
 from fedtiny.codecs.errors import CodecError
-from fedtiny.codecs.latent_code import Alphabet
+from fedtiny.codecs.latent_code import ABSENT, Alphabet
+from fedtiny.codecs.salient_order import BASE
 from fedtiny.codecs.server.fitting import Lesson, Pictures, fit, outputs, seeded
-from fedtiny.codecs.server.networks import FeatureDecoder
+from fedtiny.codecs.server.networks import FeatureDecoder, FeatureReader, LatentClassifier
 from fedtiny.codecs.server.quantizing import device_half
-from fedtiny.models.initial import initial_state
-from fedtiny.models.torch_module import GraphModule
-from fedtiny.seeding import rng
+from fedtiny.codecs.server.sparse_encoder import SparseEncoder
 
 
 class JointLoss(StrEnum):
@@ -40,6 +40,18 @@ class JointLoss(StrEnum):
     """Their divergence from those of the clean picture."""
 
 
+class Drop(StrEnum):
+    """What is left out at each step of training, so that prefixes of a code say most."""
+
+    TAIL = "tail"
+    """The last features, see :func:`tail_drop`."""
+
+    SALIENT = "salient"
+    """The last symbols in the order of :mod:`fedtiny.codecs.salient_order`."""
+
+    NOTHING = "nothing"
+
+
 _LARGEST = 6.0
 """Of a feature, by the encoder's last activation."""
 
@@ -49,26 +61,25 @@ class Recipe:
     """How a PNC codec is trained.
 
     Attributes:
-        tail_drop: whether a random tail of features is dropped at every step.
+        drop: what is dropped at every step.
         joint: the loss of stage 1.
         rebuild_epochs, joint_epochs: of stages 0 and 1.
         mse_weight: of the pictures' error beside the classifier's, in stage 1; 10 in the paper.
         classifier_learns: whether stage 1 goes on training the classifier, on pictures as the
-            decoder rebuilds them; the paper's is frozen, and its rivals' are not retrained either.
+            decoder rebuilds them, and trains another of the features themselves beside it; the
+            paper's is frozen, and its rivals' are not retrained either.
         bits: of a symbol; the paper sends 6, of maps of 32×32.
         features: maps.
-        effort: of the device's encoder.
     """
 
-    tail_drop: bool = True
-    joint: JointLoss = JointLoss.LABELS
+    drop: Drop = Drop.TAIL
+    joint: JointLoss = JointLoss.CLEAN_LOGITS
     rebuild_epochs: int = 1
-    joint_epochs: int = 2
+    joint_epochs: int = 6
     mse_weight: float = 1.0
     classifier_learns: bool = True
-    bits: int = 3
+    bits: int = 4
     features: int = FEATURES
-    effort: Effort = Effort.LOW
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,14 +88,12 @@ class PncCodec:
 
     Attributes:
         half: on the device.
-        decoder: features to pictures.
-        classifier: of pictures.
+        server: features to logits.
         points: what was measured.
     """
 
     half: DeviceHalf
-    decoder: FeatureDecoder
-    classifier: nn.Module
+    server: FeatureReader
     points: tuple[Point, ...] = ()
 
     def encode(self, x: Picture, budget_bytes: int) -> bytes:
@@ -92,14 +101,14 @@ class PncCodec:
         return self.half.encode(x)[:budget_bytes]
 
     def decode(self, code: bytes) -> Logits:
-        """Logits by the features that arrived whole.
+        """Logits by the symbols that arrived; of the last feature, too.
 
         Raises:
             CodecError: not one did.
         """
-        symbols = self.half.code.decode(code)
+        symbols = self.half.code.determined(code)
         if len(symbols) == 0:
-            raise CodecError(f"{len(code)} bytes hold no whole feature; wait for more")
+            raise CodecError(f"{len(code)} bytes say nothing yet; wait for more")
         values = torch.from_numpy(self.half.code.values(symbols)[None])
         logits: Logits = outputs(self.server, values)[0]
         return logits
@@ -112,22 +121,15 @@ class PncCodec:
         """What was measured."""
         return self.points
 
-    @property
-    def server(self) -> nn.Sequential:
-        """Features to logits."""
-        return nn.Sequential(self.decoder, self.classifier)
-
-    def right(self, pictures: Pictures) -> np.ndarray:
-        """Whether each picture gets its class by its first 0, 1 … M features, bool (N, M + 1)."""
-        code, found = self.half.code, list[np.ndarray]()
-        symbols = self.half.symbols(pictures.data.x)
-        values = code.alphabet.values[symbols].reshape(len(symbols), *code.shape)
-        for sent in range(code.shape[0] + 1):
-            kept = values.copy()
-            kept[:, sent:] = 0
-            logits = outputs(self.server, torch.from_numpy(kept))
-            found.append(logits.argmax(1) == pictures.data.y)
-        return np.stack(found, 1)
+    def right(self, pictures: Pictures, sent: np.ndarray) -> np.ndarray:
+        """Whether each picture gets its class by its first ``sent`` symbols, both (N,)."""
+        code, symbols = self.half.code, self.half.symbols(pictures.data.x)
+        arrived = np.arange(symbols[0].size) < sent[:, None]
+        values = np.where(
+            arrived, code.alphabet.values[symbols].reshape(len(symbols), -1), ABSENT
+        ).astype(np.float32)
+        shaped = torch.from_numpy(values.reshape(-1, *code.shape))
+        return np.asarray(outputs(self.server, shaped).argmax(1) == pictures.data.y)
 
 
 def train_pnc(pictures: Pictures, classifier: nn.Module, recipe: Recipe, seed: int) -> PncCodec:
@@ -139,41 +141,45 @@ def train_pnc(pictures: Pictures, classifier: nn.Module, recipe: Recipe, seed: i
         recipe: losses and lengths.
         seed: of weights, order and drops.
     """
-    reader = deepcopy(classifier).requires_grad_(recipe.classifier_learns).eval()
     frozen = deepcopy(classifier).requires_grad_(False).eval()
     shape = pictures.data.input_shape
     with seeded(seed, "pnc"):
-        graph = pnc_encoder(shape, recipe.features, recipe.effort)
-        encoder, decoder = GraphModule(graph), FeatureDecoder(recipe.features, shape)
-        encoder.load(initial_state(graph, rng(seed, "pnc encoder")))
+        graph = pnc_encoder(shape, recipe.features)
+        encoder, latent = SparseEncoder(graph, seed, PNC_KEPT), graph.shapes[graph.logits]
+        decoder = FeatureDecoder(recipe.features, shape)
+        learns, classes = recipe.classifier_learns, len(pictures.data.labels)
+        reader = FeatureReader(
+            decoder,
+            deepcopy(classifier).requires_grad_(learns).eval(),
+            LatentClassifier(latent, classes) if learns else None,
+        )
         encoder.train()
         decoder.train()
         trained = [*encoder.parameters(), *decoder.parameters()]
-        code = (-1, *graph.shapes[graph.logits])
-        x, y, number = pictures.x, pictures.y, len(pictures.data)
-        drop = tail_drop if recipe.tail_drop else _keep
+        x, cells, y, number = pictures.x, pictures.cells, pictures.y, len(pictures.data)
+        drop = _DROPS[recipe.drop]
 
-        def rebuilt(rows: Tensor) -> Tensor:
-            found: Tensor = decoder(drop(quantised(encoder(x[rows]).view(code), recipe.bits)))
-            return found
+        def arrived(rows: Tensor) -> Tensor:
+            return drop(quantised(encoder(cells[rows]).view(-1, *latent), recipe.bits))
 
         def error(rows: Tensor) -> Tensor:
-            return functional.mse_loss(rebuilt(rows), x[rows])
+            return functional.mse_loss(decoder(arrived(rows)), x[rows])
 
         def joint(rows: Tensor) -> Tensor:
-            found = rebuilt(rows)
+            features = arrived(rows)
+            rebuilt = decoder(features)
             wanted = _WANTED[recipe.joint](frozen, x[rows], y[rows])
-            known = functional.cross_entropy(reader(found), wanted)
-            return recipe.mse_weight * functional.mse_loss(found, x[rows]) + known
+            known = functional.cross_entropy(reader.logits(features, rebuilt), wanted)
+            return recipe.mse_weight * functional.mse_loss(rebuilt, x[rows]) + known
 
         fit(trained, error, number, Lesson(recipe.rebuild_epochs, seed=seed))
-        if recipe.classifier_learns:
-            trained += reader.train().parameters()
-        fit(trained, joint, number, Lesson(recipe.joint_epochs, seed=seed + 1))
+        if learns:
+            trained = [*encoder.parameters(), *reader.train().parameters()]
+        fit(trained, joint, number, Lesson(recipe.joint_epochs, seed=seed + 1), encoder.prune)
     half = device_half(
         encoder, pictures, lambda out: Alphabet.of_bits(recipe.bits, out.scale, out.zero_point)
     )
-    return PncCodec(half, decoder.eval(), reader.eval())
+    return PncCodec(half, reader.eval())
 
 
 def quantised(features: Tensor, bits: int) -> Tensor:
@@ -188,14 +194,46 @@ def quantised(features: Tensor, bits: int) -> Tensor:
 
 
 def tail_drop(features: Tensor) -> Tensor:
-    """Zeros in the last L ~ U{0 … M − 1} maps of each of (N, M, H, W)."""
-    number, maps = features.shape[:2]
-    kept = maps - torch.randint(0, maps, (number, 1))
-    return features * (torch.arange(maps)[None] < kept)[:, :, None, None]
+    """Nothing in the last L ~ U{0 … (M − 1)·P} symbols of each of (N, M, H, W), P = H·W.
+
+    The paper drops whole features; ours may arrive in part, since the decoder is told.
+    """
+    number, maps, *sides = features.shape
+    places = torch.arange(maps * prod(sides)).view(1, maps, *sides)
+    return _left(features, places < _sent(number, maps, prod(sides)).view(-1, 1, 1, 1))
+
+
+def salient_drop(features: Tensor) -> Tensor:
+    """As many, but the last in the order of :mod:`fedtiny.codecs.salient_order`."""
+    number, maps, *sides = features.shape
+    places = prod(sides)
+    saliency = features[:, :BASE].sum(1).detach().flatten(1)
+    order = torch.argsort(saliency, dim=1, descending=True, stable=True)
+    rank, map_of = order.argsort(1)[:, None], torch.arange(maps)[None, :, None]
+    by_place = BASE * places + rank * (maps - BASE) + map_of - BASE
+    by_map = map_of * places + torch.arange(places)
+    at = torch.where(map_of < BASE, by_map, by_place)
+    return _left(features, (at < _sent(number, maps, places)).view(features.shape))
+
+
+def _sent(number: int, maps: int, places: int) -> Tensor:
+    """How many symbols each of some pictures sends: at least a feature."""
+    return maps * places - torch.randint(0, (maps - 1) * places + 1, (number, 1, 1))
+
+
+def _left(features: Tensor, kept: Tensor) -> Tensor:
+    return torch.where(kept, features, ABSENT)
 
 
 def _keep(features: Tensor) -> Tensor:
     return features
+
+
+_DROPS: dict[Drop, Callable[[Tensor], Tensor]] = {
+    Drop.TAIL: tail_drop,
+    Drop.SALIENT: salient_drop,
+    Drop.NOTHING: _keep,
+}
 
 
 def _labels(_frozen: nn.Module, _clean: Tensor, y: Tensor) -> Tensor:

@@ -16,15 +16,13 @@ from torch.nn import functional
 
 from fedtiny.codecs.codec import Logits, Picture, Point
 from fedtiny.codecs.device_half import DeviceHalf
-from fedtiny.codecs.encoders import Effort, vae_encoder
+from fedtiny.codecs.encoders import VAE_KEPT, vae_encoder
 from fedtiny.codecs.errors import CodecError
 from fedtiny.codecs.latent_code import Alphabet, Symbols
 from fedtiny.codecs.server.fitting import Lesson, Pictures, fit, outputs, seeded
 from fedtiny.codecs.server.networks import ContextModel, LatentClassifier
 from fedtiny.codecs.server.quantizing import device_half
-from fedtiny.models.initial import initial_state
-from fedtiny.models.torch_module import GraphModule
-from fedtiny.seeding import rng
+from fedtiny.codecs.server.sparse_encoder import SparseEncoder
 
 _SHARPNESS = 4.0
 """Of the soft assignment: softmax of −4·distance²."""
@@ -40,15 +38,13 @@ class VaeRecipe:
         beta: weight of the rate above ``free_bpp``.
         free_bpp: bits per pixel that cost nothing: H.
         epochs: of encoder, centres, classifier and context model together.
-        effort: of the device's encoder.
     """
 
     channels: int
     centres: int
     beta: float = 0.0
     free_bpp: float = 0.0
-    epochs: int = 6
-    effort: Effort = Effort.LOW
+    epochs: int = 10
 
 
 class Centres(nn.Module):
@@ -150,15 +146,15 @@ class Networks:
         centres, classifier, context: of the server.
     """
 
-    encoder: GraphModule
+    encoder: SparseEncoder
     centres: Centres
     classifier: LatentClassifier
     context: ContextModel
 
-    def quantised(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What :class:`Centres` make of the latents of normalised pictures (N, C, H, W)."""
+    def quantised(self, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What :class:`Centres` make of the latents of folded pictures (N, 16·C, H/4, W/4)."""
         graph = self.encoder.graph
-        latents = self.encoder(x).view(-1, *graph.shapes[graph.logits])
+        latents = self.encoder(cells).view(-1, *graph.shapes[graph.logits])
         found: tuple[Tensor, Tensor, Tensor] = self.centres(latents)
         return found
 
@@ -173,37 +169,49 @@ class Networks:
         return VaeCodec(half, self.classifier.eval(), self.context)
 
 
-def train_vae(pictures: Pictures, recipe: VaeRecipe, seed: int) -> Networks:
+def train_vae(
+    pictures: Pictures, recipe: VaeRecipe, seed: int, teacher: nn.Module | None = None
+) -> Networks:
     """Encoder, centres, classifier and context model at once.
 
     Args:
         pictures: public, on the server.
         recipe: rate and length.
         seed: of weights and order.
+        teacher: of normalised pictures, trained: its answers are what the classifier is to say
+            (Hinton et al., "Distilling the knowledge in a neural network", 2015). None: classes,
+            as in the paper.
     """
     shape, classes = pictures.data.input_shape, len(pictures.data.labels)
     with seeded(seed, "vae"):
-        graph = vae_encoder(shape, recipe.channels, recipe.effort)
+        graph = vae_encoder(shape, recipe.channels)
         latent = graph.shapes[graph.logits]
-        encoder, centres = GraphModule(graph), Centres(recipe.centres)
+        encoder, centres = SparseEncoder(graph, seed, VAE_KEPT), Centres(recipe.centres)
         classifier, context = LatentClassifier(latent, classes), ContextModel(recipe.centres)
-        encoder.load(initial_state(graph, rng(seed, "vae encoder")))
         found = Networks(encoder, centres, classifier, context)
-        x, y, pixels = pictures.x, pictures.y, shape[1] * shape[2]
+        cells, pixels, wanted = pictures.cells, shape[1] * shape[2], _wanted(pictures, teacher)
 
         def loss(rows: Tensor) -> Tensor:
-            quantised, shares, symbols = found.quantised(x[rows])
+            quantised, shares, symbols = found.quantised(cells[rows])
             prices = prices_of(context, symbols, recipe.centres)
             bpp = (shares * prices.detach()).sum((1, 2, 3, 4)).mean() / pixels
             priced = prices.gather(1, symbols[:, None]).mean()
             rate = recipe.beta * (bpp - recipe.free_bpp).clamp(min=0)
-            wrong = functional.cross_entropy(classifier(quantised), y[rows])
+            wrong = functional.cross_entropy(classifier(quantised), wanted[rows])
             total: Tensor = wrong + rate + priced
             return total
 
         networks = nn.ModuleList((encoder, centres, classifier, context)).train()
-        fit(networks.parameters(), loss, len(pictures.data), Lesson(recipe.epochs, seed=seed))
+        lesson = Lesson(recipe.epochs, seed=seed)
+        fit(networks.parameters(), loss, len(pictures.data), lesson, encoder.prune)
     return found
+
+
+def _wanted(pictures: Pictures, teacher: nn.Module | None) -> Tensor:
+    """Classes (N,), or a teacher's shares of each (N, classes)."""
+    if teacher is None:
+        return pictures.y
+    return torch.from_numpy(outputs(teacher, pictures.x)).softmax(1)
 
 
 def prices_of(context: ContextModel, symbols: Tensor, centres: int) -> Tensor:
