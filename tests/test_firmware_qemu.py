@@ -186,7 +186,7 @@ def test_instructions_and_cycles_against_cmsis_nn_dense(name, core, density, rat
 @pytest.mark.firmware
 @pytest.mark.parametrize(
     ("core", "density", "ratio", "flash_ratio"),
-    [("m4", 0.1, 9, 5), ("m4", 0.05, 15, 9.5), ("m4", 0.01, 40, 35)],
+    [("m4", 0.1, 12, 4.9), ("m4", 0.05, 20, 9.5), ("m4", 0.01, 50, 35)],
 )
 def test_resnet18_convolutions_against_cmsis_nn_dense(core, density, ratio, flash_ratio):
     graph = build("resnet18", (3, 32, 32), 10)
