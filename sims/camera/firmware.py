@@ -36,6 +36,7 @@ from sims.camera.detector import AROUND, CELL, MOST_BOXES, SIDES
 from sims.camera.images import images_of
 from sims.camera.integers import IntegerCamera, table
 from sims.camera.scenes import scene
+from sims.camera.study import SHOWN, name_of
 
 SOURCES = Path(__file__).parent / "c"
 DETECTOR, CLASSIFIER = "camera_detector", "camera_classifier"
@@ -212,7 +213,7 @@ cli = CommandLine()
 @cli.command()
 def firmware(
     run: Annotated[Path, typer.Argument(help="Of the study; with its detectors.")],
-    detector: Annotated[str, typer.Option(help="One of RUN/detectors.")] = "k4-grey-0",
+    detector: Annotated[str, typer.Option(help="One of RUN/detectors.")] = name_of(*SHOWN),
     scenes: Annotated[int, typer.Option(help="To look at on the host.")] = 20,
     machine: Annotated[list[str] | None, typer.Option(help="Emulated boards.")] = None,
 ) -> None:

@@ -21,7 +21,15 @@ from fedtiny.sensing.pixels import pooled
 from sims.camera.images import images_of
 from sims.camera.integers import IntegerCamera
 from sims.camera.scenes import SENSOR, Scene, scene
-from sims.camera.study import CSV, ONE_FRAME, TRUE_BOXES, TWO_STAGES, Row
+from sims.camera.study import (
+    CSV,
+    ONE_FRAME,
+    SHOWN,
+    TRUE_BOXES,
+    TWO_STAGES,
+    Row,
+    name_of,
+)
 
 BEGIN, END = "<!-- hirise: made by `make camera` -->", "<!-- /hirise -->"
 FULL = (ONE_FRAME, 1, "rgb")
@@ -149,7 +157,7 @@ cli = CommandLine()
 def page(
     run: Annotated[Path, typer.Argument(help="Of the study; with its detectors.")],
     csv: Annotated[Path, typer.Option(help="The study's rows.")] = CSV,
-    detector: Annotated[str, typer.Option(help="That the pictures show.")] = "k4-grey-0",
+    detector: Annotated[str, typer.Option(help="That the pictures show.")] = name_of(*SHOWN),
 ) -> None:
     """Draw, and rewrite the table of the page beside the CSV."""
     text = csv.with_suffix(".md").read_text(encoding="utf-8")

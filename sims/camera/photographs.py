@@ -32,7 +32,7 @@ from fedtiny.sensing.sensor import Reading, Sensor
 from fedtiny.text_files import read_text
 from sims.camera.integers import IntegerCamera
 from sims.camera.scenes import SENSOR
-from sims.camera.study import CSV
+from sims.camera.study import CSV, SHOWN, name_of
 
 PAGE = CSV.with_suffix(".md")
 BEGIN = "<!-- photographs: made by `python -m sims.camera.photographs` -->"
@@ -119,7 +119,7 @@ cli = CommandLine()
 def look(
     faces: Annotated[Path, typer.Argument(help="Folder with training.xml and testing.xml.")],
     run: Annotated[Path, typer.Argument(help="Of the study; with its detectors.")],
-    detector: Annotated[str, typer.Option(help="One of RUN/detectors.")] = "k4-grey-0",
+    detector: Annotated[str, typer.Option(help="One of RUN/detectors.")] = name_of(*SHOWN),
     page: Annotated[Path, typer.Option(help="Rewritten.")] = PAGE,
 ) -> None:
     """Read every photograph in two stages; rewrite the page's table."""

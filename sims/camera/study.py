@@ -39,6 +39,9 @@ SEEDS = (0, 1, 2)
 CHOSEN, TESTED = 40, 100
 """Scenes that thresholds are chosen on, and that are tested on, of every seed."""
 
+SHOWN = (4, True, 0)
+"""(k, grey, seed) of the detector that the page's pictures and the firmware have."""
+
 TWO_STAGES, ONE_FRAME, TRUE_BOXES = "two stages", "one frame", "true boxes"
 
 
@@ -98,7 +101,7 @@ def made(scenes: Scenes, pooling: int, grey: bool, course: Course, seed: int) ->
 def keep(detector: Detector, scenes: Scenes, folder: Path, seed: int) -> None:
     """Write a detector as what the exporter reads, its threshold beside it."""
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"k{detector.pooling}-{colour_of(detector.grey)}-{seed}"
+    name = name_of(detector.pooling, detector.grey, seed)
     frames = frames_of(scenes.chosen, detector.pooling, detector.grey, seed)
     labels = ("nothing", *(f"{side} pixels" for side in SIDES))
     TrainedModel(
@@ -110,6 +113,15 @@ def keep(detector: Detector, scenes: Scenes, folder: Path, seed: int) -> None:
         GRAY if detector.grey else RGB,
     ).save(folder / f"{name}.safetensors")
     atomic.write(folder / f"{name}.json", json.dumps({"threshold": detector.threshold}) + "\n")
+
+
+def name_of(k: int, grey: bool, seed: int) -> str:
+    """What a detector's files are called.
+
+    >>> name_of(*SHOWN)
+    'k4-grey-0'
+    """
+    return f"k{k}-{colour_of(grey)}-{seed}"
 
 
 def colour_of(grey: bool) -> str:
@@ -142,10 +154,11 @@ def study(
     only: Annotated[list[int] | None, typer.Option("--seed", help="Of these seeds only.")] = None,
     k_only: Annotated[list[int] | None, typer.Option("--k", help="Of these k only.")] = None,
 ) -> None:
-    """Train and test what the CSV lacks."""
+    """Train and test what the CSV lacks; train the detector that is shown if it is missing."""
     folder, course = RunFolder(run), Course(scenes)
     finished = TrainedModel.load(folder.model)
     images = images_of(folder, finished.labels)
+    shown = run / "detectors" / f"{name_of(*SHOWN)}.safetensors"
     known, commit = csv_rows.read(csv, Row), code_version()
     csv_rows.write(csv, Row, known)
     done = {(row.k, row.colour, row.seed) for row in known}
@@ -156,12 +169,15 @@ def study(
             for k in k_only or reversed(SENSOR.poolings)
             for grey in (False, True)
             if (k, colour_of(grey), seed) not in done
+            or ((k, grey, seed) == SHOWN and not shown.is_file())
         ]
         drawn = Scenes.of(images, seed, course) if wanted else None
         for k, grey in wanted:
             assert drawn is not None
             detector = made(drawn, k, grey, course, seed)
             keep(detector, drawn, run / "detectors", seed)
+            if (k, colour_of(grey), seed) in done:
+                continue
             for way, sight in sights(detector, drawn.tested, classify, seed):
                 row = Row(k, colour_of(grey), seed, commit=commit, way=way, **asdict(sight))
                 csv_rows.append(csv, row)
