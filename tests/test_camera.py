@@ -1,6 +1,7 @@
 """The camera scenario: scenes, the detector's two forms, boxes, one firmware for both networks."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -172,10 +173,11 @@ def test_a_table_of_256_codes_quantizes_as_the_reference_does(camera):
     not all(map(shutil.which, ("arm-none-eabi-gcc", "qemu-system-arm"))),
     reason="needs arm-none-eabi-gcc and qemu-system-arm: make firmware-test",
 )
-def test_the_firmware_sees_what_the_reference_sees(camera, images, tmp_path):
+def test_the_firmware_sees_what_the_reference_sees(camera, images, tmp_path, monkeypatch):
     lights = [scene(images, 0, "firmware", i).light for i in range(1)]
     assert any(camera.look(light) for light in lights)
-    folder = tmp_path / "firmware"
+    monkeypatch.chdir(tmp_path)
+    folder = Path("firmware")  # as `make camera` gives it
     sizes = firmware.write(camera, images.labels, folder)
     assert sizes.arena == max(sizes.detector_arena, sizes.classifier_arena)
     (folder / "scenes").write_bytes(firmware.scene_file(camera, lights))

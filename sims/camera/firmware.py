@@ -143,6 +143,7 @@ def check_host(folder: Path, sanitize: bool = False) -> Check:
     Raises:
         ToolchainError: it does not compile, or a sanitizer has something to say.
     """
+    folder = folder.resolve()  # compilers work in folders of their own
     build = folder / ("sanitized" if sanitize else "host")
     flags = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     command = ["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", *(flags if sanitize else ["-O2"])]
@@ -163,6 +164,7 @@ def check_board(folder: Path, machine: str, kernels: CompiledKernels | None = No
     Raises:
         ToolchainError: a tool is missing, it does not compile, or the program faults.
     """
+    folder = folder.resolve()
     target, build = qemu.machine(machine), folder / machine
     build.mkdir(exist_ok=True)
     kernels = kernels or compile_portable(target, build / "kernels")
