@@ -14,7 +14,6 @@ from fedtiny.codecs.blocks import Receiver, shortened, split
 from fedtiny.fleet.link import Link
 from fedtiny.seeding import rng
 
-
 _ROUNDING_S = 1e-9
 """By which a block may end late: times are sums of floating-point numbers."""
 
