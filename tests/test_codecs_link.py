@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedtiny.codecs.blocks import shortened, split
 from fedtiny.codecs.link import Interference, send
 from fedtiny.fleet.link import Link, LinkSection
 from fedtiny.fleet.steps import Steps
@@ -36,6 +37,18 @@ def test_a_block_that_would_be_late_ends_the_code_where_the_time_does(size):
     assert found.code == CODE[:arrived]
     assert found.sent == (arrived > 0)
     assert found.seconds == inf
+
+
+@given(st.integers(0, 3), st.integers(0, 64))
+def test_a_shortened_block_is_that_of_a_shorter_code(index, most):
+    whole = split(CODE, 7)[index]
+    found = shortened(whole, most)
+    if most <= 4:
+        assert found is None
+    elif most >= len(whole):
+        assert found == whole
+    else:
+        assert found == split(CODE[: 60 * index + most - 4], 7)[index]
 
 
 def test_a_lost_block_is_sent_again_as_short_as_time_is():
