@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedtiny.codecs.blocks import shortened, split
 from fedtiny.codecs.link import Interference, send
 from fedtiny.fleet.link import Link, LinkSection
 from fedtiny.fleet.steps import Steps
+from fedtiny.seeding import rng
 
 CODE = bytes(range(200))
 BLOCKS = (64, 64, 64, 24)
@@ -26,6 +28,41 @@ def test_without_interference_time_is_bytes_over_rate(whole):
     assert found.code == CODE[: 60 * whole]
     assert (found.sent, found.lost) == (whole, 0)
     assert found.seconds == (pytest.approx(seconds) if whole == 4 else inf)
+
+
+@pytest.mark.parametrize("size", range(1, 69))
+def test_a_block_that_would_be_late_ends_the_code_where_the_time_does(size):
+    found = send(CODE[:68], constant(20), Interference.NONE, 8 * size / 20_000)
+    arrived = max(0, size - 4) if size <= 64 else 60  # four bytes more are the second block's own
+    assert found.code == CODE[:arrived]
+    assert found.sent == (arrived > 0)
+    assert found.seconds == inf
+
+
+@given(st.integers(0, 3), st.integers(0, 64))
+def test_a_shortened_block_is_that_of_a_shorter_code(index, most):
+    whole = split(CODE, 7)[index]
+    found = shortened(whole, most)
+    if most <= 4:
+        assert found is None
+    elif most >= len(whole):
+        assert found == whole
+    else:
+        assert found == split(CODE[: 60 * index + most - 4], 7)[index]
+
+
+def test_a_lost_block_is_sent_again_as_short_as_time_is():
+    lost = Interference.HEAVY.loss
+    draws = {picture: rng(0, "lost blocks", picture).random(2) for picture in range(100)}
+    picture = next(i for i, (one, two) in draws.items() if one < lost <= two)
+    found = send(CODE, constant(20), Interference.HEAVY, 8 * (64 + 24) / 20_000, picture=picture)
+    assert (found.sent, found.lost, found.code) == (2, 1, CODE[:20])
+
+
+def test_a_link_that_comes_back_is_waited_for():
+    link = Link(Steps((0.0,), (1.0,)), Steps((0.0, 1.0), (0.0, 512.0)))
+    assert send(CODE, link, Interference.NONE, 1.0).sent == 0
+    assert send(CODE, link, Interference.NONE, 1.5).code == CODE[:28]
 
 
 def test_latency_and_a_rate_that_drops_count():
@@ -62,4 +99,7 @@ def test_a_fleets_trace_drives_sending():
     night, day = (
         send(CODE * 20, link, Interference.NONE, 0.015, start_s=s) for s in (0.0, 30_000.0)
     )
-    assert (night.sent, day.sent) == (58, 23)  # ⌊0.015 s · 2 Mbit/s / 512⌋, and at 800 kbit/s
+    # ⌈0.015 s · 2 Mbit/s / 512⌉, and at 800 kbit/s: the last of each is short
+    assert (night.sent, day.sent) == (59, 24)
+    assert len(night.code) == 3750 - 4 * 59
+    assert len(day.code) == 1500 - 4 * 24

@@ -140,9 +140,10 @@ def test_the_vae_codec_has_one_rate(vae, pictures):
     assert set(symbols.ravel().tolist()) == {0, 1, 2}
 
 
-def test_both_joint_losses_and_no_drop_train(pictures, classifier):
+def test_every_joint_loss_and_drop_trains(pictures, classifier):
     part = Pictures(pictures[0].data.take(np.arange(128)), pictures[0].normalization)
     recipes = [Recipe(joint=joint, joint_epochs=1) for joint in JointLoss]
+    recipes.append(Recipe(alone_weight=0.3, joint_epochs=1))
     recipes += [Recipe(drop=drop, joint_epochs=1) for drop in (Drop.SALIENT, *[Drop.NOTHING] * 2)]
     trained = [
         train_pnc(part, classifier, recipe, 0)
@@ -152,7 +153,7 @@ def test_both_joint_losses_and_no_drop_train(pictures, classifier):
         .tobytes()
         for recipe in recipes
     ]
-    assert len(set(trained)) == 4
+    assert len(set(trained)) == 6
     assert trained[-1] == trained[-2]  # a function of the seed
 
 

@@ -43,6 +43,32 @@ def split(code: bytes, message: int) -> list[bytes]:
     return [_block(code, message, index, start) for index, start in enumerate(starts)]
 
 
+def shortened(block: bytes, most_bytes: int) -> bytes | None:
+    """A block that ends the code where ``most_bytes`` of its own end; itself if it is that short.
+
+    Any prefix of a code that is cut anywhere is one, so that a sender may end it where time does.
+
+    Args:
+        block: one of :func:`split`.
+        most_bytes: on the air, head and checksum included.
+
+    Returns:
+        None where not a byte of the code fits.
+
+    >>> whole = split(bytes(100), 7)[0]
+    >>> short = shortened(whole, 24)
+    >>> receiver = Receiver(7)
+    >>> receiver.offer(short).value, len(receiver.code), receiver.complete
+    ('accepted', 20, True)
+    """
+    if len(block) <= most_bytes:
+        return block
+    if most_bytes <= _HEAD + _TAIL:
+        return None
+    body = bytes((block[0] | _LAST,)) + block[1 : most_bytes - _TAIL]
+    return body + crc16(body).to_bytes(2, "big")
+
+
 def _block(code: bytes, message: int, index: int, start: int) -> bytes:
     end = start + PAYLOAD_BYTES
     flag = message & _MESSAGE | (_LAST if end >= len(code) else 0)

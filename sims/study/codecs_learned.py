@@ -16,7 +16,7 @@ from fedtiny.codecs.native import NativeCode
 from fedtiny.codecs.salient_order import SalientOrder
 from fedtiny.codecs.server.federated import Rounds, dealt, train_encoder
 from fedtiny.codecs.server.fitting import Pictures, right
-from fedtiny.codecs.server.pnc import Drop, Recipe, train_pnc
+from fedtiny.codecs.server.pnc import Drop, JointLoss, Recipe, train_pnc
 from fedtiny.codecs.server.vae import VaeRecipe, train_vae
 from sims.study.codecs_rows import setting_of
 from sims.study.codecs_shared import (
@@ -35,11 +35,9 @@ from sims.study.codecs_shared import (
 )
 
 RATES = tuple(VaeRecipe(maps, 2, epochs=EPOCHS + AGAIN) for maps in (4, 6, 8))
-PNC = {
-    "tail-drop": Recipe(joint_epochs=AGAIN),
-    "no tail-drop": Recipe(drop=Drop.NOTHING, joint_epochs=AGAIN),
-}
-SALIENT, BY_CONTENT = "order by content", Recipe(drop=Drop.SALIENT, joint_epochs=AGAIN)
+_PNC = Recipe(joint=JointLoss.BOTH, alone_weight=0.3, joint_epochs=AGAIN)
+PNC = {"tail-drop": _PNC, "no tail-drop": replace(_PNC, drop=Drop.NOTHING)}
+SALIENT, BY_CONTENT = "order by content", replace(_PNC, drop=Drop.SALIENT)
 FEW_EPOCHS = 16
 """Of a codec by the server's few pictures alone."""
 DEVICES, ALPHA = 10, 0.3
@@ -75,9 +73,7 @@ def salient() -> Measure:
 
     def measure(seed: int) -> Iterator[Found]:
         training, test = pictures()
-        codec = train_pnc(
-            training, clean(seed), Recipe(drop=Drop.SALIENT, joint_epochs=AGAIN), seed
-        )
+        codec = train_pnc(training, clean(seed), BY_CONTENT, seed)
         order, sizes = SalientOrder(codec.half.code), Sizes.of(codec.half)
         codes = [order.encode(one) for one in codec.half.symbols(test.data.x)]
         for budget in (*BUDGETS, None):

@@ -28,7 +28,8 @@ def tables(csv: Path) -> str:
         _by_setting(rows[~bits & ~cuts & ~timed]),
         "Sent over a radio of 8 to 40 kbit/s (`sims/fleets/low_rate.csv`) until a deadline, in "
         "blocks of at most 64 bytes, a lost one again at once; light interference loses one block "
-        "in ten, heavy four. Rates and losses are assumed, time is simulated.",
+        "in ten, heavy four. A block that would be late ends the code where the time does. Rates "
+        "and losses are assumed, time is simulated.",
         _by_deadline(rows[timed]),
         _coded(rows[rows["codec"] == "vae"]),
         _encoders(rows),

@@ -131,12 +131,12 @@ class FeatureReader(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Logits (N, classes) of features (N, M, ⌈H/8⌉, ⌈W/8⌉)."""
-        return self.logits(z, self.decoder(z))
+        return torch.stack(self.votes(z, self.decoder(z))).sum(0)
 
-    def logits(self, z: Tensor, picture: Tensor) -> Tensor:
-        """The same, of features and the picture that was rebuilt of them."""
-        logits: Tensor = self.classifier(picture)
-        return logits if self.direct is None else logits + self.direct(z)
+    def votes(self, z: Tensor, picture: Tensor) -> list[Tensor]:
+        """What is added: one for each classifier, of features and the picture rebuilt of them."""
+        found = [self.classifier(picture)]
+        return found if self.direct is None else [*found, self.direct(z)]
 
 
 class ContextModel(nn.Module):

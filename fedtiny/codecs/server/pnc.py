@@ -2,7 +2,7 @@
 
 Training drops a random tail of the features at every step, so that the first say most. Stage 0
 rebuilds pictures; stage 1 trains for a frozen classifier, too. The recipe leaves open whether by
-labels or by the classifier's answer to the clean picture: :class:`JointLoss` has both.
+labels or by the classifier's answer to the clean picture: :class:`JointLoss` has either and both.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ class JointLoss(StrEnum):
     CLEAN_LOGITS = "clean_logits"
     """Their divergence from those of the clean picture."""
 
+    BOTH = "both"
+    """The mean of the two."""
+
 
 class Drop(StrEnum):
     """What is left out at each step of training, so that prefixes of a code say most."""
@@ -65,6 +68,7 @@ class Recipe:
         joint: the loss of stage 1.
         rebuild_epochs, joint_epochs: of stages 0 and 1.
         mse_weight: of the pictures' error beside the classifier's, in stage 1; 10 in the paper.
+        alone_weight: of the loss that each of two classifiers has by itself, beside their sum's.
         classifier_learns: whether stage 1 goes on training the classifier, on pictures as the
             decoder rebuilds them, and trains another of the features themselves beside it; the
             paper's is frozen, and its rivals' are not retrained either.
@@ -77,6 +81,7 @@ class Recipe:
     rebuild_epochs: int = 1
     joint_epochs: int = 6
     mse_weight: float = 1.0
+    alone_weight: float = 0.0
     classifier_learns: bool = True
     bits: int = 4
     features: int = FEATURES
@@ -169,7 +174,7 @@ def train_pnc(pictures: Pictures, classifier: nn.Module, recipe: Recipe, seed: i
             features = arrived(rows)
             rebuilt = decoder(features)
             wanted = _WANTED[recipe.joint](frozen, x[rows], y[rows])
-            known = functional.cross_entropy(reader.logits(features, rebuilt), wanted)
+            known = _known(reader.votes(features, rebuilt), wanted, recipe.alone_weight)
             return recipe.mse_weight * functional.mse_loss(rebuilt, x[rows]) + known
 
         fit(trained, error, number, Lesson(recipe.rebuild_epochs, seed=seed))
@@ -236,6 +241,15 @@ _DROPS: dict[Drop, Callable[[Tensor], Tensor]] = {
 }
 
 
+def _known(votes: list[Tensor], wanted: Tensor, alone_weight: float) -> Tensor:
+    """Cross-entropy of the votes' sum, and of each as if all were like it."""
+    known = functional.cross_entropy(torch.stack(votes).sum(0), wanted)
+    if alone_weight > 0 and len(votes) > 1:
+        alone = [functional.cross_entropy(len(votes) * vote, wanted) for vote in votes]
+        known = known + alone_weight * torch.stack(alone).sum()
+    return known
+
+
 def _labels(_frozen: nn.Module, _clean: Tensor, y: Tensor) -> Tensor:
     return y
 
@@ -245,8 +259,14 @@ def _clean_logits(frozen: nn.Module, clean: Tensor, _y: Tensor) -> Tensor:
     return shares
 
 
+def _both(frozen: nn.Module, clean: Tensor, y: Tensor) -> Tensor:
+    shares = _clean_logits(frozen, clean, y)
+    return (shares + functional.one_hot(y, shares.shape[1])) / 2
+
+
 _WANTED: dict[JointLoss, Callable[[nn.Module, Tensor, Tensor], Tensor]] = {
     JointLoss.LABELS: _labels,
     JointLoss.CLEAN_LOGITS: _clean_logits,
+    JointLoss.BOTH: _both,
 }
 """What the classifier's logits of a rebuilt picture are to be: classes, or shares of each."""
