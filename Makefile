@@ -112,6 +112,7 @@ study: $(INSTALLED)  ## every method at every density (smart-watch): what result
 .PHONY: study-fashion
 study-fashion: $(INSTALLED)  ## the same on Fashion-MNIST (apt install dataset-fashion-mnist)
 	$(BIN)/python -m sims.study.sweep sims/configs/study_fashion_mnist.toml $(ARGS)
+	$(BIN)/python -m sims.study.sweep sims/configs/study_seeds_fashion_mnist.toml $(ARGS)
 	$(PLOT_STUDY)
 
 .PHONY: study-fleet
