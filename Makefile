@@ -107,11 +107,13 @@ PLOT_STUDY = $(BIN)/python -m sims.study.plot --study results/study.csv --tuning
 .PHONY: study
 study: $(INSTALLED)  ## every method at every density (smart-watch): what results/study.csv lacks
 	$(BIN)/python -m sims.study.sweep sims/configs/study.toml $(ARGS)
+	$(BIN)/python -m sims.study.sweep sims/configs/study_seeds_watch.toml $(ARGS)
 	$(PLOT_STUDY)
 
 .PHONY: study-fashion
 study-fashion: $(INSTALLED)  ## the same on Fashion-MNIST (apt install dataset-fashion-mnist)
 	$(BIN)/python -m sims.study.sweep sims/configs/study_fashion_mnist.toml $(ARGS)
+	$(BIN)/python -m sims.study.sweep sims/configs/study_seeds_fashion_mnist.toml $(ARGS)
 	$(PLOT_STUDY)
 
 .PHONY: study-fleet

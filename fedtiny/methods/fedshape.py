@@ -22,7 +22,7 @@ devices of the best one's wins. Its weights as trained by then go into round 1, 
 
 **Cost.** With C candidates C + ⌊C/2⌋ + … laps, each as much training, and as many bytes, as a
 round; 7 for C = 5. They come on top of ``federation.rounds``: set those lower by as many to
-compare at equal training.
+compare at equal training. One lap a heat is the winner's own, and not lost to it: 2 of those 7.
 
 Different from FedTiny's paper: no weight grows or is pruned after round 1, and no statistics are
 re-estimated for selection; the pool varies the network, not the layers' densities; the winner's
