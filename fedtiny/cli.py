@@ -14,7 +14,7 @@ from fedtiny.command_line import CommandLine
 from fedtiny.config.adapt import MethodName
 from fedtiny.errors import FedTinyError
 from fedtiny.escaping.terminal import Screen
-from fedtiny.option_types import FractionType
+from fedtiny.option_types import FractionType, WeightBits
 from fedtiny.options import WATCH, Classes, Density, Input, Json, print_json
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.identity import Part
@@ -93,7 +93,7 @@ def export(
         ),
     ] = None,
     weight_bits: Annotated[
-        int | None, typer.Option(help="Of a run's sparse layers: 4 or 8; default: the config's.")
+        WeightBits | None, typer.Option(help="Of a run's sparse layers; default: the config's.")
     ] = None,
     accept: Accept = None,
     as_json: Json = False,
@@ -102,7 +102,8 @@ def export(
     from fedtiny.export.command import Order, export_network, export_trained  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.importing.sources import Source  # noqa: PLC0415 - only this command pays for it; base installations lack some
 
-    order = Order(out, check, device, core, report, prefix, tier, adapted, weight_bits)
+    bits = None if weight_bits is None else int(weight_bits)
+    order = Order(out, check, device, core, report, prefix, tier, adapted, bits)
     source = Source(torch, pt2e, tflite, calibration, prune)
     if run is None:
         if learn is not None:

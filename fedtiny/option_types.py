@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 import click
@@ -15,6 +16,13 @@ MOST_PROCESSES = 1024
 
 MOST_SECONDS = 1e9
 """As of ``clock.deadline_s``: 30 years."""
+
+
+class WeightBits(StrEnum):
+    """Of a stored weight."""
+
+    FOUR = "4"
+    EIGHT = "8"
 
 
 class FractionType(click.ParamType):  # type: ignore[type-arg]  # generic in new Clicks only

@@ -211,7 +211,7 @@ def test_the_table_has_both_opponents_and_says_which_was_measured_apart():
     network = firmware_table.NETWORKS[1]
     total = SimpleNamespace(
         instructions={"ours": 2_000_000, "cmsis_nn": 8_000_000},
-        ratio=4.0, flash_bytes={"ours": 1024, "dense": 4096}, mismatches=0,
+        ratio=4.0, flash_bytes={"ours": 1024, "dense": 4096}, mismatches=0, cycles=None,
     )  # fmt: skip
     row = firmware_table.Row(network, "m55", 0.05, SimpleNamespace(total=total))
     text = firmware_table.markdown([row])

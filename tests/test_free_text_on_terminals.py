@@ -66,7 +66,7 @@ def layer(text: str) -> Any:
     counts = {"ours": 1, "cmsis_nn": 1, "own_dense": 1, "dense": 1}
     return Any(
         name=text, kernel=text, format=text, map=text, density=0.5, flash_bytes=counts,
-        scratch_bytes=1, live_bytes=1, instructions=counts,
+        scratch_bytes=1, live_bytes=1, instructions=counts, cycles=counts,
     )  # fmt: skip
 
 
@@ -111,12 +111,12 @@ def firmware(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = {"ours": 1, "dense": 1}
     total = Any(
         instructions=counts, ratio=1.0, flash_bytes=counts, flash_ratio=1.0, scratch_bytes=1,
-        mismatches=0,
+        mismatches=0, cycles=counts, cycle_ratio=1.0,
     )  # fmt: skip
     print_firmware(
         Any(
             model=text, input="1x2", density=0.5, core="m4", layers=[layer(text)], total=total,
-            peer=text, cmsis_nn=text,
+            peer=text, cmsis_nn=text, timing=text,
         )
     )  # fmt: skip
 

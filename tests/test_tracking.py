@@ -4,6 +4,7 @@ import json
 import math
 import struct
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -174,6 +175,7 @@ def test_a_tool_gets_every_number_also_of_a_resumed_run(
     folder = RunFolder(tmp_path / "tracked")
     folder.path.mkdir()
     play(tracker(tool, folder, fail), recorded, last=2)
+    time.sleep(1)  # W&B names a folder by the second in which it is begun
     play(tracker(tool, folder, fail), recorded, first=3)
     found, wanted = READ[tool](folder.path / "tracking"), expected(recorded)
     assert sorted(found) == [1, 2, 3, 4]

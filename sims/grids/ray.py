@@ -196,17 +196,34 @@ class RayGrid(LocalGrid):
         lane.node = ""
 
     def _dispatch(self, lanes: Sequence[_Lane]) -> None:
-        while self._waiting and lanes:
-            lane = min(lanes, key=lambda one: len(one.jobs))
-            if len(lane.jobs) >= _IN_FLIGHT:
+        """What an actor died of once goes out by itself, so that nothing dies of it a second time.
+
+        Not even the answer before it, which may still be on its way when the actor is gone.
+        """
+        free = [
+            lane
+            for lane in lanes
+            if not any(self._is_retried(job.messages[0]) for job in lane.jobs)
+        ]
+        while self._waiting and free:
+            lane = min(free, key=lambda one: len(one.jobs))
+            alone = self._is_retried(self._waiting[0])
+            if len(lane.jobs) >= (1 if alone else _IN_FLIGHT):
                 return
-            count = self._batch(len(lanes))
-            messages = [self._waiting.popleft() for _ in range(count)]
+            count = 1 if alone else self._batch(len(lanes))
+            messages = [self._waiting.popleft()]
+            while len(messages) < count and not self._is_retried(self._waiting[0]):
+                messages.append(self._waiting.popleft())
             lane.jobs.append(_Job(messages, self._send(lane, messages)))
+            if alone:
+                free.remove(lane)
+
+    def _is_retried(self, message: Message) -> bool:
+        return message.metadata.message_id in self._retried
 
     def _batch(self, lanes: int) -> int:
         """How many messages go to an actor at once: not so many that others would be idle."""
-        if self._waiting[0].metadata.message_id in self._retried or not self._seconds:
+        if not self._seconds:
             return 1
         fair = -(-len(self._waiting) // (_IN_FLIGHT * lanes))
         return max(1, min(fair, int(_BATCH_S / self._seconds)))
@@ -257,7 +274,7 @@ class RayGrid(LocalGrid):
 
     def _lost(self, lane: _Lane, job: _Job, error: RayError) -> None:
         """An actor died: what it ran is tried once more, what waited behind it as if never sent."""
-        ran = [one for one in job.messages if one.metadata.message_id not in self._retried]
+        ran = [one for one in job.messages if not self._is_retried(one)]
         self._fail([one for one in job.messages if one not in ran], error)
         self._retried.update(one.metadata.message_id for one in ran)
         waited = [message for later in lane.jobs for message in later.messages]
