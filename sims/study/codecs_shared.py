@@ -25,7 +25,7 @@ from sims.study.codecs_rows import setting_of
 DATA = Path("/usr/share/datasets/fashion-mnist")
 TRAINING, TESTED, PUBLIC = 12_000, 2000, 2000
 """Pictures; of the training ones, those that a server has where devices train the encoder."""
-EPOCHS, AGAIN = 4, 6
+EPOCHS, AGAIN = 6, 14
 """Of the clean classifier; then of what goes on from it, on what a codec leaves of pictures."""
 BUDGETS = (8, 12, 16, 24, 32, 40, 48, 56, 64, 80, 128)
 """Bytes of PNC and of progressive JPEG."""
