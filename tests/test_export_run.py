@@ -103,7 +103,7 @@ def test_sparse_weights_of_4_bits_are_an_option(run):
     sparse = {layer["format"] for layer in bits[4]["layers"]}
     assert sparse & {"D4", "P4"}
     for line, message in (
-        (["export", run.path, "--weight-bits", 5], "4 or 8 bits, not 5"),
+        (["export", run.path, "--weight-bits", "5"], "'5' is not one of '4', '8'"),
         (["export", run.path, "--weight-bits", 4, "--learn", "head"], "--weight-bits 8"),
         (["export", "--weight-bits", 4], "name a run folder, too"),
     ):
