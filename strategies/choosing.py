@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from fedtiny.config import RunConfig
-from fedtiny.federation.contest import judge
 from fedtiny.federation.described import counted
 from fedtiny.federation.round import Federation
 from fedtiny.federation.state import ServerState
 from fedtiny.pruning.candidates import CandidatePool
+from fedtiny.pruning.paired import compare
 from fedtiny.runs.contest_events import PartCompared
 from fedtiny.tiers.config import GlobalPart
 from fedtiny.tiers.tier import Tier
@@ -56,13 +56,11 @@ class Choosing:
         tiers = parts.kinds[::-1]
         asked = self.exchange.asked(Phase.EVALUATE, round)
         replies = [self._ask(state, tier, asked, round) for tier in tiers]
-        verdict = judge(replies)
+        found = compare(replies, "set tiers.global_part = 'largest'")
         for k, tier in enumerate(tiers):
-            excess, error = verdict.excesses[k]
-            chosen = k == verdict.best
-            loss, devices = verdict.losses[k], len(replies[k])
-            self.observer.on_event(PartCompared(round, tier, loss, excess, error, devices, chosen))
-        return replace(state, shared=tiers[verdict.best])
+            measured = found.losses[k], found.excesses[k], found.errors[k], len(replies[k])
+            self.observer.on_event(PartCompared(round, tier, *measured, k == found.best))
+        return replace(state, shared=tiers[found.best])
 
     def _ask(
         self, state: ServerState, tier: Tier, asked: list[int], round: int

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from fedtiny.config import RunConfig
 from fedtiny.data.samples import Samples
-from fedtiny.federation.contest import Contender, Training, judge
+from fedtiny.federation.contest import Contender, Training
 from fedtiny.models.graph import Graph
+from fedtiny.pruning.paired import compare
 from fedtiny.runs.contest_events import ShapeCompared
 from fedtiny.sparse.tensor import Floats
 from fedtiny.tiers.block import block_of
@@ -50,22 +51,22 @@ class Contest:
         """
         contenders = [self._train(tier, public, initial) for tier in tiers]
         replies = [self.ask(one.tier, self._packet(one, public)) for one in contenders]
-        verdict = judge(replies)
+        found = compare(replies, "set a tiers.policy other than 'shapes'")
+        chosen = max(found.as_good)
         for k, one in enumerate(contenders):
-            excess, error = verdict.excesses[k]
             self.observer.on_event(
                 ShapeCompared(
                     0,
                     one.tier,
                     one.model.nnz,
-                    verdict.losses[k],
-                    excess,
-                    error,
+                    found.losses[k],
+                    found.excesses[k],
+                    found.errors[k],
                     len(replies[k]),
-                    k == verdict.chosen,
+                    k == chosen,
                 )
             )
-        return contenders[verdict.chosen]
+        return contenders[chosen]
 
     def _train(
         self, tier: Tier, public: Samples, initial: Mapping[str, Floats] | None

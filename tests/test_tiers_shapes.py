@@ -16,10 +16,11 @@ from fedtiny.config import RunConfig, load
 from fedtiny.data.samples import Samples
 from fedtiny.data.simulated import deal
 from fedtiny.data.statistics import Normalization
-from fedtiny.federation.contest import Training, judge
+from fedtiny.federation.contest import Training
 from fedtiny.models import build
 from fedtiny.models.initial import initial_state
 from fedtiny.pruning.bn_selection import SelectionError
+from fedtiny.pruning.paired import compare
 from fedtiny.report import write
 from fedtiny.runs.contest_events import ShapeCompared
 from fedtiny.runs.events import TierGiven
@@ -56,32 +57,32 @@ def replies(table: list[tuple[int, list[float]]]) -> list[dict[int, CandidateLos
 def test_the_narrowest_within_one_standard_error_of_the_best_wins(
     table: list[tuple[int, list[float]]],
 ) -> None:
-    verdict, shapes = judge(replies(table)), len(table[0][1])
+    found, shapes = compare(replies(table), ""), len(table[0][1])
     total = sum(count for count, _ in table)
     losses = [sum(n * own[c] for n, own in table) / total for c in range(shapes)]
-    assert verdict.losses == pytest.approx(losses)
+    assert found.losses == pytest.approx(losses)
     good = []
     for c in range(shapes):
-        best = int(np.argmin(verdict.losses))
+        best = int(np.argmin(found.losses))
         gap = losses[c] - losses[best]
         spread = sum((n / total * (own[c] - own[best] - gap)) ** 2 for n, own in table)
         many = len(table)
         error = (spread * many / (many - 1)) ** 0.5 if many > 1 else 0.0
-        assert verdict.excesses[c] == pytest.approx((gap, error), abs=1e-9)
-        if verdict.excesses[c][0] <= verdict.excesses[c][1]:
+        assert (found.excesses[c], found.errors[c]) == pytest.approx((gap, error), abs=1e-9)
+        if found.excesses[c] <= found.errors[c]:
             good.append(c)
-    assert verdict.chosen == good[-1]
+    assert found.as_good == good
 
 
 def test_who_did_not_measure_every_shape_has_no_say() -> None:
     both = replies([(10, [1.0, 2.0]), (10, [9.0, 1.0])])
     del both[0][1]
-    assert judge(both).losses == (1.0, 2.0)
+    assert compare(both, "").losses == (1.0, 2.0)
 
 
 def test_without_development_samples_nobody_can_choose() -> None:
     with pytest.raises(SelectionError, match=r"data\.development_fraction"):
-        judge([{0: CandidateLosses(np.zeros(1), 0)}, {1: CandidateLosses(np.ones(1), 5)}])
+        compare([{0: CandidateLosses(np.zeros(1), 0)}, {1: CandidateLosses(np.ones(1), 5)}], "")
 
 
 def test_a_shape_of_a_trained_model_begins_as_the_part_of_it(public: Samples) -> None:

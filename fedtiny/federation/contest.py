@@ -9,7 +9,7 @@ one standard error: Breiman et al. 1984, "Classification and Regression Trees", 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +17,7 @@ import numpy as np
 from fedtiny.data.samples import Samples
 from fedtiny.models.parameters import ParameterKind
 from fedtiny.models.sparse_model import SparseModel, from_state
-from fedtiny.pruning.bn_selection import SelectionError
 from fedtiny.pruning.candidates import CandidatePool
-from fedtiny.pruning.paired import compare
 from fedtiny.seeding import rng
 from fedtiny.sparse.order import magnitude_order
 from fedtiny.sparse.tensor import Floats, Mask
@@ -29,7 +27,6 @@ from fedtiny.tiers.tier import Tier
 from fedtiny.training.config import PretrainingConfig
 from fedtiny.training.pretraining import fit, pretrain
 from fedtiny.training.trainer import SgdConfig
-from fedtiny.wire.candidates import CandidateLosses
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,52 +119,3 @@ def _masks(
         indices = np.sort(magnitude_order(weight)[:count]).astype(np.int32)
         masks[layer.name] = Mask(weight.shape, indices)
     return masks
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What devices made of the contenders.
-
-    Attributes:
-        losses: mean over samples, nats, by contender.
-        excesses: over the best, mean over samples; with the standard error over devices.
-        best: position of the lowest loss; of equals the first.
-        chosen: position of the last that is as good within a standard error.
-    """
-
-    losses: tuple[float, ...]
-    excesses: tuple[tuple[float, float], ...]
-    best: int
-    chosen: int
-
-
-def judge(replies: Sequence[Mapping[int, CandidateLosses]]) -> Verdict:
-    """Which contender has the lowest loss, and which is the last within a standard error of it.
-
-    Differences are taken device by device, so that what devices differ in does not count; only
-    those count that have development samples and answered for all contenders.
-
-    Args:
-        replies: by contender, widest first, of at least one; by partition, each of one loss.
-
-    Raises:
-        SelectionError: nobody did.
-
-    >>> def says(*sums): return {k: CandidateLosses((s,), 10) for k, s in enumerate(sums)}
-    >>> verdict = judge([says(9.0, 12.0), says(4.9, 8.0), says(5.1, 7.9), says(8.0, 11.0)])
-    >>> verdict.best, verdict.chosen
-    (1, 2)
-    """
-    answered = [{k for k, reply in one.items() if reply.count} for one in replies]
-    common = sorted(set.intersection(*answered))
-    if not common:
-        raise SelectionError(
-            "no device measured all parts of the model on development samples: raise "
-            "data.development_fraction, or let nobody choose (tiers.policy other than 'shapes', "
-            "tiers.global_part = 'largest')"
-        )
-    counts = [replies[0][k].count for k in common]
-    found = compare([[one[k].loss_sums[0] for k in common] for one in replies], counts)
-    pairs = tuple(zip(found.excesses, found.errors, strict=True))
-    best = found.losses.index(min(found.losses))
-    return Verdict(found.losses, pairs, best, max(found.as_good))

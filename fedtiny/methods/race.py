@@ -10,7 +10,7 @@ from fedtiny.data.statistics import Normalization
 from fedtiny.methods.trials import Trials
 from fedtiny.models.cost import training_flops
 from fedtiny.models.sparse_model import SparseModel
-from fedtiny.pruning.bn_selection import BnPooling, SelectionError
+from fedtiny.pruning.bn_selection import BnPooling
 from fedtiny.pruning.candidates import CandidatePool
 from fedtiny.pruning.paired import Comparison, compare
 from fedtiny.tiers.block import Block
@@ -91,15 +91,7 @@ class Race:
             packet = about_part(self._look(racer), racer.block.width)
             asked = dict.fromkeys(devices, packet)
             replies.append(self.trials.ask(Phase.CANDIDATE_LOSSES, asked, _losses))
-        answered = [{k for k, reply in one.items() if reply.count} for one in replies]
-        common = sorted(set.intersection(*answered))
-        if not common:
-            raise SelectionError(
-                "no device measured every shape on development samples; raise "
-                "data.development_fraction, or choose another pruning.method"
-            )
-        counts = [replies[0][k].count for k in common]
-        return compare([[float(one[k].loss_sums[0]) for k in common] for one in replies], counts)
+        return compare(replies, "set another pruning.method")
 
     def _ask(
         self, racers: Sequence[Racer], lanes: Mapping[int, int], packets: Sequence[Packet]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
+from fedtiny.pruning.bn_selection import SelectionError
 from fedtiny.sparse.tensor import Floats
 
 
@@ -26,25 +29,58 @@ class Comparison:
     errors: tuple[float, ...]
 
     @property
+    def best(self) -> int:
+        """The model of the lowest loss; of equals the first."""
+        return self.losses.index(min(self.losses))
+
+    @property
     def as_good(self) -> list[int]:
         """Models whose loss is above the best one's by a standard error at most."""
         pairs = zip(self.excesses, self.errors, strict=True)
         return [k for k, (excess, error) in enumerate(pairs) if excess <= error]
 
 
-def compare(sums: Sequence[Sequence[float]], counts: Sequence[int]) -> Comparison:
+class Reply(Protocol):
+    """What a device says of one model, e.g. :class:`fedtiny.wire.candidates.CandidateLosses`."""
+
+    @property
+    def loss_sums(self) -> Sequence[float] | npt.NDArray[np.float64]:
+        """Over its development samples, nats; the first is the model's."""
+
+    @property
+    def count(self) -> int:
+        """Of these samples."""
+
+
+def compare(replies: Sequence[Mapping[int, Reply]], remedy: str) -> Comparison:
     """Losses beside the best model's, device by device: what devices differ in does not count.
 
-    Args:
-        sums: losses summed over each device's samples: by model, then by device.
-        counts: samples of each device, all positive.
+    Only those devices count that have development samples and answered for all models.
 
-    >>> found = compare([[9.0, 5.0], [12.0, 8.0]], [10, 10])
-    >>> [round(x, 6) for x in found.excesses], [round(x, 6) for x in found.errors], found.as_good
-    ([0.0, 0.3], [0.0, 0.0], [0])
+    Args:
+        replies: by model, of at least one; by partition.
+        remedy: what to set if none does, for the message.
+
+    Raises:
+        SelectionError: none does.
+
+    >>> from types import SimpleNamespace
+    >>> def says(*sums):
+    ...     return {k: SimpleNamespace(loss_sums=[s], count=10) for k, s in enumerate(sums)}
+    >>> found = compare([says(9.0, 12.0), says(4.9, 8.0), says(5.1, 7.9), says(8.0, 11.0)], "")
+    >>> found.best, found.as_good, [round(x, 3) for x in found.excesses]
+    (1, [1, 2], [0.405, 0.0, 0.005, 0.305])
     """
-    samples = np.array(counts, float)
-    means, shares = np.array(sums, float) / samples, samples / samples.sum()
+    answered = [{k for k, reply in one.items() if reply.count} for one in replies]
+    common = sorted(set.intersection(*answered))
+    if not common:
+        raise SelectionError(
+            "no device measured all parts of the model on development samples; raise "
+            f"data.development_fraction, or {remedy}"
+        )
+    samples = np.array([replies[0][k].count for k in common], float)
+    sums = np.array([[one[k].loss_sums[0] for k in common] for one in replies], float)
+    means, shares = sums / samples, samples / samples.sum()
     losses = means @ shares
     gaps = means - means[int(np.argmin(losses))]
     excesses = gaps @ shares
