@@ -139,7 +139,7 @@ class Preparation:
         def draw(number: int) -> list[int]:
             asked = self.exchange.asked(Phase.TRAIN, 0)
             able = [k for k in asked if k in tiers or not tiers]
-            return sample(config.seed, "participants", number, able, config.federation.drawn)
+            return sample(config.seed, "race", number, able, config.federation.drawn)
 
         def ask(
             phase: Phase, packets: Mapping[int, Packet], read: Callable[[int, Packet], Result]
