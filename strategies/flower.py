@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from logging import INFO
 from pathlib import Path
 
@@ -181,10 +180,8 @@ class FedTinyStrategy(Strategy):
         evaluation = self._server.evaluation
         if not evaluation.due(server_round):
             return []
-        combined = self._server.choosing.run(server_round, self._facts.combined)
-        self._facts = replace(self._facts, combined=combined)
-        self._after = replace(self._after, shared=combined.shared)
-        packets = evaluation.packets(server_round, combined)
+        self._after, self._facts = self._server.choose(server_round, self._after, self._facts)
+        packets = evaluation.packets(server_round, self._facts.combined)
         return self._messages(Phase.EVALUATE, packets)
 
     @override

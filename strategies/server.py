@@ -157,11 +157,17 @@ class Server:
         after, facts = self.finish(current, results)
         round = current.task.round
         if self.evaluation.due(round) or self.federation.is_over(after):
-            combined = self.choosing.run(round, facts.combined)
-            self.evaluation.ask(round, combined)
-            after = replace(after, shared=combined.shared)
+            after, facts = self.choose(round, after, facts)
+            self.evaluation.ask(round, facts.combined)
         self.tell(current, after, facts)
         return after
+
+    def choose(
+        self, round: int, after: ServerState, facts: RoundFacts
+    ) -> tuple[ServerState, RoundFacts]:
+        """Both with the global model that devices chose, before it is evaluated."""
+        combined = self.choosing.run(round, facts.combined)
+        return replace(after, shared=combined.shared), replace(facts, combined=combined)
 
     def begin(self, state: ServerState, round: int, asked: Collection[int] | None = None) -> Round:
         """What a round asks of devices, those introduced that are new; its clock starts.
