@@ -1,8 +1,8 @@
 """Which blocks of a program an emulated board executed, and how often: QEMU with a plugin.
 
 The plugin (``programs/executed_blocks.c``) is compiled for the host on demand; it was run with QEMU
-7.2 only. A run falls into
-segments: a new one begins whenever the program calls the function that is the mark.
+7.2 only. A run falls into segments: a new one begins whenever the program calls the function that
+is the mark.
 """
 
 from __future__ import annotations

@@ -255,7 +255,10 @@ def differences(folder: RunFolder, recorded: Identity, now: Identity) -> dict[Pa
             f"{recorded.data[:12]}; they lay at {recorded.data_path or 'the package'})"
         )
     if now.config != recorded.config:
-        found[Part.CONFIG] = f"{folder.config.name} was edited since it was begun"
+        found[Part.CONFIG] = (
+            f"{folder.config.name} says other settings than it was begun with: it was edited, or "
+            "this version of FedTiny has more"
+        )
     if recorded.model and folder.model.is_file() and code.of_file(folder.model) != recorded.model:
         found[Part.MODEL] = f"{folder.model.name} is not the one that the run left"
     return found
