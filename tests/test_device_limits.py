@@ -327,13 +327,13 @@ graph = build("resnet8", (3, 32, 32), 10)
 model, (x, y) = random_model(graph, 0.1), batch_of(graph, 4)
 Executor(graph, model, EngineOptions(4)).step(x, y)
 deep = []
-for _ in range(900):
+for _ in range(3000):
     deep = [deep]
 sys.setrecursionlimit(5000)
 repr(deep)  # a stack that has to grow where memory ends is answered with a signal, not an error
 hard = resource.getrlimit(resource.RLIMIT_AS)[1]
 ends = []
-for more in range(0, 16 << 20, 3 << 17):
+for more in range(0, 16 << 20, 1 << 15):
     trim()
     resource.setrlimit(resource.RLIMIT_AS, (mapped_bytes() + more, hard))
     try:

@@ -133,11 +133,13 @@ class Geometry:
         step_h, step_w = self.stride
         phases = step_h * step_w
         key = channel * phases + i % step_h * step_w + j % step_w
-        order = np.argsort(key, kind="stable").astype(np.int32)
+        # Of numpy's own type: others are cast in a buffer that it writes to though it got none.
+        order = np.argsort(key, kind="stable")
         columns = self.grad_size[1] + self.reach[1]
         within = (self.reach[0] - i // step_h) * columns + self.reach[1] - j // step_w
         offset = ((out * self.grad_tile(rows, lanes) + within) * lanes).astype(np.int32)
-        return _starts(key[order], self.in_channels * phases), offset[order], order
+        starts = _starts(key[order], self.in_channels * phases)
+        return starts, offset[order], order.astype(np.int32)
 
 
 def _of_conv(conv: Conv, input_shape: Shape) -> Geometry:
