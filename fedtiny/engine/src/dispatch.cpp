@@ -1,4 +1,6 @@
 // The C interface: picks the widest instruction set this machine has, owns the threads.
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -52,6 +54,27 @@ const std::vector<Set>& sets() {
   return all;
 }
 
+// A step has a loop every few microseconds, and to wake a thread that sleeps takes longer than most
+// of them (100 us and more on a virtual machine): whoever waits looks again and again for so long.
+constexpr std::chrono::microseconds kSpin{200};
+
+// Whether `ready` came true before a thread should rather sleep.
+template <class Ready>
+bool spin_until(Ready ready) {
+  const auto until = std::chrono::steady_clock::now() + kSpin;
+  do {
+    for (int i = 0; i < 64; ++i) {
+      if (ready()) return true;
+#if defined(FT_X86)
+      __builtin_ia32_pause();
+#elif defined(__aarch64__)
+      asm volatile("yield");
+#endif
+    }
+  } while (std::chrono::steady_clock::now() < until);
+  return false;
+}
+
 // Workers that each take one contiguous part of every loop.
 class Pool {
  public:
@@ -62,6 +85,7 @@ class Pool {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       stop_ = true;
+      generation_.fetch_add(1, std::memory_order_release);
     }
     start_.notify_all();
     for (std::thread& worker : workers_) worker.join();
@@ -73,13 +97,15 @@ class Pool {
       count_ = count;
       body_ = body;
       argument_ = argument;
-      running_ = threads_ - 1;
-      ++generation_;
+      running_.store(threads_ - 1, std::memory_order_relaxed);
+      generation_.fetch_add(1, std::memory_order_release);
     }
     start_.notify_all();
     part(0);
+    const auto done = [this] { return running_.load(std::memory_order_acquire) == 0; };
+    if (spin_until(done)) return;
     std::unique_lock<std::mutex> lock(mutex_);
-    done_.wait(lock, [this] { return running_ == 0; });
+    done_.wait(lock, done);
   }
 
  private:
@@ -88,16 +114,18 @@ class Pool {
     if (begin < end) body_(argument_, begin, end, i);
   }
   void work(int64_t i) {
-    for (uint64_t seen = 0;;) {
-      {
+    for (uint64_t seen = 0;; ++seen) {
+      const auto called = [&] { return generation_.load(std::memory_order_acquire) != seen; };
+      if (!spin_until(called)) {
         std::unique_lock<std::mutex> lock(mutex_);
-        start_.wait(lock, [&] { return stop_ || generation_ != seen; });
-        if (stop_) return;
-        seen = generation_;
+        start_.wait(lock, called);
       }
+      if (stop_) return;
       part(i);
-      const std::lock_guard<std::mutex> lock(mutex_);
-      if (--running_ == 0) done_.notify_one();
+      if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+        const std::lock_guard<std::mutex> lock(mutex_);  // not between a look and a sleep
+        done_.notify_one();
+      }
     }
   }
 
@@ -105,8 +133,9 @@ class Pool {
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable start_, done_;
-  uint64_t generation_ = 0;
-  int64_t count_ = 0, running_ = 0;
+  std::atomic<uint64_t> generation_{0};
+  std::atomic<int64_t> running_{0};
+  int64_t count_ = 0;
   Body body_ = nullptr;
   const void* argument_ = nullptr;
   bool stop_ = false;
