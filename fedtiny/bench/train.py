@@ -23,8 +23,8 @@ REPEATS = 15
 """Timed steps of each contender."""
 
 _WARM_UP = 2
-_SETTLED_S = 0.05
-"""OpenMP's threads spin for milliseconds after their work, on cores that whoever is next needs."""
+_SETTLED_S = 0.3
+"""OpenMP's threads spin after their work, some runtimes' for 0.2 s, on cores that others need."""
 
 
 @dataclass(frozen=True)
