@@ -24,7 +24,8 @@ REPEATS = 15
 
 _WARM_UP = 2
 _SETTLED_S = 0.3
-"""OpenMP's threads spin after their work, some runtimes' for 0.2 s, on cores that others need."""
+"""Seconds of untimed steps, where there are several threads: OpenMP's spin after their work, some
+runtimes' for 0.2 s, on cores that others need; threads that slept share a core for a while."""
 
 
 @dataclass(frozen=True)
@@ -152,13 +153,19 @@ def alternate(
     with _no_garbage_collection():
         for turn in range(-_WARM_UP, repeats):
             for name, trainer in trainers.items():
-                if work.threads > 1:
-                    time.sleep(_SETTLED_S)
-                _timed_step(work, trainer, turn)
+                _warm(work, trainer, turn)
                 elapsed = _timed_step(work, trainer, turn)
                 if turn >= 0:
                     times[name].append(elapsed)
     return times
+
+
+def _warm(work: Workload, trainer: Steps, turn: int) -> None:
+    """Bring a trainer's memory into the caches, and its threads onto cores of their own."""
+    settled = time.perf_counter() + (_SETTLED_S if work.threads > 1 else 0)
+    _timed_step(work, trainer, turn)
+    while time.perf_counter() < settled:
+        _timed_step(work, trainer, turn)
 
 
 def _timed_step(work: Workload, trainer: Steps, turn: int) -> tuple[float, float]:
