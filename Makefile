@@ -135,6 +135,10 @@ study-wins: $(INSTALLED)  ## what the network's shape is worth in a longer run: 
 	$(BIN)/python -m sims.study.plot --study docs/results/wins.csv --page docs/results/wins.md \
 	  --out build/wins
 
+.PHONY: study-gpu
+study-gpu: $(INSTALLED)  ## ResNet-18 at 1 % on a GPU, as many rounds as 25 minutes allow: docs/results/gpu.csv
+	$(BIN)/python -m sims.study.gpu $(ARGS)
+
 CAMERA = runs/camera
 
 .PHONY: camera
