@@ -144,8 +144,25 @@ def test_every_method_has_the_same_trials_and_its_best_one_enters_the_grid(tmp_p
     }
     assert rates == {"fedtiny": 0.1, "dense": 0.3, "slow": 0.001}  # its own setting is not tuned
     assert tuning.sentence(rows) == (
-        "watch, tuned by 6 runs, 2 for every method, seeds 7 – high: dense, slow; low: fedtiny."
+        "watch, tuned by 6 runs that did not diverge, 2 at most for every method, seeds 7 – "
+        "high: dense, slow; low: fedtiny."
     )
+
+
+def test_a_variant_that_diverges_is_out_and_a_method_needs_one_that_does_not(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "base.toml").write_text("", encoding="utf-8")
+    (tmp_path / "sweep.toml").write_text(SWEEP + TUNING, encoding="utf-8")
+    plan = sweep_plan.load(tmp_path / "sweep.toml")
+    trials = sweep_plan.trials(plan, tmp_path)
+    ended = [
+        replace(row(job.method, job.density, 7, 0.9 if "high" in job.method else 0.8))
+        for job in trials
+        if job.method not in {"fedtiny @ high", "slow @ high", "slow @ low"}
+    ]
+    assert sweep_plan.choose(trials, ended) == {"fedtiny": "low", "dense": "high"}
+    assert sweep_plan.untried(plan, trials, ended) == ["slow"]
 
 
 def test_tuning_sees_neither_the_test_samples_nor_the_seeds(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from fedtiny.report.study import StudyRow
@@ -22,7 +23,8 @@ def best_variants(rows: Sequence[StudyRow]) -> dict[str, str]:
     """By method the variant of the largest mean accuracy; of equals the first by name.
 
     Args:
-        rows: trials of one dataset; every variant of a method with the same seeds.
+        rows: trials of one dataset; every variant of a method with the same seeds. A run that
+            failed has no row, and counts as one of no accuracy.
     """
     found: dict[str, dict[str, list[float]]] = {}
     for row in sorted(rows, key=lambda row: row.key):
@@ -46,7 +48,12 @@ def sentence(rows: Sequence[StudyRow]) -> str:
             for variant in sorted(set(best.values()))
         ]
         parts.append(
-            f"{dataset}, tuned by {len(mine)} runs, {len(mine) // len(best)} for every method, "
-            f"seeds {seeds} – {'; '.join(groups)}."
+            f"{dataset}, tuned by {len(mine)} runs that did not diverge, {_most(mine)} at most for "
+            f"every method, seeds {seeds} – {'; '.join(groups)}."
         )
     return " ".join(parts)
+
+
+def _most(rows: Sequence[StudyRow]) -> int:
+    """Trials of the method that has most of them."""
+    return max(Counter(row.method.split(_JOINT)[0] for row in rows).values())

@@ -48,7 +48,7 @@ class Tuning(BaseModel):
         seeds: none of the study's.
         density: of all trials (the dense model's is 1).
         variants: ``section.key=value`` by name; a method keeps the variant of the largest mean
-            accuracy.
+            accuracy. One whose run fails, because the model diverges, say, is no variant to keep.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -208,6 +208,11 @@ def trials(sweep: SweepConfig, folder: Path) -> list[Job]:
         for method in sweep.methods
         for variant, settings in tuning.variants.items()
     ]
+
+
+def untried(sweep: SweepConfig, found: Sequence[Job], rows: Sequence[StudyRow]) -> list[str]:
+    """Methods of which no trial of ``found`` has a row: nothing can be said of their variants."""
+    return [method for method in sweep.methods if method not in choose(found, rows)]
 
 
 def choose(found: Sequence[Job], rows: Sequence[StudyRow]) -> dict[str, str]:

@@ -77,11 +77,14 @@ def sweep(
         path, place = _csv(plan.csv, out), _Place(runs / plan.dataset, workers, tuple(accept or ()))
         if plan.tuning and not dry_run:
             table = _csv(plan.tuning.csv, out)
-            _sweep("trials", trials, table, place, fresh, console)
-            tuned = sweep_plan.choose(trials, csv_rows.read(table, StudyRow))
+            failures = _sweep("trials", trials, table, place, fresh, console)
+            found = csv_rows.read(table, StudyRow)
+            if unended := sweep_plan.untried(plan, trials, found):
+                raise FedTinyError(f"no trial of {', '.join(unended)} ended: {'; '.join(failures)}")
+            tuned = sweep_plan.choose(trials, found)
             grid = sweep_plan.jobs(plan, file.parent, tuned)
-        if not dry_run:
-            _sweep("runs", grid, path, place, fresh, console)
+        if not dry_run and (failures := _sweep("runs", grid, path, place, fresh, console)):
+            raise FedTinyError("; ".join(failures))
     except KeyboardInterrupt:
         console.print("stopped; the same command goes on with what is missing")
         raise typer.Exit(INTERRUPTED) from None
@@ -125,14 +128,14 @@ class _Place:
 
 def _sweep(
     what: str, grid: Sequence[Job], path: Path, place: _Place, fresh: bool, console: Screen
-) -> None:
-    """Run what ``path`` lacks of ``grid``; raises FedTinyError if a run fails, after the others."""
+) -> list[str]:
+    """Run what ``path`` lacks of ``grid``; a sentence for every run that failed."""
     dropped, kind = {job.key for job in grid} if fresh else set(), KINDS[grid[0].rows].row
     with _sole_writer(path), _sole_runner(place.folder):
         rows = [row for row in csv_rows.read(path, kind) if row.key not in dropped]
         pending = _pending(what, grid, rows, console)
         if not pending:
-            return
+            return []
         _check_same(grid, rows, path, place.accept)
         csv_rows.write(path, kind, rows)
         workers = min(place.workers or len(os.sched_getaffinity(0)), len(pending))
@@ -140,8 +143,7 @@ def _sweep(
         failures = run_all(pending, task, _pool(workers), path, console)
         # Runs end in any order; the file does not depend on it.
         csv_rows.write(path, kind, sorted(csv_rows.read(path, kind), key=lambda row: row.key))
-    if failures:
-        raise FedTinyError("; ".join(failures))
+    return failures
 
 
 def _pending(what: str, grid: Sequence[Job], rows: Sequence[RunRow], console: Screen) -> list[Job]:
