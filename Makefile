@@ -119,6 +119,7 @@ study-fashion: $(INSTALLED)  ## the same on Fashion-MNIST (apt install dataset-f
 .PHONY: study-fleet
 study-fleet: $(INSTALLED)  ## who trains which part of the model on unequal devices: what docs/results/fleet.csv lacks
 	$(BIN)/python -m sims.study.sweep sims/configs/study_fleet_fashion_mnist.toml $(ARGS)
+	$(BIN)/python -m sims.study.sweep sims/configs/study_fleet_larger.toml $(ARGS)
 	$(BIN)/python -m sims.study.sweep sims/configs/study_fleet_watch.toml $(ARGS)
 	$(BIN)/python -m sims.study.fleet
 
