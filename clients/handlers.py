@@ -22,7 +22,7 @@ from fedtiny.models.sparse_model import SparseModel
 from fedtiny.pruning.bn_selection import Moments
 from fedtiny.pruning.saliency import connection_saliency
 from fedtiny.seeding import rng
-from fedtiny.training.learning_rate import learning_rate
+from fedtiny.training.learning_rate import learning_rate, progress
 from fedtiny.training.local import train_locally
 from fedtiny.training.trainer import SgdConfig, Trainer
 from fedtiny.wire.calibrate import RangesResult
@@ -140,13 +140,15 @@ def train(device: Device, packet: Packet) -> Packet:
 def _sgd(device: Device, task: TrainTask, samples: int) -> SgdConfig:
     """The round's optimizer settings."""
     config = device.config.training
-    rate = learning_rate(config, task.round, device.config.federation.rounds)
+    passed = task.progress
+    if passed is None:
+        passed = progress(task.round, device.config.federation.rounds)
     half, extrusion = device.config.method.device, None
     if task.quotas:
         steps = config.epochs * ceil(samples / config.batch_size)
         extrusion = half.extrusion(config, task.model, task.quotas, steps)
     return SgdConfig(
-        rate,
+        learning_rate(config, passed),
         config.momentum,
         config.weight_decay,
         proximal_mu=config.proximal_mu,

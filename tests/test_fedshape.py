@@ -13,8 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from repeated_runs import federate
 
+from clients import handlers
+from clients.device import Device
 from fedtiny.aggregation.combiner import Combiner
 from fedtiny.config import RunConfig
+from fedtiny.data.shares import client_file
+from fedtiny.data.simulated import deal_into
 from fedtiny.methods.fedshape import FedShapeSettings
 from fedtiny.methods.race import Race, Racer, lanes_of, survivors
 from fedtiny.methods.trials import Trials
@@ -34,6 +38,7 @@ from fedtiny.tiers.block import block_of
 from fedtiny.tiers.equal_bytes import Shape, equal_bytes, model_bytes
 from fedtiny.tiers.tier import WHOLE, Tier
 from fedtiny.wire.candidates import CandidateLosses, CandidatesTask
+from fedtiny.wire.join import JoinTask
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.part import part_width
 from fedtiny.wire.phase import Phase
@@ -113,6 +118,7 @@ class Devices:
         self.graph = graph
         self.development = development
         self.trained: list[dict[int, float]] = []
+        self.progress: set[float | None] = set()
 
     def ask(
         self,
@@ -131,7 +137,9 @@ class Devices:
             assert CandidatesTask.read(graph, packet).pool.size == 1
             sums = np.array([self.development * (width + k)])
             return CandidateLosses(sums, self.development).packet()
-        model = TrainTask.read(graph, packet).model
+        task = TrainTask.read(graph, packet)
+        self.progress.add(task.progress)
+        model = task.model
         weights = {
             name: SparseTensor(one.mask, one.values + k) for name, one in model.weights.items()
         }
@@ -154,10 +162,11 @@ def racers_of(graph: Graph, *widths: float) -> list[Racer]:
     return found
 
 
-def test_a_heat_is_a_round_of_federated_averaging_for_every_racer() -> None:
+def test_every_racer_has_a_round_of_federated_averaging() -> None:
     devices = Devices(WATCH)
     before = racers_of(WATCH, 1.0, 0.5)
-    after = race_of(devices).heat(before, 1)
+    after = race_of(devices).train(before, 1, 0.25)
+    assert devices.progress == {0.25}
     assert devices.trained == [{0: 1.0, 1: 0.5, 2: 1.0}, {0: 0.5, 1: 1.0, 2: 0.5}]
     mean = (0 * 10 + 1 * 20 + 2 * 30) / 60
     for old, new in zip(before, after, strict=True):
@@ -194,6 +203,7 @@ SETTINGS = (
     "pruning.method=fedshape",
     "pruning.density=0.05",
     "pruning.shapes=4",
+    "pruning.heat_rounds=1",
 )
 
 
@@ -202,7 +212,7 @@ def test_all_train_the_shape_that_won(tiny_config: Configure, tmp_path: Path) ->
     folder = federate(config, tmp_path / "run")
     story = folder.events(ModelPrepared)[0].story["race"]
     assert [len(heat["widths"]) for heat in story["heats"]] == [4, 2]
-    assert story["laps"] == FedShapeSettings().laps(4) == config.method.laps == 6
+    assert story["laps"] == FedShapeSettings(heat_rounds=1).laps(4) == config.method.laps == 6
     (last,) = story["heats"][-1]["left"]
     width = story["heats"][-1]["widths"][last]
     given = {one.partition: one.tier.width for one in folder.events(TierGiven)}
@@ -232,3 +242,24 @@ def test_shapes_that_some_device_cannot_hold_do_not_race(
     assert largest.width < 1 == held[0].width  # type: ignore[union-attr]
     heats = folder.events(ModelPrepared)[0].story["race"]["heats"]
     assert heats[0]["widths"][0] == largest.width
+
+
+def test_a_device_trains_at_the_rate_that_a_task_names(
+    tiny_config: Configure, tmp_path: Path
+) -> None:
+    """The last rate of a falling schedule is the first of one that begins there."""
+    falling, low = "training.final_learning_rate=0.01", "training.learning_rate=0.01"
+    shares, graph = tmp_path / "data", tiny_config().graph((6, 1, 128), 7)
+    found = []
+    for config, progress in ((tiny_config(falling), 1.0), (tiny_config(falling, low), 0.0)):
+        deal_into(shares, config.data, config.seed)
+        device = Device(
+            config,
+            0,
+            client_file(shares, 0),
+            config.devices.board(0),
+            str(JoinTask(graph).packet().scalars["graph"]),
+        )
+        task = TrainTask(1, random_model(graph, 0.2), unnormalized(6), {}, False, progress)
+        found.append(handlers.train(device, task.packet(graph)).arrays["values"])
+    np.testing.assert_array_equal(*found)

@@ -32,7 +32,7 @@ settings = [
 ]
 [methods]
 fedtiny = ["pruning.method=fedtiny"]
-fedshape = ["pruning.method=fedshape", "pruning.shapes=2"]
+fedshape = ["pruning.method=fedshape", "pruning.shapes=2", "pruning.heat_rounds=1"]
 """
 
 seconds = st.floats(0.01, 1e4)

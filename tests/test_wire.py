@@ -1,5 +1,6 @@
 """Packets: exact round trips, sizes, and what reading refuses."""
 
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -61,7 +62,17 @@ def test_train_task_round_trip() -> None:
     task = TrainTask(7, sparse_model(GRAPH), NORMALIZATION, {"conv3": 5}, meter=True)
     again = TrainTask.read(GRAPH, through_flower(task.packet(GRAPH)))
     assert (again.round, dict(again.quotas), again.meter) == (7, {"conv3": 5}, True)
+    assert again.progress is None
     assert_same(again.model, task.model)
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.25, 1.0])
+def test_a_train_task_can_have_a_learning_rate_of_its_own(progress: float) -> None:
+    task = TrainTask(7, sparse_model(GRAPH), NORMALIZATION, {}, False, progress)
+    assert TrainTask.read(GRAPH, through_flower(task.packet(GRAPH))).progress == progress
+    beyond = replace(task, progress=1 + progress + 0.1).packet(GRAPH)
+    with pytest.raises(WireError, match=r"progress: .* lies outside 0\.\.1"):
+        TrainTask.read(GRAPH, beyond)
 
 
 def test_train_result_round_trip() -> None:

@@ -14,15 +14,17 @@ where depends on data and budget (docs/results/study.md, "the exhaustive search"
 network itself, the widest dense net that fits, and others in geometric progression between them
 (:func:`fedtiny.tiers.equal_bytes.equal_bytes`). Each is pre-trained on the public samples and
 keeps the largest |θ| at Erdős-Rényi-kernel densities. Then they *race* (successive halving,
-Jamieson and Talwalkar 2016), because losses of freshly pruned networks are near chance: in a heat
-of as many laps as there are candidates every device trains every candidate for one round, one a lap
-(:mod:`fedtiny.methods.race`); devices measure all of them on their development samples, and the
-better half goes on. Of the last ones the narrowest whose loss is within a standard error over
+Jamieson and Talwalkar 2016), because losses of freshly pruned networks are near chance. In a heat
+every candidate is trained for H rounds, which take as many laps each as there are candidates: every
+device trains every candidate, one a lap (:mod:`fedtiny.methods.race`). The learning rate falls
+within a heat as in a whole run, because at a high one losses after an average say more of its
+accidents than of the shape. Then devices measure all candidates on their development samples, and
+the better half goes on. Of the last ones the narrowest whose loss is within a standard error over
 devices of the best one's wins. Its weights as trained by then go into round 1, its mask stays.
 
-**Cost.** With C candidates C + ⌊C/2⌋ + … laps, each as much training, and as many bytes, as a
-round; 7 for C = 5. They come on top of ``federation.rounds``: set those lower by as many to
-compare at equal training. One lap a heat is the winner's own, and not lost to it: 2 of those 7.
+**Cost.** With C candidates H · (C + ⌊C/2⌋ + …) laps, each as much training, and as many bytes, as a
+round; 6 for C = 3 and H = 2. They come on top of ``federation.rounds``: set those lower by as many
+to compare at equal training. H laps a heat are the winner's own, and not lost to it: 2 of those 6.
 
 Different from FedTiny's paper: no weight grows or is pruned after round 1, and no statistics are
 re-estimated for selection; the pool varies the network, not the layers' densities; the winner's
@@ -53,6 +55,7 @@ from fedtiny.tiers.config import TiersConfig
 from fedtiny.tiers.equal_bytes import Shape, equal_bytes
 from fedtiny.tiers.policies.equal_bytes import EqualBytes
 from fedtiny.tiers.policy import Policy
+from fedtiny.training.learning_rate import progress
 
 
 class FedShapeSettings(PruningSettings):
@@ -60,19 +63,20 @@ class FedShapeSettings(PruningSettings):
 
     Attributes:
         shapes: size C of the pool; 1 for the network itself, and no race.
-        heats: rounds that every shape is trained for before some drop out.
+        heat_rounds: H, that every shape is trained for before some drop out; with one alone the
+            learning rate does not fall.
     """
 
-    shapes: Count = 5
-    heats: Count = 1
+    shapes: Count = 3
+    heat_rounds: Count = 2
 
     def laps(self, shapes: int) -> int:
         """Rounds' worth of training that a race of so many shapes takes.
 
-        >>> FedShapeSettings().laps(5), FedShapeSettings(heats=2).laps(3)
-        (7, 6)
+        >>> FedShapeSettings().laps(3), FedShapeSettings().laps(5)
+        (6, 14)
         """
-        return self.heats * shapes + self.laps(shapes // 2) if shapes > 1 else 0
+        return self.heat_rounds * shapes + self.laps(shapes // 2) if shapes > 1 else 0
 
 
 @dataclass(frozen=True)
@@ -101,11 +105,11 @@ class FedShape(Method[FedShapeSettings]):
         heats: list[dict[str, Any]] = []
         laps = flops = trained = 0
         while len(racers) > 1:
-            for _ in range(self.settings.heats):
+            for number in range(1, self.settings.heat_rounds + 1):
                 trained += 1
                 laps += len(racers)
                 flops += sum(racer.training_flops for racer in racers)
-                racers = race.heat(racers, trained)
+                racers = race.train(racers, trained, progress(number, self.settings.heat_rounds))
             found = race.compare(racers)
             left = survivors(found)
             heats.append(_told(racers, found, left))

@@ -57,7 +57,7 @@ class Race:
     normalization: Normalization
     pooling: BnPooling
 
-    def heat(self, racers: Sequence[Racer], number: int) -> list[Racer]:
+    def train(self, racers: Sequence[Racer], number: int, progress: float) -> list[Racer]:
         """Every racer after one round of every device's training, which takes a lap per racer.
 
         In a lap racers are trained by disjoint groups of devices, and after as many laps as there
@@ -67,10 +67,11 @@ class Race:
 
         Args:
             racers: at least one.
-            number: of the heat, counted from 1.
+            number: of the round in the race, counted from 1.
+            progress: of the learning rate, in [0, 1].
         """
         many, drawn = len(racers), self.trials.draw(number)
-        packets = [self._train(racer, number) for racer in racers]
+        packets = [self._task(racer, number, progress) for racer in racers]
         replies: list[dict[int, TrainResult]] = [{} for _ in racers]
         for lap in range(many):
             lanes = lanes_of(drawn, many, lap)
@@ -110,8 +111,8 @@ class Race:
         graph, combiner = racer.block.graph, self.trials.combiner
         return replace(racer, model=average(graph, results, self.pooling, combiner))
 
-    def _train(self, racer: Racer, number: int) -> Packet:
-        task = TrainTask(number, racer.model, self.normalization, {}, meter=False)
+    def _task(self, racer: Racer, number: int, progress: float) -> Packet:
+        task = TrainTask(number, racer.model, self.normalization, {}, False, progress)
         return about_part(task.packet(racer.block.graph), racer.block.width)
 
     def _look(self, racer: Racer) -> Packet:

@@ -17,7 +17,7 @@ from fedtiny.training.trainer import Growth
 from fedtiny.wire import ledger
 from fedtiny.wire.model_task import normalization_array, read_normalization
 from fedtiny.wire.models import model_arrays, read_model, read_values, value_arrays
-from fedtiny.wire.packet import Array, Packet, WireError
+from fedtiny.wire.packet import Array, Packet, Scalar, WireError
 
 FIELDS: Mapping[str, str] = {
     "values": "trained weights where the mask has them",
@@ -38,6 +38,8 @@ class TrainTask:
         model, normalization: as in :class:`ModelTask`.
         quotas: how many gradients of absent weights to report, by layer; empty: none.
         meter: also measure the memory of the first steps.
+        progress: of the learning rate, in [0, 1], where that is not the round's place in the run
+            (:func:`fedtiny.training.learning_rate.progress`).
     """
 
     round: int
@@ -45,6 +47,7 @@ class TrainTask:
     normalization: Normalization
     quotas: Mapping[str, int]
     meter: bool
+    progress: float | None = None
 
     def packet(self, graph: Graph) -> Packet:
         """As named arrays."""
@@ -52,7 +55,10 @@ class TrainTask:
         if self.quotas:
             counts = [self.quotas.get(name, 0) for name in sparse_names(graph)]
             arrays["quotas"] = np.array(counts, np.int32)
-        return Packet(arrays, {"round": self.round, "meter": int(self.meter)})
+        scalars: dict[str, Scalar] = {"round": self.round, "meter": int(self.meter)}
+        if self.progress is not None:
+            scalars["progress"] = self.progress
+        return Packet(arrays, scalars)
 
     @classmethod
     def read(cls, graph: Graph, packet: Packet) -> Self:
@@ -68,6 +74,7 @@ class TrainTask:
             read_normalization(graph, packet),
             quotas,
             bool(packet.integer("meter")),
+            packet.number("progress", high=1) if "progress" in packet.scalars else None,
         )
 
 
