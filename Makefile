@@ -114,6 +114,7 @@ study: $(INSTALLED)  ## every method at every density (smart-watch): what result
 study-fashion: $(INSTALLED)  ## the same on Fashion-MNIST (apt install dataset-fashion-mnist)
 	$(BIN)/python -m sims.study.sweep sims/configs/study_fashion_mnist.toml $(ARGS)
 	$(BIN)/python -m sims.study.sweep sims/configs/study_seeds_fashion_mnist.toml $(ARGS)
+	$(BIN)/python -m sims.study.sweep sims/configs/study_parts.toml $(ARGS)
 	$(PLOT_STUDY)
 
 .PHONY: study-fleet
@@ -137,6 +138,12 @@ study-wins: $(INSTALLED)  ## what the network's shape is worth in a longer run: 
 	$(BIN)/python -m sims.study.sweep sims/configs/study_wins_more.toml $(ARGS)
 	$(BIN)/python -m sims.study.plot --study docs/results/wins.csv --page docs/results/wins.md \
 	  --out build/wins
+
+.PHONY: study-growth
+study-growth: $(INSTALLED)  ## does moving weights pay inside of a shape that suits the bytes: what docs/results/growth.csv lacks
+	$(BIN)/python -m sims.study.sweep sims/configs/study_growth.toml $(ARGS)
+	$(BIN)/python -m sims.study.plot --study docs/results/growth.csv --page docs/results/growth.md \
+	  --out build/growth
 
 .PHONY: study-gpu
 study-gpu: $(INSTALLED)  ## ResNet-18 at 1 % on a GPU, as many rounds as 25 minutes allow: docs/results/gpu.csv

@@ -2,10 +2,18 @@
 
 import numpy as np
 import pytest
+from builders import sparse_model
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fedtiny.aggregation.mean import AggregateError, merge_growth, weighted_mean
+from fedtiny.aggregation.models import Votes, pooled_growth
+from fedtiny.models import smartwatch_cnn
+from fedtiny.sparse.tensor import Mask
+from fedtiny.tiers.block import block_of
+from fedtiny.wire.train import TrainResult
+
+GRAPH = smartwatch_cnn((3, 1, 32), 4, width=8)
 
 
 def f32(*values):
@@ -27,6 +35,24 @@ def test_weighted_mean_accumulates_in_float64():
     assert weighted_mean([f32(2**24), f32(1), f32(-(2**24))], [1, 1, 1]).tolist() == [
         np.float32(1 / 3)
     ]
+
+
+def test_votes_that_agree_on_a_sign_weigh_more():
+    # |D| = 8; index 2: 3 of 8 vote, all up; 7: 1 up, 4 down; 9: 1 + 3 up, 4 down.
+    model = sparse_model(GRAPH)
+    size = model.weights["conv3"].mask.size
+    there = {2, 7, 9}
+    mask = Mask(model.weights["conv3"].shape, i32(*(i for i in range(size) if i not in there)))
+    votes = [({7: 8, 9: 12}, 1), ({2: 8, 9: 4}, 3), ({7: -4, 9: -2}, 4)]
+    results = [
+        TrainResult(model, n, 0.0, {"conv3": (i32(*sorted(g)), f32(*map(g.get, sorted(g))))}, None)
+        for g, n in votes
+    ]
+    blocks = [block_of(GRAPH, 1.0)] * 3
+    found = pooled_growth(results, blocks, {"conv3": mask}, Votes.AGREEMENT)
+    indices, values = found["conv3"]
+    assert indices.tolist() == [2, 7, 9]
+    assert values.tolist() == [3.0 * 3 / 8, -1.0 * 3 / 8, 2.0 * 0]
 
 
 @given(

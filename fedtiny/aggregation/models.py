@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 
 import numpy as np
 
@@ -61,8 +62,18 @@ def average_dense(
     return with_statistics(dense, pool_statistics(statistics, pooling))
 
 
+class Votes(StrEnum):
+    """How devices' gradients of an absent weight become one number."""
+
+    MEAN = "mean"
+    AGREEMENT = "agreement"
+
+
 def pooled_growth(
-    results: Sequence[TrainResult], blocks: Sequence[Block], masks: Mapping[str, Mask]
+    results: Sequence[TrainResult],
+    blocks: Sequence[Block],
+    masks: Mapping[str, Mask],
+    votes: Votes = Votes.MEAN,
 ) -> Growth:
     """The devices' growth reports merged by layer (FedTiny, Eq. 8), in the model's positions.
 
@@ -70,13 +81,19 @@ def pooled_growth(
         results: in partition order.
         blocks: what part of the model each device has; only those that have a position vote on it.
         masks: of the model. A device with a thinner part reports weights that others have.
+        votes: ``mean`` as in the paper; ``agreement``: times the share of samples by which the
+            devices that report one sign outnumber those that report the other.
     """
     names = dict.fromkeys(name for result in results for name in result.found)
-    return {name: _merged(name, results, blocks, masks[name]) for name in names}
+    return {name: _merged(name, results, blocks, masks[name], votes) for name in names}
 
 
 def _merged(
-    name: str, results: Sequence[TrainResult], blocks: Sequence[Block], present: Mask
+    name: str,
+    results: Sequence[TrainResult],
+    blocks: Sequence[Block],
+    present: Mask,
+    votes: Votes,
 ) -> tuple[Indices, Floats]:
     able = [(r, b) for r, b in zip(results, blocks, strict=True) if name in r.found]
     counts = [result.count for result, _ in able]
@@ -87,7 +104,12 @@ def _merged(
         there = one.outside(positions)
         absent = ~np.isin(there, present.indices, assume_unique=True)
         reports.append((there[absent], values[absent]))
-    return merge_growth(reports, counts, [one.covers for one in axes])
+    covers = [one.covers for one in axes]
+    union, mean = merge_growth(reports, counts, covers)
+    if votes is Votes.MEAN:
+        return union, mean
+    _, signs = merge_growth([(where, np.sign(g)) for where, g in reports], counts, covers)
+    return union, mean * np.abs(signs)
 
 
 def mean_loss(results: Sequence[TrainResult]) -> float:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from typing_extensions import override
 
-from fedtiny.aggregation.models import pooled_growth
+from fedtiny.aggregation.models import Votes, pooled_growth
 from fedtiny.methods.method import Adjusted, Method, Prepared, RoundEnd, Start
 from fedtiny.methods.settings import PruningSettings
 from fedtiny.models.graph import Graph
@@ -45,12 +45,15 @@ class FedTinySettings(PruningSettings):
             not, ``none`` takes the uniform candidate.
         granularity, order: what one adjustment covers, and from which end; other methods adjust
             the entire model.
+        votes: ``mean`` of devices' gradients decides which weights grow (Eq. 8); ``agreement``
+            (ours, an ablation): times how much devices agree on its sign.
     """
 
     candidates: Count = 8
     selection: Literal["adaptive", "vanilla", "none"] = "adaptive"
     granularity: Granularity = Granularity.LAYER
     order: Order = Order.BACKWARD
+    votes: Votes = Votes.MEAN
 
     @override
     def schedule(self, rounds: int) -> PruningSchedule:
@@ -141,7 +144,8 @@ class FedTiny(Method[FedTinySettings]):
     @override
     def adjust(self, end: RoundEnd) -> Adjusted:
         """Grow the largest merged gradients, prune as many of the smallest weights (Eq. 8)."""
-        growth = pooled_growth(end.results, end.blocks, end.model.masks)
+        votes = self.settings.votes
+        growth = pooled_growth(end.results, end.blocks, end.model.masks, votes)
         return Adjusted(exchange_weights(self.schedule, end, growth))
 
     @override
