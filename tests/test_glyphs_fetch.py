@@ -35,7 +35,7 @@ class Machine:
         folder.mkdir()
         self.folder, self.log, self.deb = folder, folder / "log", folder / "abel"
         content = io.BytesIO()
-        with tarfile.open(fileobj=content, mode="w") as members:
+        with tarfile.open(fileobj=content, mode="w:") as members:
             for name, raw in INSIDE.items():
                 info = tarfile.TarInfo(name)
                 info.size = len(raw)
