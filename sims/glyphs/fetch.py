@@ -63,8 +63,9 @@ def fetch(folder: Path, packages: Sequence[Package], console: Screen) -> list[st
             f"system put font files into {folder}/NAME/ and run: python -m sims.glyphs make"
         )
     apt = _Apt(folder / _APT)
-    apt.update()
-    offers = apt.offers(wanted)
+    with console.status("asking Debian's archive which fonts it has"):
+        apt.update()
+        offers = apt.offers(wanted)
     with Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
