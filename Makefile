@@ -161,6 +161,11 @@ camera: $(INSTALLED)  ## a sensor that pools, a detector, a federated classifier
 	$(BIN)/python -m sims.camera.page $(CAMERA)
 	$(BIN)/python -m sims.camera.firmware $(CAMERA)
 
+.PHONY: data-fonts
+data-fonts: $(INSTALLED)  ## letters of 220 font families, a client each: build/glyphs.npz (Debian; 4 minutes)
+	$(BIN)/python -m sims.glyphs fetch
+	$(BIN)/python -m sims.glyphs make $(ARGS)
+
 .PHONY: study-codecs
 study-codecs: $(INSTALLED)  ## pictures sent as a few bytes, Fashion-MNIST: what docs/results/codecs.csv lacks
 	$(BIN)/python -m sims.study.codecs $(ARGS)

@@ -34,7 +34,7 @@ def test_every_array_is_read(tmp_path):
         x_test=np.ones((4, 2, 1, 8), np.int16),
         y_test=np.array([0, 1, 2, 0]),
     )
-    data, test = read_npz(path)
+    data, _, test = read_npz(path)
     assert np.array_equal(data.x, arrays()["x"])
     assert data.x.dtype == np.int16
     assert data.y.tolist() == arrays()["y"].tolist()
@@ -48,7 +48,7 @@ def test_every_array_is_read(tmp_path):
 def test_floats_become_counts_of_the_sensor(tmp_path):
     x = np.array([0.5, -0.26, 1.0, 2.0]).reshape(2, 2, 1, 1)
     path = write(tmp_path, x=x, y=np.array([0, 1]), scale=np.array([0.25, 0.5]))
-    data, test = read_npz(path)
+    data, _, test = read_npz(path)
     assert data.x.ravel().tolist() == [2, -1, 4, 4]
     assert data.labels == ("0", "1")
     assert test is None

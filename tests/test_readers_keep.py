@@ -51,7 +51,7 @@ KEPT: dict[str, Any] = {
 
 @pytest.mark.parametrize("y", KEPT.values(), ids=KEPT)
 def test_labels_of_every_width_are_kept(y: np.ndarray, tmp_path: Path) -> None:
-    data, _ = read_npz(write(tmp_path, y=y))
+    data, _, _ = read_npz(write(tmp_path, y=y))
     assert data.y.tolist() == y.astype(int).tolist()
     assert data.y.dtype == np.int64
 
@@ -86,7 +86,7 @@ def test_ids_wider_than_32_bits_are_kept_apart(dtype: type | str, tmp_path: Path
     owner = np.repeat(IDS, 10)
     path = write(tmp_path, owner=owner.astype(dtype), x_test=X[:6], y_test=Y[:6],
                  owner_test=np.array(IDS).astype(dtype))  # fmt: skip
-    data, test = read_npz(path)
+    data, _, test = read_npz(path)
     assert data.owner.tolist() == owner.tolist()
     assert test is not None
     assert test.owner.tolist() == IDS
@@ -109,7 +109,7 @@ def test_ids_that_no_report_could_show_are_refused(key: str, bad: float, tmp_pat
 def test_counts_of_every_type_and_order_are_kept(dtype: str, tmp_path: Path) -> None:
     x = np.abs(X) % 100
     for order in (np.ascontiguousarray, np.asfortranarray, lambda a: np.repeat(a, 2, 0)[::2]):
-        data, _ = read_npz(write(tmp_path, x=order(x).astype(dtype)))
+        data, _, _ = read_npz(write(tmp_path, x=order(x).astype(dtype)))
         assert np.array_equal(data.x, x)
         assert data.x.dtype == np.int16
         assert data.x.flags.c_contiguous
@@ -151,7 +151,7 @@ def test_what_would_be_lost_or_not_shown_is_refused(
 def test_names_of_either_string_type_are_text(kind: str, tmp_path: Path) -> None:
     names = ["gehen", "läuft", "走る"]
     given = np.array([n.encode() for n in names]) if kind == "S" else np.array(names, dtype=kind)
-    data, _ = read_npz(write(tmp_path, labels=given, channels=given[:2], units=given[1:]))
+    data, _, _ = read_npz(write(tmp_path, labels=given, channels=given[:2], units=given[1:]))
     assert data.labels == tuple(names)
     assert data.sensor == SensorSpec(tuple(names[:2]), tuple(names[1:]), (1.0, 1.0))
 

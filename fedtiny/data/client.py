@@ -54,9 +54,9 @@ def split_recorded(holding: Holding, config: DataConfig, seed: int, partition: i
 
     It is split here, by the fractions of the settings, and dealt to nobody else, whatever the
     partitioner: ``x_test`` of ``.npz`` files becomes the test view, and without it a part of every
-    class is drawn. Windows of ``.npz`` files that overlap in time would leak from one view into
-    another, so such recordings bring their own ``x_test``; CSV recordings are cut into windows
-    here, and no two views share a reading.
+    class is drawn. No two views share a reading: CSV recordings are cut into windows here, and
+    windows in ``.npz`` files that overlap say so (:mod:`fedtiny.data.npz_spans`) or bring
+    ``x_test``.
 
     Args:
         holding: the device's files.

@@ -17,6 +17,8 @@ units      (C,) strings            optional: physical units
 scale      (C,) floats > 0         physical units per count; floats are divided by it
 ========== ======================= =====================================================
 
+``recording``, ``start`` and ``length`` say which samples overlap: :mod:`fedtiny.data.npz_spans`.
+
 Numbers may be of any width and order of bytes, strings of either type (``S`` is read as UTF-8);
 what would lose a value on the way is refused.
 
@@ -35,6 +37,11 @@ from fedtiny.data.dataset import MAX_OWNER, Counts, Dataset, SensorSpec
 from fedtiny.data.errors import DataError, bad_file
 from fedtiny.data.labels import LabelMap, check_names, check_range
 from fedtiny.data.npz_file import Arrays, read_arrays
+from fedtiny.data.npz_spans import spans_of
+from fedtiny.data.spans import Spans
+
+Recorded = tuple[Dataset, Spans, Dataset | None]
+"""Samples, which of them overlap, and the test set that their files bring, if they do."""
 
 _INT64 = np.iinfo(np.int64)
 _INT16 = np.iinfo(np.int16)
@@ -60,8 +67,8 @@ class Kind:
 
 def read_npz(
     path: Path, label_names: tuple[str, ...] = (), label_map: LabelMap = _AS_THEY_ARE
-) -> tuple[Dataset, Dataset | None]:
-    """(samples, the file's own test set or None); see the module for the file's arrays.
+) -> Recorded:
+    """What the file holds; see the module for its arrays.
 
     Args:
         path: the file.
@@ -78,21 +85,22 @@ def read_npz(
 
 def read_samples(
     path: Path, arrays: Arrays, label_names: tuple[str, ...], label_map: LabelMap = _AS_THEY_ARE
-) -> tuple[Dataset, Dataset | None]:
+) -> Recorded:
     """:func:`read_npz` of arrays that were read already."""
     kind = kind_of(path, arrays, "", label_names, label_map)
     data = labelled(path, arrays, "", kind)
     if len(data) == 0:
         raise bad_file(path, "no samples")
+    spans = spans_of(path, arrays, len(data))
     odd = [f"{name}_test" for name in ("y", "owner") if f"{name}_test" in arrays]
     if "x_test" not in arrays:
         if odd:
             raise bad_file(path, f"{odd[0]} without x_test")
-        return data, None
+        return data, spans, None
     test = labelled(path, arrays, "_test", kind)
     if len(test) == 0:
         raise bad_file(path, "x_test has no samples: remove it and y_test")
-    return data, test
+    return data, spans, test
 
 
 def kind_of(

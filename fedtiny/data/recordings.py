@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from fedtiny.data.config import DataConfig
 from fedtiny.data.dataset import Dataset, SensorSpec, concatenate
 from fedtiny.data.errors import DataError, bad_file
-from fedtiny.data.npz import read_npz
+from fedtiny.data.npz import Recorded, read_npz
 from fedtiny.data.spans import Spans
 from fedtiny.data.spool import CSV, Holding
 from fedtiny.text_files import TextFileError, read_text
@@ -34,9 +34,6 @@ LABEL = "label"
 """The column that says what was done."""
 
 _INT16 = np.iinfo(np.int16)
-
-Recorded = tuple[Dataset, Spans, Dataset | None]
-"""Samples, which of them overlap in time, and a test set that the files bring."""
 
 
 def read_recorded(holding: Holding, config: DataConfig) -> Recorded:
@@ -49,12 +46,15 @@ def read_recorded(holding: Holding, config: DataConfig) -> Recorded:
     if holding.kind == CSV:
         return _windows(holding.path, paths, config)
     parts = [read_npz(path, config.label_names, config.labels) for path in paths]
-    data = _joined(paths, [part for part, _ in parts])
-    tests = [test for _, test in parts if test is not None]
+    data = _joined(paths, [part for part, _, _ in parts])
+    tests = [test for _, _, test in parts if test is not None]
     if tests and len(tests) < len(parts):
         raise bad_file(holding.path, "some files have x_test, some have not: give all one or none")
     test = _joined(paths, tests) if tests else None
-    return data, Spans.separate(len(data)), test
+    spans = [one for _, one, _ in parts]
+    if len({one.length for one in spans}) > 1:
+        raise bad_file(holding.path, "its files have samples of unequal length: cut them alike")
+    return data, Spans.apart(spans), test
 
 
 def _joined(paths: list[Path], parts: list[Dataset]) -> Dataset:

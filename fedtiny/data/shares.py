@@ -13,11 +13,8 @@ hand has none, and is taken as it is.
 import hashlib
 import os
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +24,7 @@ from fedtiny.data.config import DataConfig
 from fedtiny.data.dataset import Dataset
 from fedtiny.data.errors import DataError, bad_file
 from fedtiny.data.npz import kind_of, labelled
-from fedtiny.data.npz_file import Arrays, read_arrays
+from fedtiny.data.npz_file import Arrays, npz_bytes, read_arrays
 
 SERVER = "server"
 """Who holds the server's file."""
@@ -119,31 +116,11 @@ def write(path: Path, views: Mapping[str, Dataset], origin: Origin, on_disk: boo
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
-        file.write(_zipped(arrays))
+        file.write(npz_bytes(arrays))
         if on_disk:
             file.flush()
             os.fsync(file.fileno())
     part.replace(path)
-
-
-def _zipped(arrays: Arrays) -> bytes:
-    """As np.savez writes them, but without the time of day."""
-    whole = BytesIO()
-    with zipfile.ZipFile(whole, "w") as archive:
-        for name, array in arrays.items():
-            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-                member.write(_header(array.dtype, array.shape))
-                member.write(np.ascontiguousarray(array).tobytes())
-    return whole.getvalue()
-
-
-@lru_cache(maxsize=512)
-def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
-    """Of an ``.npy`` file in C order."""
-    header = BytesIO()
-    fields = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(header, fields)
-    return header.getvalue()
 
 
 def read(path: Path) -> Arrays:

@@ -71,19 +71,19 @@ def _renamed(source: Source, names: tuple[str, ...]) -> Source:
 
 def _npz(config: DataConfig, seed: int) -> Source:
     path = _path(config)
-    data, test = read_npz(path, config.label_names, config.labels)
+    data, spans, test = read_npz(path, config.label_names, config.labels)
     check_all_occur(path, data.y, data.labels, config.labels)
     if test is not None and config.unseen_people is None:
-        return Source(data, Spans.separate(len(data)), None, test)
+        return Source(data, spans, None, test)
     if test is not None:
         raise DataError(f"{path}: has x_test already: remove it or unseen_people")
     if len(np.unique(data.owner)) > 1 or config.unseen_people is not None:
         held_out = _held_out(config, data.owner)
     else:  # one owner and no test set: unseen samples, since there can be no unseen people
         held_out = rng(seed, "unseen").random(len(data)) < config.test_fraction
-    pool = data.take(np.flatnonzero(~held_out))
-    unseen = data.take(np.flatnonzero(held_out))
-    return Source(pool, Spans.separate(len(pool)), None, unseen)
+    unseen = np.flatnonzero(held_out)
+    pool = np.flatnonzero(~spans.touching(unseen))
+    return Source(data.take(pool), spans.take(pool), None, data.take(unseen))
 
 
 def _held_out(config: DataConfig, owner: NDArray[np.int64]) -> NDArray[np.bool_]:

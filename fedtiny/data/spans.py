@@ -28,6 +28,21 @@ class Spans:
         """`count` samples that overlap with nothing, such as images."""
         return cls(np.arange(count), np.zeros(count, np.int64), 1)
 
+    @classmethod
+    def apart(cls, parts: "list[Spans]") -> "Spans":
+        """Those of several files, one after another: samples of two of them never overlap.
+
+        Raises:
+            ValueError: their samples are of unequal lengths.
+        """
+        if len({part.length for part in parts}) != 1:
+            raise ValueError("samples of unequal lengths have no spans in common")
+        counts = [int(part.recording.max(initial=-1)) + 1 for part in parts]
+        before = np.cumsum([0, *counts[:-1]])
+        recording = [part.recording + k for part, k in zip(parts, before, strict=True)]
+        starts = np.concatenate([part.start for part in parts])
+        return cls(np.concatenate(recording), starts, parts[0].length)
+
     def take(self, rows: Rows) -> "Spans":
         """The spans of these samples."""
         return Spans(self.recording[rows], self.start[rows], self.length)
