@@ -166,7 +166,10 @@ def check_bytes(config: RunConfig, graph: Graph, states: Sequence[ServerState]) 
         part = parts.model(state.model, state.statistics, state.ranks, tier, 1)
         sent = model_arrays(parts.block(tier, 1).graph, part)
         assert part.nnz == state.model.nnz == states[0].model.nnz
-        assert 0.95 * budget < sum(array.nbytes for array in sent.values()) < 1.01 * budget
+        taken = sum(array.nbytes for array in sent.values())
+        assert taken < 1.01 * budget
+        # A dense net has whole channels: the widest that fits may leave bytes over.
+        assert part.density == 1 or taken > 0.95 * budget
 
 
 def check_masks(config: RunConfig, states: Sequence[ServerState]) -> None:
