@@ -136,7 +136,6 @@ study-shapes: $(INSTALLED)  ## does it pay to let devices choose the network's s
 study-wins: $(INSTALLED)  ## what the network's shape is worth in a longer run: what docs/results/wins.csv lacks
 	$(BIN)/python -m sims.study.sweep sims/configs/study_wins_fashion_mnist.toml $(ARGS)
 	$(BIN)/python -m sims.study.sweep sims/configs/study_wins_seeds.toml $(ARGS)
-	$(BIN)/python -m sims.study.sweep sims/configs/study_wins_more.toml $(ARGS)
 	$(BIN)/python -m sims.study.sweep sims/configs/study_wins_lower.toml $(ARGS)
 	$(BIN)/python -m sims.study.plot --study docs/results/wins.csv --page docs/results/wins.md \
 	  --out build/wins
