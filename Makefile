@@ -110,11 +110,12 @@ study: $(INSTALLED)  ## every method at every density (smart-watch): what result
 	$(BIN)/python -m sims.study.sweep sims/configs/study_seeds_watch.toml $(ARGS)
 	$(PLOT_STUDY)
 
+# Where a sweep is begun with "-", runs of it diverge: it tries them again, says so, and the next goes on.
 .PHONY: study-fashion
 study-fashion: $(INSTALLED)  ## the same on Fashion-MNIST (apt install dataset-fashion-mnist)
-	$(BIN)/python -m sims.study.sweep sims/configs/study_fashion_mnist.toml $(ARGS)
-	$(BIN)/python -m sims.study.sweep sims/configs/study_seeds_fashion_mnist.toml $(ARGS)
-	$(BIN)/python -m sims.study.sweep sims/configs/study_parts.toml $(ARGS)
+	-$(BIN)/python -m sims.study.sweep sims/configs/study_fashion_mnist.toml $(ARGS)
+	-$(BIN)/python -m sims.study.sweep sims/configs/study_seeds_fashion_mnist.toml $(ARGS)
+	-$(BIN)/python -m sims.study.sweep sims/configs/study_parts.toml $(ARGS)
 	$(PLOT_STUDY)
 
 .PHONY: study-fleet
@@ -134,9 +135,9 @@ study-shapes: $(INSTALLED)  ## does it pay to let devices choose the network's s
 
 .PHONY: study-wins
 study-wins: $(INSTALLED)  ## what the network's shape is worth in a longer run: what docs/results/wins.csv lacks
-	$(BIN)/python -m sims.study.sweep sims/configs/study_wins_fashion_mnist.toml $(ARGS)
-	$(BIN)/python -m sims.study.sweep sims/configs/study_wins_seeds.toml $(ARGS)
-	$(BIN)/python -m sims.study.sweep sims/configs/study_wins_lower.toml $(ARGS)
+	-$(BIN)/python -m sims.study.sweep sims/configs/study_wins_fashion_mnist.toml $(ARGS)
+	-$(BIN)/python -m sims.study.sweep sims/configs/study_wins_seeds.toml $(ARGS)
+	-$(BIN)/python -m sims.study.sweep sims/configs/study_wins_lower.toml $(ARGS)
 	$(BIN)/python -m sims.study.plot --study docs/results/wins.csv --page docs/results/wins.md \
 	  --out build/wins
 
