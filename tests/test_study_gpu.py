@@ -58,8 +58,10 @@ def test_a_race_is_part_of_its_methods_rounds(tmp_path: Path) -> None:
     assert with_rounds(fedtiny, 9).config.federation.rounds == 9
     assert with_rounds(fedshape, 9).config.federation.rounds == 7
     assert with_rounds(fedshape, 9).config.federation.evaluate_every == 7
-    with pytest.raises(FedTinyError, match="raise --minutes"):
+    with pytest.raises(FedTinyError, match=r"needs 3 rounds, there is time for 2: raise --minutes"):
         with_rounds(fedshape, 2)
+    with pytest.raises(FedTinyError, match=r"needs 1 rounds, there is time for 0"):
+        with_rounds(fedtiny, 0)
 
 
 def test_runs_have_the_rounds_that_fit_and_leave_their_rows(
@@ -86,7 +88,7 @@ def test_the_pace_of_a_run_is_that_of_its_later_rounds(tmp_path: Path) -> None:
     ("change", "says"),
     [
         ('"training.device=cuda", ', "PyTorch sees no CUDA device"),
-        ("", r"there is no time here"),
+        ("", "there is time for neither here"),
     ],
 )
 def test_what_cannot_run_is_said_before_anything_does(

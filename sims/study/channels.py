@@ -42,7 +42,7 @@ class EmptyChannels:
 
 
 def empty_channels(mask: Mask) -> int:
-    """Output channels (axis 0) without a weight.
+    """Output channels (axis 0 of a weight, (out, in, kh, kw) or (out, in)) without a weight.
 
     >>> empty_channels(Mask((3, 2), np.array([0, 1, 4], np.int32)))
     1
@@ -62,7 +62,7 @@ def channels(
     runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
-    """Count the output channels that are dead: gradients of a mask's weights never revive them."""
+    """Count the output channels that are dead: under a mask that stays nothing revives them."""
     found = [measure(path) for path in runs]
     if as_json:
         print(json.dumps([asdict(one) | {"share": round(one.share, 4)} for one in found], indent=1))

@@ -24,7 +24,9 @@ from fedtiny.training.choice import engine_for
 from fedtiny.user_errors import INTERRUPTED
 from sims.backends import Backend, run_federation
 from sims.code_version import code_version
+from sims.progress import ProgressObserver
 from sims.study import plan as sweep_plan
+from sims.study.kinds import KindName
 from sims.study.plan import Job
 from sims.study.sweep import run_job
 
@@ -64,15 +66,15 @@ def with_rounds(job: Job, rounds: int) -> Job:
     """A job of so many rounds, the laps of a race among them, evaluated at its end.
 
     Raises:
-        FedTinyError: a race takes all of them.
+        FedTinyError: no round is left after the race, if there is one.
     """
-    left = rounds - job.config.method.laps
-    if left < 1:
+    laps = job.config.method.laps
+    if rounds <= laps:
         raise FedTinyError(
-            f"{job.title}: its race takes {job.config.method.laps} rounds, there is time for "
-            f"{rounds}: raise --minutes"
+            f"{job.title} needs {laps + 1} rounds, there is time for {rounds}: raise --minutes"
         )
-    federation = job.config.federation.model_copy(update={"rounds": left, "evaluate_every": left})
+    update = {"rounds": rounds - laps, "evaluate_every": rounds - laps}
+    federation = job.config.federation.model_copy(update=update)
     return replace(job, config=job.config.model_copy(update={"federation": federation}))
 
 
@@ -100,36 +102,47 @@ def gpu(
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """Time three rounds of every method, then run all of them for as many as the minutes allow."""
-    console, begun = Screen(stderr=True), time.monotonic()
+    console, ends = Screen(stderr=True), time.monotonic() + 60 * minutes
     plan = sweep_plan.load(file)
-    if plan.tuning:
-        raise FedTinyError(f"{file} has a tuning, for which there is no time here: remove it")
+    if plan.tuning or plan.rows is not KindName.STUDY:
+        raise FedTinyError(f"{file}: remove tuning and rows: there is time for neither here")
     grid = sweep_plan.jobs(plan, file.parent)
     for job in grid:  # before minutes of work
         engine_for(job.config.training, density=job.density)
     path = out / plan.csv.name if out else ROOT / plan.csv
-    rows = [row for row in csv_rows.read(path, StudyRow) if row.key not in {j.key for j in grid}]
     try:
-        paces = []
-        for job in grid:
-            paces.append(pace(job))
-            console.print(f"{job.title}: {paces[-1].round_s:.2f} s a round")
-        left = 60 * minutes - (time.monotonic() - begun)
-        rounds = min(affordable_rounds(paces, left), *(j.config.federation.rounds for j in grid))
-        console.print(f"{rounds} rounds fit")
-        jobs = [with_rounds(job, rounds) for job in grid]
-        for job in jobs:
-            row = run_job(job, runs / plan.dataset, code_version())
-            assert isinstance(row, StudyRow)
-            rows.append(row)
-            csv_rows.write(path, StudyRow, sorted(rows, key=lambda one: one.key))
-            console.print(f"{job.title}: accuracy {100 * row.accuracy:.1f} %")
+        found = _run_all(fitting(grid, ends, console), runs / plan.dataset, path, console)
     except KeyboardInterrupt:
         console.print(f"stopped; {path} has the runs that ended")
         raise typer.Exit(INTERRUPTED) from None
     if as_json:
-        keys = {job.key for job in grid}
-        print(json.dumps([asdict(row) for row in rows if row.key in keys], indent=1))
+        print(json.dumps([asdict(row) for row in found], indent=1))
+
+
+def fitting(grid: Sequence[Job], ends: float, console: Screen) -> list[Job]:
+    """The jobs with as many rounds as can be done by ``ends`` (:func:`time.monotonic`)."""
+    paces = []
+    for job in grid:
+        paces.append(pace(job))
+        console.print(f"{job.title}: {paces[-1].round_s:.2f} s a round")
+    asked = min(job.config.federation.rounds for job in grid)
+    rounds = min(affordable_rounds(paces, ends - time.monotonic()), asked)
+    console.print(f"{rounds} rounds fit")
+    return [with_rounds(job, rounds) for job in grid]
+
+
+def _run_all(jobs: Sequence[Job], runs: Path, path: Path, console: Screen) -> list[StudyRow]:
+    """A row of each, in ``path`` as soon as the run ends, in place of an older one."""
+    found: dict[tuple[str, str, float, int], StudyRow] = {}
+    for job in jobs:
+        row = run_job(job, runs, code_version(), [ProgressObserver(console, job.title)])
+        assert isinstance(row, StudyRow)  # the sweep has no others
+        found[row.key] = row
+        others = [one for one in csv_rows.read(path, StudyRow) if one.key not in found]
+        rows = sorted([*others, *found.values()], key=lambda one: one.key)
+        csv_rows.write(path, StudyRow, rows)
+        console.print(f"{job.title}: accuracy {100 * row.accuracy:.1f} %")
+    return list(found.values())
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ from sims.pipeline import preflight
 from sims.study import plan as sweep_plan
 from sims.study.kinds import KINDS, RunRow
 from sims.study.plan import Job
+from strategies.observer import Observer
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -222,12 +223,12 @@ def _initialize() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def run_job(job: Job, folder: Path, commit: str) -> RunRow:
+def run_job(job: Job, folder: Path, commit: str, observers: Sequence[Observer] = ()) -> RunRow:
     """One run in this process, from the beginning; its metrics and model stay in ``folder``."""
     run = RunFolder(folder / f"{job.method}-{job.density}-{job.seed}")
     if run.config.is_file() and not run.path.is_symlink():
         shutil.rmtree(run.path)
-    run_federation(job.config, run, Backend.INLINE)
+    run_federation(job.config, run, Backend.INLINE, observers=observers)
     for done in (run.checkpoints, run.data):
         shutil.rmtree(done)
     measure = KINDS[job.rows].measure
