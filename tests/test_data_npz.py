@@ -6,6 +6,7 @@ import pytest
 from fedtiny.data import DataConfig, DataError
 from fedtiny.data.npz import read_npz
 from fedtiny.data.simulated import deal
+from fedtiny.data.sources import read_source
 
 
 def arrays(count=60, channels=2, classes=3):
@@ -115,6 +116,9 @@ def test_flipped_byte_fails_the_checksum(tmp_path):
 def test_missing_and_foreign_files(tmp_path):
     with pytest.raises(DataError, match=r"absent\.npz: no such file"):
         read_npz(tmp_path / "absent.npz")
+    config = DataConfig(source="npz", path=tmp_path / "absent.npz")
+    with pytest.raises(DataError, match=r"absent\.npz: no such file\. Set data\.path to"):
+        read_source(config, 0)
     np.save(tmp_path / "single.npy", np.zeros(3))
     with pytest.raises(DataError, match=r"single\.npy: not an npz file"):
         read_npz(tmp_path / "single.npy")

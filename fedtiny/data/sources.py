@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from fedtiny.data.config import DataConfig
 from fedtiny.data.dataset import Dataset
 from fedtiny.data.errors import DataError
+from fedtiny.data.images import missing
 from fedtiny.data.labels import LabelMap, check_all_occur, check_range
 from fedtiny.data.npz import read_npz
 from fedtiny.data.published import PUBLISHED
@@ -71,6 +72,12 @@ def _renamed(source: Source, names: tuple[str, ...]) -> Source:
 
 def _npz(config: DataConfig, seed: int) -> Source:
     path = _path(config)
+    if not path.exists():
+        raise missing(
+            path,
+            "Set data.path to your .npz file (fedtiny.data.npz says what it holds); configs in "
+            "sims/configs say at their top how theirs is made",
+        )
     data, spans, test = read_npz(path, config.label_names, config.labels)
     check_all_occur(path, data.y, data.labels, config.labels)
     if test is not None and config.unseen_people is None:
