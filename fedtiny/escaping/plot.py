@@ -31,10 +31,17 @@ def legend_text(label: str) -> str:
 
 
 def broken(text: str, characters: int = LINE_CHARACTERS) -> str:
-    r"""``text`` on as many lines as it takes; without line breaks it is the text.
+    r"""``text`` on as many lines as it takes, at spaces if there are any; without line breaks it is
+    the text.
 
     >>> broken("a name of some length", 10)
-    'a name of \nsome lengt\nh'
+    'a name of \nsome \nlength'
+    >>> broken("unbreakable", 6)
+    'unbrea\nkable'
     """
-    parts = [text[first : first + characters] for first in range(0, len(text), characters)]
-    return "\n".join(parts)
+    lines = []
+    while len(text) > characters:
+        end = text.rfind(" ", 0, characters) + 1 or characters
+        lines.append(text[:end])
+        text = text[end:]
+    return "\n".join([*lines, text])
