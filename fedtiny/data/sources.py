@@ -1,5 +1,6 @@
 """Every source as the same thing: a pool to deal out and an unseen set."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def _renamed(source: Source, names: tuple[str, ...]) -> Source:
 
 def _npz(config: DataConfig, seed: int) -> Source:
     path = _path(config)
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 - a path that cannot be is none, no error
         raise missing(
             path,
             "Set data.path to your .npz file (fedtiny.data.npz says what it holds); configs in "
