@@ -147,6 +147,13 @@ study-growth: $(INSTALLED)  ## does moving weights pay inside of a shape that su
 	$(BIN)/python -m sims.study.plot --study docs/results/growth.csv --page docs/results/growth.md \
 	  --out build/growth
 
+.PHONY: study-bits
+study-bits: $(INSTALLED)  ## what do activations of 16 bits cost in accuracy: what docs/results/activation_bits.csv lacks
+	-$(BIN)/python -m sims.study.sweep sims/configs/study_bits_watch.toml $(ARGS)
+	-$(BIN)/python -m sims.study.sweep sims/configs/study_bits_fashion_mnist.toml $(ARGS)
+	$(BIN)/python -m sims.study.plot --study docs/results/activation_bits.csv \
+	  --page docs/results/activation_bits.md --out build/activation_bits
+
 .PHONY: study-gpu
 study-gpu: $(INSTALLED)  ## ResNet-18 at 1 % on a GPU, as many rounds as 25 minutes allow: docs/results/gpu.csv
 	$(BIN)/python -m sims.study.gpu $(ARGS)

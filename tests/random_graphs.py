@@ -44,6 +44,27 @@ def any_graphs(draw: st.DrawFn) -> Graph:
     )
 
 
+@st.composite
+def trained_graphs(draw: st.DrawFn) -> Graph:
+    """A stem, a strided or grouped layer, a sum around one more, pooling of either kind."""
+    height, width, channels = draw(st.integers(2, 9)), draw(st.integers(2, 11)), 4
+    stride, groups = draw(st.integers(1, 2)), draw(st.sampled_from([1, 4]))
+    last = draw(st.sampled_from(["again", "sum"]))
+    pad = {"padding": (1, 1)}
+    kinds = [draw(ACTIVATIONS) for _ in range(4)]
+    nodes: list[Node] = [
+        Conv("stem", INPUT, 2, channels, (3, 3), **pad, activation=kinds[0], prunable=False),
+        Conv("body", "stem", channels, 4, (3, 3), (stride, 1), (1, 1), groups, activation=kinds[1],
+             batch_norm=draw(st.booleans())),
+        Conv("again", "body", 4, 4, (3, 3), **pad, activation=kinds[2]),
+        Add("sum", *draw(st.permutations(["again", "body"])), activation=kinds[3]),
+    ]  # fmt: skip
+    pool = Pool("pool", last, draw(st.sampled_from(["avg", "max"])), (1, 2), (1, 2))
+    features = prod(pool.output_shape((4, -(-height // stride), width)))
+    nodes += [pool, Linear("classifier", "pool", features, 3, prunable=False)]
+    return Graph("random", (2, height, width), tuple(nodes[: 3 + (last == "sum")] + nodes[4:]))
+
+
 def _pads(most: int) -> st.SearchStrategy[Padding]:
     """The same on both sides or not, up to ``most``."""
     number = st.integers(0, most)

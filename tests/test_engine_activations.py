@@ -8,6 +8,7 @@ from builders import activated, batch_of, masks_by_parameter, random_model, wide
 from engine_oracle import Pruned
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from random_graphs import trained_graphs
 
 from fedtiny.devices.budget import engine_of
 from fedtiny.engine import EngineOptions, Executor, available, plan
@@ -15,8 +16,7 @@ from fedtiny.engine.activations import pruned_layers
 from fedtiny.engine.layout import Layout
 from fedtiny.engine.library import EngineError, load
 from fedtiny.models import build
-from fedtiny.models.graph import Graph
-from fedtiny.models.ops import INPUT, Activation, Add, Conv, Linear, Node, Pool
+from fedtiny.models.ops import Activation, Pool
 from fedtiny.training.masked.engine import MaskedDense
 from fedtiny.training.sparse.engine import Sparse
 from fedtiny.training.trainer import SgdConfig
@@ -82,37 +82,13 @@ def test_the_argument_of_a_hard_swish_is_kept_whole():
     assert pruned_layers(Layout(everywhere, masks, half)) == ()
 
 
-ACTIVATIONS = st.sampled_from(Activation)
-
-
-@st.composite
-def graphs(draw: st.DrawFn) -> Graph:
-    """A stem, a strided or grouped layer, a sum around one more, pooling of either kind."""
-    height, width, channels = draw(st.integers(2, 9)), draw(st.integers(2, 11)), 4
-    stride, groups = draw(st.integers(1, 2)), draw(st.sampled_from([1, 4]))
-    last = draw(st.sampled_from(["again", "sum"]))
-    pad = {"padding": (1, 1)}
-    kinds = [draw(ACTIVATIONS) for _ in range(4)]
-    nodes: list[Node] = [
-        Conv("stem", INPUT, 2, channels, (3, 3), **pad, activation=kinds[0], prunable=False),
-        Conv("body", "stem", channels, 4, (3, 3), (stride, 1), (1, 1), groups, activation=kinds[1],
-             batch_norm=draw(st.booleans())),
-        Conv("again", "body", 4, 4, (3, 3), **pad, activation=kinds[2]),
-        Add("sum", *draw(st.permutations(["again", "body"])), activation=kinds[3]),
-    ]  # fmt: skip
-    pool = Pool("pool", last, draw(st.sampled_from(["avg", "max"])), (1, 2), (1, 2))
-    features = int(np.prod(pool.output_shape((4, -(-height // stride), width))))
-    nodes += [pool, Linear("classifier", "pool", features, 3, prunable=False)]
-    return Graph("random", (2, height, width), tuple(nodes[: 3 + (last == "sum")] + nodes[4:]))
-
-
 @settings(
     max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(
-    graph=graphs(),
+    graph=trained_graphs(),
     density=st.sampled_from([0.02, 0.4, 0.97]),
     samples=st.integers(4, 37),
     choice=st.integers(0, 2),

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 
 SANITIZED = """
 import sys
+from itertools import product
 from pathlib import Path
 import numpy as np
 from fedtiny.engine import EngineOptions, Executor
@@ -45,11 +46,11 @@ for name, shape, samples, threads, crossover, density, *activations in cases:
     masks = {l.name: Mask(l.weight_shape, np.flatnonzero(
         rng.random(l.weight_shape) < 0.1).astype(np.int32)) for l in graph.prunable_layers}
     x, y = rng.random((samples, *shape), np.float32), rng.integers(4, size=samples)
-    for instruction_set in lib.instruction_sets:
+    for instruction_set, bits in product(lib.instruction_sets, (16, 32) if density == 1 else (32,)):
         trainer = Executor(
             graph, from_state(graph, state, masks),
             EngineOptions(samples, threads, activation_density=density, tile_bytes=4096,
-                          crossover=crossover),
+                          activation_bits=bits, crossover=crossover),
             lib=lib, instruction_set=instruction_set)
         trainer.step(x, y)
         trainer.evaluate(x, y)

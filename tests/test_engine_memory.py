@@ -22,7 +22,7 @@ needs_engine = pytest.mark.skipif(not available(), reason="the engine is not com
 
 
 @needs_engine
-@pytest.mark.parametrize("saving", ["nothing", "recompute", "prune"])
+@pytest.mark.parametrize("saving", ["nothing", "recompute", "prune", "16 bits"])
 @pytest.mark.parametrize(
     ("name", "activation"),
     [
@@ -40,6 +40,7 @@ def test_programs_touch_only_their_buffers_while_they_live(name, activation, sav
         "nothing": {},
         "recompute": {"recompute": tuple(layer.name for layer in graph.layers)},
         "prune": {"activation_density": 0.4},
+        "16 bits": {"activation_bits": 16},
     }[saving]
     x, y = batch_of(graph, 5)
     trainer = Executor(graph, model, EngineOptions(5, **options))

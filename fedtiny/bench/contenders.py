@@ -1,4 +1,4 @@
-"""The ways to train that are compared: dense, masked dense, sparse, sparse with recomputation."""
+"""The ways to train that are compared: dense, masked dense, sparse, and sparse in less memory."""
 
 from __future__ import annotations
 
@@ -37,8 +37,14 @@ class Contender:
 
 
 def contenders(work: Workload, recompute: tuple[str, ...] | None = None) -> dict[str, Contender]:
-    """``dense``, ``masked`` and ``sparse``; ``sparse_recompute`` if layers are given for it."""
-    found = {"dense": _dense(work), "masked": masked(work), "sparse": sparse(work)}
+    """``dense``, ``masked``, ``sparse`` and ``sparse_16_bits``, whose activations have so many;
+    ``sparse_recompute`` if layers are given for it."""
+    found = {
+        "dense": _dense(work),
+        "masked": masked(work),
+        "sparse": sparse(work),
+        "sparse_16_bits": sparse(work, activation_bits=16),
+    }
     if recompute is not None:
         found["sparse_recompute"] = sparse(work, recompute)
     return found
@@ -71,9 +77,13 @@ def masked(work: Workload) -> Contender:
     return Contender(make, measure, work.flops())
 
 
-def sparse(work: Workload, recompute: tuple[str, ...] = ()) -> Contender:
+def sparse(
+    work: Workload, recompute: tuple[str, ...] = (), activation_bits: int = 32
+) -> Contender:
     """Our engine."""
-    options = EngineOptions(work.micro_batch, work.threads, recompute)
+    options = EngineOptions(
+        work.micro_batch, work.threads, recompute, activation_bits=activation_bits
+    )
 
     def make() -> EngineTrainer:
         return EngineTrainer(work.graph, work.sparse, work.sgd, options)

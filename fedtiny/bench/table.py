@@ -67,18 +67,23 @@ def markdown(rows: Sequence[Row]) -> str:
     """The table, and under it what it was measured on."""
     lines = [
         "| network | density | PyTorch dense | masked dense | sparse | speed-up "
-        "| dense peak | sparse peak | recomputing |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| with 16 bits | speed-up | dense peak | sparse peak | with 16 bits | recomputing |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in rows:
         ms, peak = row["ms"], row["peak_bytes"]
         lines.append(
             f"| {row['network']} | {row['density']:.0%} | {ms['dense']:.1f} ms "
             f"| {ms['masked']:.1f} ms | {ms['sparse']:.2f} ms | **{row['speedup']:.1f}×** "
-            f"| {_mb(peak['dense'])} | {_mb(peak['sparse'])} ({row['memory_ratio']:.2f}) "
+            f"| {ms['sparse_16_bits']:.2f} ms | **{ms['dense'] / ms['sparse_16_bits']:.1f}×** "
+            f"| {_mb(peak['dense'])} | {_share(peak, 'sparse')} | {_share(peak, 'sparse_16_bits')} "
             f"| {_mb(peak['sparse_recompute'])}, {_cost(ms)} |"
         )
     return "\n".join([*lines, "", _conditions(rows), "", "![](bench_train.png)"])
+
+
+def _share(peak: dict[str, int], name: str) -> str:
+    return f"{_mb(peak[name])} ({peak[name] / peak['dense']:.2f})"
 
 
 def _mb(nbytes: int) -> str:

@@ -13,6 +13,7 @@ TITLES = {
     "dense": "PyTorch dense",
     "masked": "PyTorch masked",
     "sparse": "sparse",
+    "sparse_16_bits": "with 16 bits",
     "sparse_recompute": "with recompute",
 }
 """Contenders as readers know them."""

@@ -62,7 +62,7 @@ def _words(names: str) -> list[tuple[str, type]]:
 class Term(_Words):
     """One summand: scale[c]·(data − mean[c]) + beta[c], activated before or after adding."""
 
-    _fields_ = _words("data mean scale beta activation sum_activation packed capacity")
+    _fields_ = _words("data mean scale beta activation sum_activation packed capacity narrow")
 
 
 class Layer(_Words):
@@ -90,7 +90,7 @@ class Op(_Words):
         *_words(
             "input out scratch sums weights accumulate activation gated "
             "first_channel last_channel top_k top_index top_count top_value capacity "
-            "absent_offset absent_grad finish"
+            "absent_offset absent_grad finish narrow"
         ),
     ]
 

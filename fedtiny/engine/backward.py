@@ -62,15 +62,15 @@ class Backward:
         stored = self._stored(node)
         passed = self._passed.pop(name, None)
         terms = self._argument(passed) if passed else ()
-        gated = {"gated": int(self._gate(node))}
+        numbers = {"gated": int(self._gate(node)), "narrow": int(name in self.forward.narrow)}
         grad = self._grads.pop(name)
-        step = Step(Kind.NORM_GRAD, name, name, shape, terms, grad, stored, numbers=gated)
+        step = Step(Kind.NORM_GRAD, name, name, shape, terms, grad, stored, numbers=numbers)
         step.activation = passed.activation if passed else Activation.NONE
         self.steps.append(step)
         if name in self.grow:
             self.growth_steps[name] = self._growth_step(node, stored)
             self.steps.append(self.growth_steps[name])
-        self._add_conv_grad(node, stored)
+        self._add_conv_grad(node, stored, narrow=name in self.forward.narrow)
 
     def _add_plain(self, node: Conv | Linear) -> None:
         """A layer without batch norm whose stored output is not read again."""
@@ -79,13 +79,17 @@ class Backward:
         if self.layout.trains(node.name, ParameterKind.BIAS):
             shape = self.graph.shapes[node.name]
             self.steps.append(Step(Kind.BIAS_GRAD, node.name, node.name, shape, input=grad))
-        self._add_conv_grad(node, grad)  # while others see that the buffer is still read
+        self._add_conv_grad(
+            node, grad, narrow=False
+        )  # while others see that the buffer is still read
         del self._grads[node.name]
 
-    def _add_conv_grad(self, node: Conv | Linear, grad: Buffer) -> None:
+    def _add_conv_grad(self, node: Conv | Linear, grad: Buffer, *, narrow: bool) -> None:
         weight = not self.grow and self.layout.trains(node.name)
         if weight or node.input in self._needed:
-            self.steps.append(self._conv_grad(node, grad))
+            step = self._conv_grad(node, grad)
+            step.numbers["narrow"] = int(narrow)
+            self.steps.append(step)
 
     def _conv_grad(self, node: Conv | Linear, grad: Buffer) -> Step:
         layout, name = self.layout, node.name
@@ -107,7 +111,10 @@ class Backward:
         nbytes = self.layout.tile_bytes_of(node.name)
         tile = Buffer(f"{node.name} tile", nbytes)
         shape = self.graph.shapes[node.input]
-        return Step(Kind.GROW, node.name, node.name, shape, terms, grad, scratch=tile)
+        numbers = {"narrow": int(node.name in self.forward.narrow)}
+        return Step(
+            Kind.GROW, node.name, node.name, shape, terms, grad, scratch=tile, numbers=numbers
+        )
 
     def add_sum(self, node: Add) -> None:
         """Hand an addition's gradient to both sides."""

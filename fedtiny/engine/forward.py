@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from fedtiny.engine import activations, frozen
+from fedtiny.engine import activations, frozen, narrow
 from fedtiny.engine.abi import Kind
 from fedtiny.engine.layout import Layout
 from fedtiny.engine.program import Step, Term, Terms, before_activation, join
@@ -29,22 +29,25 @@ class Forward:
         packed: the pruned copy that replaces it until the backward pass reads it, by layer.
         gates: where the clamp of a tensor of pruned outputs let through, by node.
         ranges: where the extremes of each observed tensor are found, by its name.
+        narrow: layers whose stored output is bfloat16.
     """
 
-    def __init__(self, layout: Layout, *, ranges: bool = False, prune: bool = False) -> None:
+    def __init__(self, layout: Layout, *, ranges: bool = False, training: bool = False) -> None:
         """Start with the batch, go through the nodes.
 
         Args:
             layout: of the plan.
             ranges: add a step per tensor that finds its extremes.
-            prune: a backward pass will follow: keep what it reads pruned, if the layout says so.
+            training: a backward pass will follow: keep what it reads pruned or in 16 bits, if the
+                layout says so.
         """
         self.layout = layout
         self.steps: list[Step] = []
         self.stored: dict[str, Buffer] = {}
         self.packed: dict[str, Buffer] = {}
         self.gates: dict[str, Buffer] = {}
-        self._pruned = activations.pruned_layers(layout) if prune else ()
+        self._pruned = activations.pruned_layers(layout) if training else ()
+        self.narrow = narrow.narrow_layers(layout) if training else frozenset()
         graph = layout.graph
         batch = Buffer("batch", layout.map_bytes(graph.input_shape), LedgerLine.BATCH)
         self.steps.append(Step(Kind.LOAD, INPUT, shape=graph.input_shape, out=batch))
@@ -60,7 +63,7 @@ class Forward:
                 self._add_ranges(node)
         for name in self._pruned:
             self._add_packed(name)
-        if prune and layout.is_frozen:
+        if training and layout.is_frozen:
             for node in frozen.gated(layout, self.saved):
                 self._insert_gate(node)
 
@@ -69,12 +72,16 @@ class Forward:
 
     def add_layer(self, node: Conv | Linear) -> None:
         """Append a layer's steps; its output is stored as it comes from the convolution."""
-        shape = self.layout.graph.shapes[node.name]
-        out = Buffer(node.name, self.layout.map_bytes(shape), _SAVED)
+        in_16_bits = node.name in self.narrow
+        nbytes = self.layout.map_bytes(self.layout.graph.shapes[node.name])
+        if in_16_bits:
+            nbytes = nbytes // self.layout.real_bytes * narrow.NARROW_BYTES
+        out = Buffer(node.name, nbytes, _SAVED)
         self.steps.append(self.convolution(Kind.CONV, node, self.values[node.input], out))
         norm = node.name if isinstance(node, Conv) and node.batch_norm else None
         self.stored[node.name] = out
-        self.values[node.name] = self.saved[node.name] = (Term(out, norm, node.activation),)
+        term = Term(out, norm, node.activation, narrow=in_16_bits)
+        self.values[node.name] = self.saved[node.name] = (term,)
 
     def convolution(self, kind: Kind, node: Conv | Linear, terms: Terms, out: Buffer) -> Step:
         """The step that computes a layer's stored output from ``terms``."""
@@ -85,7 +92,7 @@ class Forward:
         shape = layout.graph.shapes[node.input]
         return Step(
             kind, node.name, node.name, shape, terms, out=out, scratch=tile, sums=sums,
-            weights=scattered(layout, node.name),
+            weights=scattered(layout, node.name), numbers={"narrow": int(node.name in self.narrow)},
         )  # fmt: skip
 
     def add_sum(self, node: Add) -> None:

@@ -74,7 +74,7 @@ class Plan:
         self.quotas = dict(quotas or {})
         if quotas and layout.is_frozen:
             raise EngineError("weights grow where all parameters are trained; freeze none")
-        train = Forward(layout, prune=True)
+        train = Forward(layout, training=True)
         Backward(train)
         evaluate = Forward(layout)
         evaluate.steps.append(_loss_step(evaluate))
@@ -148,7 +148,7 @@ def compile_growth(
     layout: Layout, quotas: Mapping[str, int], capacity: int = GROWTH_TILE_WEIGHTS
 ) -> Growth:
     """The program that finds, for each layer of ``quotas``, its largest absent gradients."""
-    forward = Forward(layout, prune=True)
+    forward = Forward(layout, training=True)
     backward = Backward(forward, tuple(quotas))
     results: list[Buffer] = []
     capacities = {}
@@ -176,7 +176,7 @@ def _add_growth_buffers(step: Step, layout: Layout, name: str, quota: int, capac
     step.extra = {
         key: Buffer(f"{name} {key}", nbytes, LedgerLine.TOP_K) for key, nbytes in sizes.items()
     }
-    step.numbers = {"top_k": quota, "capacity": capacity}
+    step.numbers |= {"top_k": quota, "capacity": capacity}
 
 
 def compile_ranges(layout: Layout) -> tuple[Program, Mapping[str, Buffer]]:
@@ -250,6 +250,13 @@ def _check_options(options: EngineOptions) -> None:
     if not 0 < options.activation_density <= 1:
         raise EngineError(
             f"activation_density must lie in (0, 1], not {options.activation_density}"
+        )
+    if options.activation_bits not in (16, 32):
+        raise EngineError(f"activation_bits must be 32 or 16, not {options.activation_bits}")
+    if options.activation_bits == 16 and options.activation_density < 1:
+        raise EngineError(
+            "activations are pruned in 32 bits: leave activation_bits at 32, or "
+            "activation_density at 1"
         )
     if options.recompute and options.activation_density < 1:
         raise EngineError(

@@ -25,6 +25,7 @@ class Term:
         sum_activation: of the sum, after it was added.
         packed: what ``data``, of one block of samples, is expanded from; None if it is whole.
         capacity: values kept per map of ``packed``.
+        narrow: whether ``data`` holds bfloat16.
     """
 
     data: Buffer
@@ -33,6 +34,7 @@ class Term:
     sum_activation: Activation = Activation.NONE
     packed: Buffer | None = None
     capacity: int = 0
+    narrow: bool = False
 
     @property
     def buffers(self) -> tuple[Buffer, ...]:
@@ -145,6 +147,7 @@ def _lower(op: abi.Op, step: Step, workspace: int, layers: Mapping[str, abi.Laye
             target.mean, target.scale, target.beta = layer.mean, layer.scale, layer.beta
         target.activation = abi.Activation[term.activation.name]
         target.sum_activation = abi.Activation[term.sum_activation.name]
+        target.narrow = term.narrow
         if term.packed:
             target.packed, target.capacity = workspace + term.packed.offset, term.capacity
     for name in ("input", "out", "scratch", "sums", "weights"):

@@ -34,7 +34,8 @@ def engine_for(
     """
     choice, device = training.engine, _torch_device(training)
     if choice == "auto":
-        gains = saved_density == 1 and (density > CROSSOVER_DENSITY or device == "cuda")
+        saves = saved_density < 1 or training.activation_bits == 16
+        gains = not saves and (density > CROSSOVER_DENSITY or device == "cuda")
         wants_torch = gains or training.device == "cuda" or not available()
         choice = "torch" if wants_torch and _has_torch() else "sparse"
     if choice == "sparse" and not available():
@@ -44,8 +45,18 @@ def engine_for(
         )
     if choice == "torch" and not _has_torch():
         raise FedTinyError("training.engine = 'torch' needs PyTorch: pip install 'fedtiny[train]'")
+    if saved_density < 1 and training.activation_bits == 16:
+        raise FedTinyError(
+            f"pruning.activation_density = {saved_density:g} keeps activations in 32 bits: set "
+            "training.activation_bits = 32, or pruning.activation_density = 1"
+        )
     if choice == "sparse":
-        return Sparse(saved_density)
+        return Sparse(saved_density, training.activation_bits)
+    if training.activation_bits == 16:
+        raise FedTinyError(
+            "training.activation_bits = 16 needs the sparse engine: set training.engine = "
+            "'sparse', or training.activation_bits = 32"
+        )
     if saved_density < 1:
         raise FedTinyError(
             f"pruning.activation_density = {saved_density:g} needs the sparse engine: set "

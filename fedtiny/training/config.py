@@ -18,6 +18,9 @@ class TrainingConfig(Section):
         learning_rate: of the first round; it falls to ``final_learning_rate`` along a cosine.
         final_learning_rate: of the last round.
         momentum, weight_decay: as in PyTorch's SGD.
+        activation_bits: 32, or 16: a device keeps the outputs of convolutions as bfloat16 between
+            the forward and the backward pass, which takes about 0.6 of the memory
+            (docs/results/training.md); with the sparse engine only.
         proximal_mu: μ of FedProx's term ½ μ ‖θ − θ_received‖², with any method; 0 for none.
         engine: ``sparse`` (compiled; holds non-zeros only), ``torch`` (masked dense), or ``auto``:
             sparse below the crossover density, where it is installed and no GPU is to be used.
@@ -35,6 +38,7 @@ class TrainingConfig(Section):
     final_learning_rate: Annotated[float, Field(ge=0, le=MOST)] = 0.005
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0, le=MOST)] = 5e-4
+    activation_bits: Literal[16, 32] = 32
     proximal_mu: Annotated[float, Field(ge=0, le=MOST)] = 0.0
 
     @model_validator(mode="after")
@@ -42,6 +46,15 @@ class TrainingConfig(Section):
         if self.engine == "sparse" and self.device == "cuda":
             raise ValueError(
                 "engine = 'sparse' computes on the CPU: set device = 'cpu', or engine = 'torch'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _engine_stores_16_bits(self) -> Self:
+        if self.engine == "torch" and self.activation_bits == 16:
+            raise ValueError(
+                "activation_bits = 16 needs the sparse engine: set engine = 'sparse', or "
+                "activation_bits = 32"
             )
         return self
 

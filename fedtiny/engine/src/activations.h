@@ -174,7 +174,9 @@ Op block_of(const Op& op, const Run& run, int64_t block) {
   for (int64_t i = 0; i < op.terms; ++i) {
     Term& term = one.term[i];
     if (!term.packed) {
-      term.data += block * op.channels * map;
+      with_numbers(term.data, term.narrow, [&](const auto* from) {
+        term.data = reinterpret_cast<const real*>(from + block * op.channels * map);
+      });
       continue;
     }
     const int64_t packed = packed_reals<L>(term.capacity, positions);

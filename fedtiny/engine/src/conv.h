@@ -13,7 +13,9 @@ Gather forward_task(const Op& op, const InputTile& tile, int64_t block, int64_t 
   Gather g{};
   g.in = op.scratch;
   g.in_row = tile.columns * L;
-  g.out = op.out + block * l.out_channels * map + row * l.out_width * L;
+  g.out = op.out;
+  g.narrow = op.narrow;
+  g.out_at = block * l.out_channels * map + row * l.out_width * L;
   g.out_channel = map;
   g.out_row = l.out_width * L;
   g.out_step = L;
@@ -128,7 +130,9 @@ void add_weight_grad(const Op& op, const Run& run, int64_t block, real* grads) {
       Dot d{};
       d.in = op.scratch;
       d.in_row = tile.columns * L;
-      d.grad = op.input + block * l.out_channels * map + row * l.out_width * L;
+      d.grad = op.input;
+      d.narrow = op.narrow;
+      d.grad_at = block * l.out_channels * map + row * l.out_width * L;
       d.grad_channel = map;
       d.grad_row = l.out_width * L;
       d.start = l.start;
@@ -172,7 +176,8 @@ void gather_phase(const Op& op, const GradTile& tile, Gather g, int64_t block, i
   const int64_t y = u0 * l.stride_h + r - l.pad_h, x = v0 * l.stride_w + s - l.pad_w;
   g.in = op.scratch + ((u0 - row) * tile.columns + v0 - tile.first_v) * L;
   g.in_row = tile.columns * L;
-  g.out = op.out + block * l.in_channels * map + (y * l.in_width + x) * L;
+  g.out = op.out;
+  g.out_at = block * l.in_channels * map + (y * l.in_width + x) * L;
   g.out_channel = map;
   g.out_row = l.stride_h * l.in_width * L;
   g.out_step = l.stride_w * L;
@@ -237,7 +242,8 @@ void add_flat_weight_grad(const Op& op, const Run& run, int64_t block, int64_t c
       d.last = last;
       for (int64_t b = 0; b < count; ++b) {
         d.in = op.scratch + b * L;
-        d.grad = op.input + (block + b) * l.out_channels * L;
+        d.grad = op.input;
+        d.grad_at = (block + b) * l.out_channels * L;
         if (l.dense) dot_dense<L>(d, int32_t(row_weights(l)), 1, 1);
         else dot<L>(d, 1, 1);
       }
@@ -260,7 +266,8 @@ void add_flat_input_grad(const Op& op, const Run& run, int64_t block, int64_t co
   });
   Gather g{};
   g.in = op.scratch;
-  g.out = op.out + block * l.in_channels * L;
+  g.out = op.out;
+  g.out_at = block * l.in_channels * L;
   g.out_channel = L;
   g.out_step = l.in_channels * L;
   g.start = l.grad_start;

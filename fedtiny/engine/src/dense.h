@@ -41,22 +41,23 @@ struct PanelTile {
     constexpr int64_t step = N > L ? N : L;
     const int64_t out_step = N > L ? N : g.out_step;
     const real* in = g.in + lane;
-    real* out = g.out + c * g.out_channel + lane;
+    const int64_t at = g.out_at + c * g.out_channel + lane;
     Vec<N> a[K][R][T];
     for (int k = 0; k < K; ++k) {
       const real initial = g.center ? -g.center[c + k] : (g.bias ? g.bias[c + k] : real(0));
       for (int r = 0; r < R; ++r)
-        for (int t = 0; t < T; ++t)
-          a[k][r][t] = g.accumulate
-                           ? load<N>(out + k * g.out_channel + r * g.out_row + t * out_step)
-                           : splat<N>(initial);
+        for (int t = 0; t < T; ++t) a[k][r][t] = splat<N>(initial);
+      if (g.accumulate)
+        load_tile<N, R, T>(g.out, g.narrow, at + k * g.out_channel, g.out_row, out_step, a[k]);
     }
     const real* value = g.value + c * g.value_stride;
     for (int32_t i = g.start[0]; i < g.start[1]; ++i) {
       const real* p = in + g.offset[i];
       Vec<N> x[R][T];
-      for (int r = 0; r < R; ++r)
-        for (int t = 0; t < T; ++t) x[r][t] = load<N>(p + r * g.in_row + t * step);
+      for (int r = 0; r < R; ++r) {
+        const real* row = row_at(p + r * g.in_row);
+        for (int t = 0; t < T; ++t) x[r][t] = load<N>(row + t * step);
+      }
       for (int k = 0; k < K; ++k) {
         const Vec<N> w = splat<N>(value[k * g.value_stride + i]);
         for (int r = 0; r < R; ++r)
@@ -64,9 +65,7 @@ struct PanelTile {
       }
     }
     for (int k = 0; k < K; ++k)
-      for (int r = 0; r < R; ++r)
-        for (int t = 0; t < T; ++t)
-          store<N>(out + k * g.out_channel + r * g.out_row + t * out_step, a[k][r][t]);
+      store_tile<N, R, T>(g.out, g.narrow, at + k * g.out_channel, g.out_row, out_step, a[k]);
   }
 };
 
@@ -85,7 +84,8 @@ template <int L>
 void gather_dense(Gather g, int32_t begin, int32_t end, int64_t rows, int64_t columns) {
   const bool statistics = g.sums != nullptr;
   g.start_stride = 0;
-  each_chunk(begin, end, kGatherChunk, [&](const int32_t* range) {
+  // what is rounded when it is stored is summed at once
+  each_chunk(begin, end, g.narrow ? end : kGatherChunk, [&](const int32_t* range) {
     g.start = range;
     gather<L, PanelTile, kPanelVectors>(g, rows, columns);
     g.accumulate = true;

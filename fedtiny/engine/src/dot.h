@@ -7,12 +7,17 @@
 namespace fedtiny {
 namespace {
 
-constexpr int kMaxGradVectors = kMaxAccumulators - 4;  // four more accumulate
+// Besides a tile of the gradient two vectors accumulate, or four where registers are few: what waits
+// for an addition waits beside the next non-zeros' products.
+constexpr int kDotSums = FT_REGISTERS == 32 ? 2 : 4;
+constexpr int kMaxGradVectors = FT_REGISTERS == 32 ? kMaxAccumulators : kMaxAccumulators - kDotSums;
 
 struct Dot {
   const real* in;
   int64_t in_row;
-  const real* grad;
+  const void* grad;  // a map of reals, or of bfloat16
+  bool narrow;
+  int64_t grad_at;  // the first number of `grad` that is meant
   int64_t grad_channel, grad_row;
   const int32_t* start;
   int64_t start_stride;  // list of channel c: [start[c * stride], start[c * stride + 1])
@@ -24,6 +29,8 @@ struct Dot {
 
 template <int N, int G>
 FT_INLINE void add_sums(Vec<N>* partial, real* out, int64_t count) {
+  for (int k = G / 2; k < G; ++k)  // these only: a loop of its own becomes a slow string operation
+    if (k >= count) partial[k] = Vec<N>{};
   const Vec<N> sums = sum_each<N, G>(partial);
   if (count == N) {
     store<N>(out, load<N>(out) + sums);
@@ -49,11 +56,10 @@ struct DotTile {
       const int32_t begin = d.start[c * d.start_stride], end = d.start[c * d.start_stride + 1];
       if (begin == end) continue;
       for (int lane = 0; lane < (N > L ? N : L); lane += N) {
-        Vec<N> g[R * T];
-        const real* grad = d.grad + c * d.grad_channel + lane;
-        prefetch_tile<R, T, 0>(grad + 2 * d.grad_channel, d.grad_row, step);
-        for (int r = 0; r < R; ++r)
-          for (int t = 0; t < T; ++t) g[r * T + t] = load<N>(grad + r * d.grad_row + t * step);
+        Vec<N> g[R][T];
+        const int64_t at = d.grad_at + c * d.grad_channel + lane;
+        prefetch_tile<R, T, 0>(d.grad, d.narrow, at + 2 * d.grad_channel, d.grad_row, step);
+        load_tile<N, R, T>(d.grad, d.narrow, at, d.grad_row, step, g);
         real* out = d.out + c * d.out_stride;
         for (int32_t i = begin; i < end; i += N)
           sweep(d, g, i, end - i < N ? end - i : N, lane, out + i);
@@ -62,20 +68,24 @@ struct DotTile {
   }
 
  private:
-  static FT_INLINE void sweep(const Dot& d, const Vec<N>* g, int32_t i, int32_t count, int lane,
+  static FT_INLINE void sweep(const Dot& d, const Vec<N> (&g)[R][T], int32_t i, int32_t count, int lane,
                               real* out) {
     constexpr int64_t step = N > L ? N : L;
     Vec<N> partial[N];
     for (int32_t k = 0; k < count; ++k) {
       const real* p = d.in + lane + d.offset[i + k];
-      Vec<N> a[4] = {};
-      for (int r = 0; r < R; ++r)
-        for (int t = 0; t < T; ++t)
-          a[(r * T + t) % 4] += g[r * T + t] * load<N>(p + r * d.in_row + t * step);
-      if constexpr (R * T == 1) partial[k] = a[0];  // adding zeros costs as much as the product
-      else partial[k] = (a[0] + a[1]) + (a[2] + a[3]);
+      Vec<N> a[kDotSums] = {};
+      for (int r = 0; r < R; ++r) {
+        const real* row = row_at(p + r * d.in_row);
+        for (int t = 0; t < T; ++t) {
+          const Vec<N> product = g[r][t] * load<N>(row + t * step);
+          const int i = r * T + t;
+          a[i % kDotSums] = i < kDotSums ? product : a[i % kDotSums] + product;
+        }
+      }
+      partial[k] = a[0];
+      for (int i = 1; i < kDotSums && i < R * T; ++i) partial[k] += a[i];
     }
-    for (int32_t k = count; k < N; ++k) partial[k] = Vec<N>{};
     reduce<N>(partial, out, count);
   }
 };
@@ -86,7 +96,7 @@ FT_INLINE void dot_vectors(const Dot& d, int64_t rows, int64_t columns) {
   cover<Dot, DotTile, N, L, kMaxGradVectors>(d, rows, columns,
                                              [](Dot at, int64_t y, int64_t x) {
                                                at.in += y * at.in_row + x * step;
-                                               at.grad += y * at.grad_row + x * step;
+                                               at.grad_at += y * at.grad_row + x * step;
                                                return at;
                                              });
 }
@@ -98,7 +108,7 @@ void dot(Dot d, int64_t rows, int64_t columns) {
     const int64_t wide = columns * L / kNative, covered = wide * (kNative / L);
     dot_vectors<kNative, L>(d, rows, wide);
     d.in += covered * L;
-    d.grad += covered * L;
+    d.grad_at += covered * L;
     columns -= covered;
   }
   dot_vectors<N, L>(d, rows, columns);

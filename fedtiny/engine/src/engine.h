@@ -31,6 +31,7 @@ struct Term {
   int64_t sum_activation;  // of the sum, after it was added
   const real* packed;  // null, or what `data` is expanded from, a block at a time (activations.h)
   int64_t capacity;    // values kept per map of `packed`
+  int64_t narrow;      // `data` holds bfloat16
 };
 
 // A convolution (a linear layer is a 1x1 convolution over a 1x1 map) and its batch norm.
@@ -102,6 +103,8 @@ struct Op {
   int32_t* absent_offset;
   real* absent_grad;
   int64_t finish;  // growth: gradients are complete, select now
+  int64_t narrow;  // the layer's stored output, or the gradient in its place, holds bfloat16: `out`
+                   // of a convolution and a norm gradient, `input` of what reads that gradient
 };
 
 using Body = void (*)(const void* argument, int64_t begin, int64_t end, int64_t thread);

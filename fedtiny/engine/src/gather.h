@@ -11,8 +11,10 @@ namespace {
 struct Gather {
   const real* in;
   int64_t in_row;  // reals between the tile's rows
-  real* out;
-  int64_t out_channel, out_row, out_step;  // out_step: reals between columns
+  void* out;  // a map of reals, or of bfloat16
+  bool narrow;
+  int64_t out_at;  // the first number of `out` that is meant
+  int64_t out_channel, out_row, out_step;  // out_step: numbers between columns
   const int32_t* start;
   int64_t start_stride;  // list of channel c: [start[c * stride], start[c * stride + 1])
   const int32_t* offset;
@@ -28,9 +30,41 @@ struct Gather {
 // Asks for the next channel's part of a map: its lines lie a whole map away from this channel's, out
 // of reach of the hardware's prefetching.
 template <int R, int T, int kWrite>
-FT_INLINE void prefetch_tile(const real* p, int64_t row, int64_t step) {
-  for (int r = 0; r < R; ++r)
-    for (int t = 0; t < T; ++t) __builtin_prefetch(p + r * row + t * step, kWrite);
+FT_INLINE void prefetch_tile(const void* map, bool narrow, int64_t at, int64_t row, int64_t step) {
+  with_numbers(map, narrow, [=](auto* p) FT_INLINED {
+    for (int r = 0; r < R; ++r) {
+      const auto* from = row_at(p + at + r * row);
+      for (int t = 0; t < T; ++t) __builtin_prefetch(from + t * step, kWrite);
+    }
+  });
+}
+
+template <int N, int R, int T>
+FT_INLINE void load_tile(const void* map, bool narrow, int64_t at, int64_t row, int64_t step,
+                         Vec<N> (&a)[R][T]) {
+  with_numbers(map, narrow, [&](const auto* p) FT_INLINED {
+    for (int r = 0; r < R; ++r) {
+      const auto* from = row_at(p + at + r * row);
+      for (int t = 0; t < T; ++t) a[r][t] = load<N>(from + t * step);
+    }
+  });
+}
+
+// What is stored is what `a` holds afterwards: statistics go by the numbers that will be read.
+template <int N, int R, int T>
+FT_INLINE void store_tile(void* map, bool narrow, int64_t at, int64_t row, int64_t step,
+                          Vec<N> (&a)[R][T]) {
+  with_numbers(map, narrow, [&](auto* p) FT_INLINED {
+    for (int r = 0; r < R; ++r) {
+      auto* to = row_at(p + at + r * row);
+      for (int t = 0; t < T; ++t) store<N>(to + t * step, a[r][t]);
+    }
+    if (!narrow) return;
+    for (int r = 0; r < R; ++r) {
+      const auto* from = row_at(p + at + r * row);
+      for (int t = 0; t < T; ++t) a[r][t] = load<N>(from + t * step);
+    }
+  });
 }
 
 template <int N, int L, int R, int T>
@@ -43,30 +77,34 @@ void gather_tile(const Gather& g) {
     const real initial = g.center ? -g.center[c] : (g.bias ? g.bias[c] : real(0));
     for (int lane = 0; lane < (N > L ? N : L); lane += N) {
       const real* in = g.in + lane;
-      real* out = g.out + c * g.out_channel + lane;
-      prefetch_tile<R, T, 1>(out + 2 * g.out_channel, g.out_row, out_step);
+      const int64_t at = g.out_at + c * g.out_channel + lane;
+      prefetch_tile<R, T, 1>(g.out, g.narrow, at + 2 * g.out_channel, g.out_row, out_step);
       Vec<N> a[R][T];
-      for (int r = 0; r < R; ++r)
-        for (int t = 0; t < T; ++t)
-          a[r][t] = g.accumulate ? load<N>(out + r * g.out_row + t * out_step) : splat<N>(initial);
+      if (g.accumulate) {
+        load_tile<N, R, T>(g.out, g.narrow, at, g.out_row, out_step, a);
+      } else {
+        for (int r = 0; r < R; ++r)
+          for (int t = 0; t < T; ++t) a[r][t] = splat<N>(initial);
+      }
       for (int32_t i = begin; i < end; ++i) {
         const real* p = in + g.offset[i];
         const Vec<N> w = splat<N>(g.value[i]);
-        for (int r = 0; r < R; ++r)
-          for (int t = 0; t < T; ++t) a[r][t] += w * load<N>(p + r * g.in_row + t * step);
+        for (int r = 0; r < R; ++r) {
+          const real* row = row_at(p + r * g.in_row);
+          for (int t = 0; t < T; ++t) a[r][t] += w * load<N>(row + t * step);
+        }
       }
-      for (int r = 0; r < R; ++r)
-        for (int t = 0; t < T; ++t) store<N>(out + r * g.out_row + t * out_step, a[r][t]);
+      store_tile<N, R, T>(g.out, g.narrow, at, g.out_row, out_step, a);
       if (!g.sums) continue;
-      Vec<N> s1{}, s2{};
+      Vec<N> s1[2] = {}, s2[2] = {};  // in turn: an addition need not wait for the one before
       for (int r = 0; r < R; ++r)
         for (int t = 0; t < T; ++t) {
-          s1 += a[r][t];
-          s2 += a[r][t] * a[r][t];
+          s1[(r * T + t) % 2] += a[r][t];
+          s2[(r * T + t) % 2] += a[r][t] * a[r][t];
         }
       real* sums = g.sums + c * 32;
-      store<N>(sums, load<N>(sums) + s1);
-      store<N>(sums + 16, load<N>(sums + 16) + s2);
+      store<N>(sums, load<N>(sums) + (s1[0] + s1[1]));
+      store<N>(sums + 16, load<N>(sums + 16) + (s2[0] + s2[1]));
     }
   }
 }
@@ -124,7 +162,7 @@ FT_INLINE void gather_vectors(const Gather& g, int64_t rows, int64_t columns) {
   cover<Gather, Tile, N, L, Limit>(
       g, rows, columns, [](Gather at, int64_t y, int64_t x) {
         at.in += y * at.in_row + x * step;
-        at.out += y * at.out_row + x * (N > L ? N : at.out_step);
+        at.out_at += y * at.out_row + x * (N > L ? N : at.out_step);
         return at;
       });
 }
@@ -138,7 +176,7 @@ void gather(Gather g, int64_t rows, int64_t columns) {
       const int64_t wide = columns * L / kNative, covered = wide * (kNative / L);
       gather_vectors<Tile, Limit, kNative, L>(g, rows, wide);
       g.in += covered * L;
-      g.out += covered * L;
+      g.out_at += covered * L;
       columns -= covered;
     }
   }

@@ -31,7 +31,8 @@ constexpr bool complete(const Entry (&entries)[N], std::size_t end) {
 
 #define F(field) {#field, offsetof(Term, field), sizeof(Term::field)}
 constexpr Entry kTermEntries[] = {F(data),      F(mean),     F(scale),  F(beta),
-                                  F(activation), F(sum_activation), F(packed), F(capacity)};
+                                  F(activation), F(sum_activation), F(packed), F(capacity),
+                                  F(narrow)};
 FT_MIRROR(Term);
 #undef F
 
@@ -57,7 +58,7 @@ constexpr Entry kOpEntries[] = {
     F(out),          F(scratch),       F(sums),        F(weights),       F(accumulate),
     F(activation),   F(gated),         F(first_channel), F(last_channel), F(top_k),
     F(top_index),    F(top_count),     F(top_value),     F(capacity),     F(absent_offset),
-    F(absent_grad),  F(finish)};
+    F(absent_grad),  F(finish),        F(narrow)};
 FT_MIRROR(Op);
 #undef F
 

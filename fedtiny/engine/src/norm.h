@@ -31,14 +31,14 @@ inline void set_running_coefficients(const Layer& l) {
 }
 
 // sum over valid lanes of (z - about)^power, power 1 or 2, of one channel in all blocks.
-template <int L, int kPower>
-double channel_sum(const real* z, const Layer& l, const Run& run, int64_t o, double about) {
+template <int L, int kPower, class Number>
+double channel_sum(const Number* z, const Layer& l, const Run& run, int64_t o, double about) {
   constexpr int N = kNative < L ? kNative : L;
   const int64_t map = l.out_height * l.out_width * L;
   const Vec<N> center = splat<N>(real(about));
   double total = 0;
   for (int64_t block = 0; block < run.blocks; ++block) {
-    const real* from = z + (block * l.out_channels + o) * map;
+    const Number* from = z + (block * l.out_channels + o) * map;
     for (int64_t lane = 0; lane < L && block * L + lane < run.valid; lane += N) {
       Vec<N> s{};
       for (int64_t k = lane; k < map; k += L) {
@@ -69,9 +69,11 @@ void set_batch_statistics(const Op& op, const Run& run, bool fused) {
       }
       // far from the running mean (or lanes padded): the exact two-pass variance
       if (!(variance >= 0.01 * mean * mean) || sizeof(real) == 8) {
-        mean = channel_sum<L, 1>(op.out, l, run, o, 0.0) / count;
-        mean = double(real(mean)) + channel_sum<L, 1>(op.out, l, run, o, mean) / count;
-        variance = channel_sum<L, 2>(op.out, l, run, o, mean) / count;
+        with_numbers(op.out, op.narrow, [&](const auto* z) {
+          mean = channel_sum<L, 1>(z, l, run, o, 0.0) / count;
+          mean = double(real(mean)) + channel_sum<L, 1>(z, l, run, o, mean) / count;
+          variance = channel_sum<L, 2>(z, l, run, o, mean) / count;
+        });
       }
       set_coefficients(l, o, mean, variance);
       const double keep = 1.0 - run.bn_momentum;
@@ -103,11 +105,12 @@ struct GradSums {
 };
 
 // One channel's sums over n reals; g is dy behind the activation of scale (z - mean) + beta.
-template <Activation kOwn>
-FT_INLINE GradSums grad_sums(const real* dy, const real* z, int64_t n, real mean, real scale,
+template <Activation kOwn, class Number>
+FT_INLINE GradSums grad_sums(const real* dy, const Number* z, int64_t n, real mean, real scale,
                              real beta) {
   GradSums total{};
-  Vec<kNative> s1[2] = {}, s2[2] = {};
+  constexpr int kChains = 4;  // an addition need not wait for the one before
+  Vec<kNative> s1[kChains] = {}, s2[kChains] = {};
   const Vec<kNative> m = splat<kNative>(mean), a = splat<kNative>(scale), b = splat<kNative>(beta);
   int64_t k = 0;
   auto one = [&](int64_t at, int i) {
@@ -116,25 +119,26 @@ FT_INLINE GradSums grad_sums(const real* dy, const real* z, int64_t n, real mean
     s1[i] += g;
     s2[i] += g * v;
   };
-  for (; k + 2 * kNative <= n; k += 2 * kNative) {
-    one(k, 0);
-    one(k + kNative, 1);
-  }
+  for (; k + kChains * kNative <= n; k += kChains * kNative)
+    for (int i = 0; i < kChains; ++i) one(k + i * kNative, i);
   for (; k + kNative <= n; k += kNative) one(k, 0);
-  total.gradient = sum<kNative>(s1[0] + s1[1]);
-  total.weighted = sum<kNative>(s2[0] + s2[1]);
-  for (; k < n; ++k) {
-    const real g = pull_back<kOwn>((z[k] - mean) * scale + beta, dy[k]);
-    total.gradient += double(g);
-    total.weighted += double(g) * double(z[k] - mean);
+  total.gradient = sum<kNative>((s1[0] + s1[1]) + (s1[2] + s1[3]));
+  total.weighted = sum<kNative>((s2[0] + s2[1]) + (s2[2] + s2[3]));
+  for (; k < n; k += 4) {  // a map has a multiple of four
+    const Vec<4> v = load<4>(z + k) - splat<4>(mean);
+    const Vec<4> g = pull_back<kOwn>(v * splat<4>(scale) + splat<4>(beta), load<4>(dy + k));
+    for (int i = 0; i < 4; ++i) {
+      total.gradient += double(g[i]);
+      total.weighted += double(g[i]) * double(v[i]);
+    }
   }
   return total;
 }
 
 // z <- scale * (g - mean(g) - normalised * mean(g * normalised))
 //    = scale * g + slope * (z - mean) + constant
-template <Activation kOwn>
-FT_INLINE void replace_by_gradient(const real* dy, real* z, int64_t n, real mean, real scale,
+template <Activation kOwn, class Number>
+FT_INLINE void replace_by_gradient(const real* dy, Number* z, int64_t n, real mean, real scale,
                                    real beta, real slope, real constant) {
   for_vectors(n, [=](auto width, int64_t k) {
     constexpr int N = decltype(width)::value;
@@ -144,13 +148,14 @@ FT_INLINE void replace_by_gradient(const real* dy, real* z, int64_t n, real mean
   });
 }
 
-inline void clear_padded_lanes(real* map, int64_t n, int64_t lanes, int64_t valid_lanes) {
+template <class Number>
+inline void clear_padded_lanes(Number* map, int64_t n, int64_t lanes, int64_t valid_lanes) {
   for (int64_t k = 0; k < n; k += lanes)
-    for (int64_t lane = valid_lanes; lane < lanes; ++lane) map[k + lane] = 0;
+    for (int64_t lane = valid_lanes; lane < lanes; ++lane) map[k + lane] = Number{};
 }
 
-template <Activation kOwn>
-void norm_grad_channel(const Op& op, const Run& run, int64_t o) {
+template <Activation kOwn, class Number>
+void norm_grad_channel(const Op& op, const Run& run, int64_t o, Number* z) {
   const Layer& l = *op.layer;
   const int64_t map = l.out_height * l.out_width * run.lanes;
   const real mean = l.batch_norm ? l.mean[o] : real(0);
@@ -163,7 +168,7 @@ void norm_grad_channel(const Op& op, const Run& run, int64_t o) {
       const int64_t part = smaller(kPiece, at + map - k);
       real* dy = op.input + k;
       if (op.terms) pull_back_rows(op, o, k, dy, part);
-      const GradSums s = grad_sums<kOwn>(dy, op.out + k, part, mean, scale, beta);
+      const GradSums s = grad_sums<kOwn>(dy, z + k, part, mean, scale, beta);
       sums.gradient += s.gradient;
       sums.weighted += s.weighted;
     }
@@ -179,10 +184,9 @@ void norm_grad_channel(const Op& op, const Run& run, int64_t o) {
   }
   for (int64_t block = 0; block < run.blocks; ++block) {
     const int64_t at = (block * l.out_channels + o) * map;
-    replace_by_gradient<kOwn>(op.input + at, op.out + at, map, mean, scale, beta, slope,
-                                  constant);
+    replace_by_gradient<kOwn>(op.input + at, z + at, map, mean, scale, beta, slope, constant);
     const int64_t valid = run.valid - block * run.lanes;
-    if (valid < run.lanes) clear_padded_lanes(op.out + at, map, run.lanes, valid);
+    if (valid < run.lanes) clear_padded_lanes(z + at, map, run.lanes, valid);
   }
 }
 
@@ -194,7 +198,9 @@ inline void run_norm_grad(const Op& op, const Run& run) {
   parallel(run, op.layer->out_channels, [&](int64_t begin, int64_t end, int64_t) {
     for (int64_t o = begin; o < end; ++o)
       with_activation(own, [&](auto code) {
-        norm_grad_channel<decltype(code)::value>(op, run, o);
+        with_numbers(op.out, op.narrow, [&](auto* z) {
+          norm_grad_channel<decltype(code)::value>(op, run, o, z);
+        });
       });
   });
 }

@@ -24,15 +24,15 @@ template <int L>
 FT_INLINE void pool_window(const Op& op, const real* row, real* out, bool first) {
   for (int64_t x = 0; x < op.out_width; ++x) {
     const Span columns = columns_of(op, x);
-    for (int64_t k = columns.first; k < columns.last; ++k) {
-      const real* from = row + k * L;
-      real* to = out + x * L;
-      for (int lane = 0; lane < L; ++lane) {
-        if (first && k == columns.first) to[lane] = from[lane];
-        else if (op.is_max) to[lane] = from[lane] <= to[lane] ? to[lane] : from[lane];
-        else to[lane] += from[lane];
-      }
+    int64_t k = columns.first;
+    if (k >= columns.last) continue;
+    Vec<L> value = first ? load<L>(row + k++ * L) : load<L>(out + x * L);
+    for (; k < columns.last; ++k) {
+      const Vec<L> next = load<L>(row + k * L);
+      if (op.is_max) value = next <= value ? value : next;
+      else value += next;
     }
+    store<L>(out + x * L, value);
   }
 }
 
@@ -58,7 +58,7 @@ void run_pool(const Op& op, const Run& run) {
           if (op.is_max) continue;
           for (int64_t x = 0; x < op.out_width; ++x) {
             const real share = share_of(rows, columns_of(op, x));
-            for (int lane = 0; lane < L; ++lane) out[x * L + lane] *= share;
+            store<L>(out + x * L, load<L>(out + x * L) * splat<L>(share));
           }
         }
       }
@@ -97,11 +97,12 @@ void pool_grad_map(const Op& op, int64_t c, int64_t map, real* rows) {
                                 corner);
         continue;
       }
-      const real share = share_of(high, wide);
+      const Vec<L> part = load<L>(dy + x * L) * splat<L>(share_of(high, wide));
       for (int64_t i = 0; i < high.count(); ++i)
-        for (int64_t j = 0; j < wide.count(); ++j)
-          for (int lane = 0; lane < L; ++lane)
-            corner[i * line + j * L + lane] += dy[x * L + lane] * share;
+        for (int64_t j = 0; j < wide.count(); ++j) {
+          real* to = corner + i * line + j * L;
+          store<L>(to, load<L>(to) + part);
+        }
     }
   }
 }

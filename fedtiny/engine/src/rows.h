@@ -6,8 +6,8 @@
 namespace fedtiny {
 namespace {
 
-template <bool kScaled, Activation kTerm, bool kAdd, Activation kSum>
-FT_INLINE void add_term(const Term& t, int64_t c, const real* from, real* to, int64_t n) {
+template <bool kScaled, Activation kTerm, bool kAdd, Activation kSum, class Number>
+FT_INLINE void add_term(const Term& t, int64_t c, const Number* from, real* to, int64_t n) {
   const real m = kScaled ? t.mean[c] : real(0), a = kScaled ? t.scale[c] : real(1);
   const real b = kScaled ? t.beta[c] : real(0);
   for_vectors(n, [=](auto width, int64_t k) {
@@ -22,9 +22,9 @@ FT_INLINE void add_term(const Term& t, int64_t c, const real* from, real* to, in
 }
 
 // apply_term() of any two activations, out of line: one copy for all who read rows.
-template <bool kAdd>
-__attribute__((noinline)) void apply_other_term(const Term& t, int64_t c, const real* from, real* to,
-                                                int64_t n) {
+template <bool kAdd, class Number>
+__attribute__((noinline)) void apply_other_term(const Term& t, int64_t c, const Number* from,
+                                                real* to, int64_t n) {
   with_activation(t.activation, [&](auto term) {
     with_activation(kAdd ? t.sum_activation : int64_t(kNone), [&](auto sum) {
       constexpr Activation kTerm = decltype(term)::value;
@@ -36,8 +36,8 @@ __attribute__((noinline)) void apply_other_term(const Term& t, int64_t c, const 
 }
 
 // to[0..n) (+)= the term's values at from[0..n), all of channel c.
-template <bool kAdd>
-FT_INLINE void apply_term(const Term& t, int64_t c, const real* from, real* to, int64_t n) {
+template <bool kAdd, class Number>
+FT_INLINE void apply_numbers(const Term& t, int64_t c, const Number* from, real* to, int64_t n) {
   const int64_t sum = kAdd ? t.sum_activation : int64_t(kNone);
   if (t.activation > kRelu || sum > kRelu) return apply_other_term<kAdd>(t, c, from, to, n);
   const bool relu = t.activation == kRelu, relu_sum = sum == kRelu;
@@ -58,11 +58,23 @@ FT_INLINE void apply_term(const Term& t, int64_t c, const real* from, real* to, 
   }
 }
 
-// to[0..n) = the tensor described by the op's terms, from `at` reals into each term's data.
+// apply_numbers() of bfloat16, out of line as well.
+template <bool kAdd>
+__attribute__((noinline)) void apply_narrow(const Term& t, int64_t c, int64_t at, real* to,
+                                            int64_t n) {
+  apply_numbers<kAdd>(t, c, reinterpret_cast<const Bfloat16*>(t.data) + at, to, n);
+}
+
+template <bool kAdd>
+FT_INLINE void apply_term(const Term& t, int64_t c, int64_t at, real* to, int64_t n) {
+  if (t.narrow) apply_narrow<kAdd>(t, c, at, to, n);
+  else apply_numbers<kAdd>(t, c, t.data + at, to, n);
+}
+
+// to[0..n) = the tensor described by the op's terms, from `at` numbers into each term's data.
 FT_INLINE void read_row(const Op& op, int64_t c, int64_t at, real* to, int64_t n) {
-  apply_term<false>(op.term[0], c, op.term[0].data + at, to, n);
-  for (int64_t i = 1; i < op.terms; ++i)
-    apply_term<true>(op.term[i], c, op.term[i].data + at, to, n);
+  apply_term<false>(op.term[0], c, at, to, n);
+  for (int64_t i = 1; i < op.terms; ++i) apply_term<true>(op.term[i], c, at, to, n);
 }
 
 constexpr int64_t kPieceColumns = 64;  // of a strided row, recomputed at a time
@@ -187,7 +199,7 @@ template <int L>
 FT_INLINE void fill_gradient(const Op& op, const GradTile& tile, int64_t block, int64_t row,
                              int64_t count, int64_t o) {
   const Layer& l = *op.layer;
-  const real* map = op.input + (block * l.out_channels + o) * l.out_height * l.out_width * L;
+  const int64_t map = (block * l.out_channels + o) * l.out_height * l.out_width * L;
   real* to = op.scratch + o * tile.plane * L;
   const int64_t first = tile.first_v - tile.reach_w;
   const int64_t begin = smaller(tile.columns, larger(0, -first));
@@ -199,8 +211,10 @@ FT_INLINE void fill_gradient(const Op& op, const GradTile& tile, int64_t block, 
       continue;
     }
     zero(to, begin * L);
-    std::memcpy(to + begin * L, map + (y * l.out_width + begin + first) * L,
-                size_t((end - begin) * L) * sizeof(real));
+    const int64_t at = map + (y * l.out_width + begin + first) * L;
+    with_numbers(op.input, op.narrow, [&](const auto* from) {
+      copy(from + at, to + begin * L, (end - begin) * L);
+    });
     zero(to + end * L, (tile.columns - end) * L);
   }
 }

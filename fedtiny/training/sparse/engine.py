@@ -23,13 +23,15 @@ class Sparse:
 
     Args:
         activation_density: part of the saved activations that training keeps.
+        activation_bits: in which training stores them, 32 or 16.
     """
 
     holds_zeros = False
 
-    def __init__(self, activation_density: float = 1.0) -> None:
-        self.title = f"sparse ({load().instruction_sets[0]})"
-        self._activation_density = activation_density
+    def __init__(self, activation_density: float = 1.0, activation_bits: int = 32) -> None:
+        stored = "" if activation_bits == 32 else f", activations of {activation_bits} bits"
+        self.title = f"sparse ({load().instruction_sets[0]}{stored})"
+        self._activation_density, self._activation_bits = activation_density, activation_bits
 
     def trainer(self, graph: Graph, model: SparseModel, sgd: SgdConfig, step: StepPlan) -> Trainer:
         """A trainer that holds the present weights only."""
@@ -60,5 +62,8 @@ class Sparse:
 
     def _options(self, micro_batch: int, recompute: tuple[str, ...] = ()) -> EngineOptions:
         return EngineOptions(
-            micro_batch, recompute=recompute, activation_density=self._activation_density
+            micro_batch,
+            recompute=recompute,
+            activation_density=self._activation_density,
+            activation_bits=self._activation_bits,
         )
