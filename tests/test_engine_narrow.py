@@ -40,6 +40,18 @@ def as_bfloat16(x: torch.Tensor) -> torch.Tensor:
     return ((bits + 0x8000) & ~0xFFFF).view(torch.float32).to(torch.float64)
 
 
+class Read(torch.autograd.Function):
+    """x as a tile holds it; its gradient is not rounded."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return as_bfloat16(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+
 class Stored(torch.autograd.Function):
     """z + bias rounded, and on the way back the gradient that takes its place; the bias' is not."""
 
@@ -65,7 +77,8 @@ class Rounded(Oracle):
             return super()._conv(node, x, training)
         t = self.tensors
         weight = t[f"{node.name}.weight"]
-        z = F.conv2d(padded(node, x), weight, None, node.stride, 0, 1, node.groups)
+        x = padded(node, Read.apply(x))
+        z = F.conv2d(x, weight, None, node.stride, 0, 1, node.groups)
         if not node.batch_norm:
             return Stored.apply(z, t[f"{node.name}.bias"])
         norm = ("running_mean", "running_var", "weight", "bias")

@@ -77,9 +77,7 @@ def masked(work: Workload) -> Contender:
     return Contender(make, measure, work.flops())
 
 
-def sparse(
-    work: Workload, recompute: tuple[str, ...] = (), activation_bits: int = 32
-) -> Contender:
+def sparse(work: Workload, recompute: tuple[str, ...] = (), activation_bits: int = 32) -> Contender:
     """Our engine."""
     options = EngineOptions(
         work.micro_batch, work.threads, recompute, activation_bits=activation_bits

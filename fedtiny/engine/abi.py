@@ -90,7 +90,7 @@ class Op(_Words):
         *_words(
             "input out scratch sums weights accumulate activation gated "
             "first_channel last_channel top_k top_index top_count top_value capacity "
-            "absent_offset absent_grad finish narrow"
+            "absent_offset absent_grad finish narrow narrow_tile"
         ),
     ]
 

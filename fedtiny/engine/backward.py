@@ -88,7 +88,7 @@ class Backward:
         weight = not self.grow and self.layout.trains(node.name)
         if weight or node.input in self._needed:
             step = self._conv_grad(node, grad)
-            step.numbers["narrow"] = int(narrow)
+            step.numbers |= {**self.forward.narrow_numbers(node.name), "narrow": int(narrow)}
             self.steps.append(step)
 
     def _conv_grad(self, node: Conv | Linear, grad: Buffer) -> Step:
@@ -103,15 +103,15 @@ class Backward:
             tile_bytes = max(tile_bytes, layout.grad_tile_bytes_of(name))
             nbytes = layout.transposed_bytes(name)
             step.sums = Buffer(f"{name} values", nbytes)
-        step.scratch = Buffer(f"{name} tile", tile_bytes)
+        step.scratch = Buffer(f"{name} tile", self.forward.narrowed(name, tile_bytes))
         return step
 
     def _growth_step(self, node: Conv | Linear, grad: Buffer) -> Step:
         terms = self._ready(self.forward.saved[node.input])
-        nbytes = self.layout.tile_bytes_of(node.name)
+        nbytes = self.forward.narrowed(node.name, self.layout.tile_bytes_of(node.name))
         tile = Buffer(f"{node.name} tile", nbytes)
         shape = self.graph.shapes[node.input]
-        numbers = {"narrow": int(node.name in self.forward.narrow)}
+        numbers = self.forward.narrow_numbers(node.name)
         return Step(
             Kind.GROW, node.name, node.name, shape, terms, grad, scratch=tile, numbers=numbers
         )

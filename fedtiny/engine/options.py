@@ -36,8 +36,8 @@ class EngineOptions:
             of the result depends on it.
         activation_density: part of the saved activations that is kept for the backward pass
             (:mod:`fedtiny.engine.activations`).
-        activation_bits: 32, or 16: convolutions' outputs are stored as bfloat16 in training steps,
-            sums are of 32 bits as ever (:mod:`fedtiny.engine.narrow`).
+        activation_bits: 32, or 16: convolutions are trained in bfloat16
+            (:mod:`fedtiny.engine.narrow`).
         tile_bytes: target size of the padded tiles.
         crossover: density from which a layer is computed with dense kernels; above 1: never.
         trained: names of the parameters that training changes, if not all that the graph lets it

@@ -18,9 +18,9 @@ class TrainingConfig(Section):
         learning_rate: of the first round; it falls to ``final_learning_rate`` along a cosine.
         final_learning_rate: of the last round.
         momentum, weight_decay: as in PyTorch's SGD.
-        activation_bits: 32, or 16: a device keeps the outputs of convolutions as bfloat16 between
-            the forward and the backward pass, which takes about 0.6 of the memory
-            (docs/results/training.md); with the sparse engine only.
+        activation_bits: 32, or 16: convolutions are trained in bfloat16, with about 0.6 of the
+            memory (:mod:`fedtiny.engine.narrow`, docs/results/training.md); with the sparse engine
+            only.
         proximal_mu: μ of FedProx's term ½ μ ‖θ − θ_received‖², with any method; 0 for none.
         engine: ``sparse`` (compiled; holds non-zeros only), ``torch`` (masked dense), or ``auto``:
             sparse below the crossover density, where it is installed and no GPU is to be used.

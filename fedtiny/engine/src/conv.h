@@ -6,12 +6,13 @@
 namespace fedtiny {
 namespace {
 
-template <int L>
-Gather forward_task(const Op& op, const InputTile& tile, int64_t block, int64_t row) {
+template <int L, class Number>
+Gather<Number> forward_task(const Op& op, const InputTile& tile, const Number* scratch,
+                            int64_t block, int64_t row) {
   const Layer& l = *op.layer;
   const int64_t map = l.out_height * l.out_width * L;
-  Gather g{};
-  g.in = op.scratch;
+  Gather<Number> g{};
+  g.in = scratch;
   g.in_row = tile.columns * L;
   g.out = op.out;
   g.narrow = op.narrow;
@@ -43,10 +44,11 @@ FT_INLINE void each_group(const int32_t* start, int64_t stride, int64_t begin, i
 
 // The products of a flat layer, a tile of blocks at a time: out (+)= values * in.
 template <int L>
-void gather_blocks(const Op& op, const Run& run, Gather g, int64_t channels, int64_t count) {
+void gather_blocks(const Op& op, const Run& run, const Gather<real>& g, int64_t channels,
+                   int64_t count) {
   const Layer& l = *op.layer;
   parallel(run, channels, [&](int64_t begin, int64_t end, int64_t) {
-    Gather own = g;
+    Gather<real> own = g;
     own.first = begin;
     own.last = end;
     if (l.dense) return gather_dense<L>(own, 0, int32_t(own.value_stride), 1, count);
@@ -67,31 +69,26 @@ void run_flat(const Op& op, const Run& run, const real* values) {
     parallel(run, l.in_channels, [&](int64_t begin, int64_t end, int64_t) {
       for (int64_t c = begin; c < end; ++c) fill_blocks<L>(op, tile, block, count, c);
     });
-    Gather g = forward_task<L>(op, tile, block, 0);
+    Gather<real> g = forward_task<L>(op, tile, op.scratch, block, 0);
     g.value = values;
     g.out_step = l.out_channels * L;
     gather_blocks<L>(op, run, g, l.out_channels, count);
   }
 }
 
-template <int L>
-void run_conv(const Op& op, const Run& run) {
+// All outputs, a tile of rows at a time; fused: with their statistics.
+template <int L, class Number>
+void run_tiles(const Op& op, const Run& run, const real* values, bool fused, Number* scratch) {
   const Layer& l = *op.layer;
-  const bool statistics = l.batch_norm && op.kind == kConv && run.training;
-  const bool fused = statistics && run.valid % L == 0;  // else padded lanes would be counted
-  if (l.batch_norm && op.kind == kConv) set_center(l);
-  if (fused) zero(op.sums, l.out_channels * 32);
   const InputTile tile(l, L);
-  const real* values = op.weights ? scatter(op, run, l.values) : l.values;
-  if (is_flat(l)) return run_flat<L>(op, run, values);
   for (int64_t block = 0; block < run.blocks; ++block)
     for (int64_t row = 0; row < l.out_height; row += l.tile_rows) {
       const int64_t rows = smaller(l.tile_rows, l.out_height - row);
       parallel(run, l.in_channels, [&](int64_t begin, int64_t end, int64_t) {
-        for (int64_t c = begin; c < end; ++c) fill_input<L>(op, tile, block, row, rows, c);
+        for (int64_t c = begin; c < end; ++c) fill_input<L>(op, tile, scratch, block, row, rows, c);
       });
       parallel(run, l.out_channels, [&](int64_t begin, int64_t end, int64_t) {
-        Gather g = forward_task<L>(op, tile, block, row);
+        Gather<Number> g = forward_task<L>(op, tile, scratch, block, row);
         g.value = values;
         g.sums = fused ? op.sums : nullptr;
         if (l.dense) {
@@ -107,6 +104,20 @@ void run_conv(const Op& op, const Run& run) {
         });
       });
     }
+}
+
+template <int L>
+void run_conv(const Op& op, const Run& run) {
+  const Layer& l = *op.layer;
+  const bool statistics = l.batch_norm && op.kind == kConv && run.training;
+  const bool fused = statistics && run.valid % L == 0;  // else padded lanes would be counted
+  if (l.batch_norm && op.kind == kConv) set_center(l);
+  if (fused) zero(op.sums, l.out_channels * 32);
+  const real* values = op.weights ? scatter(op, run, l.values) : l.values;
+  if (is_flat(l)) return run_flat<L>(op, run, values);
+  with_numbers(op.scratch, op.narrow_tile, [&](auto* scratch) {
+    run_tiles<L>(op, run, values, fused, scratch);
+  });
   if (statistics) {
     set_batch_statistics<L>(op, run, fused);
   } else if (l.batch_norm && op.kind == kConv) {
@@ -115,8 +126,8 @@ void run_conv(const Op& op, const Run& run) {
 }
 
 // Adds one block's weight gradients, op.input being the gradient of the layer's output.
-template <int L>
-void add_weight_grad(const Op& op, const Run& run, int64_t block, real* grads) {
+template <int L, class Number>
+void add_weight_grad(const Op& op, const Run& run, int64_t block, real* grads, Number* scratch) {
   const Layer& l = *op.layer;
   const InputTile tile(l, L);
   const Op input = block_of<L>(op, run, block);
@@ -124,11 +135,11 @@ void add_weight_grad(const Op& op, const Run& run, int64_t block, real* grads) {
   for (int64_t row = 0; row < l.out_height; row += l.tile_rows) {
     const int64_t rows = smaller(l.tile_rows, l.out_height - row);
     parallel(run, l.in_channels, [&](int64_t begin, int64_t end, int64_t) {
-      for (int64_t c = begin; c < end; ++c) fill_input<L>(input, tile, 0, row, rows, c);
+      for (int64_t c = begin; c < end; ++c) fill_input<L>(input, tile, scratch, 0, row, rows, c);
     });
     parallel(run, l.out_channels, [&](int64_t begin, int64_t end, int64_t) {
-      Dot d{};
-      d.in = op.scratch;
+      Dot<Number> d{};
+      d.in = scratch;
       d.in_row = tile.columns * L;
       d.grad = op.input;
       d.narrow = op.narrow;
@@ -156,8 +167,8 @@ void add_weight_grad(const Op& op, const Run& run, int64_t block, real* grads) {
 }
 
 // Input gradient of one phase (r, s) of the stride, rows u in [row, row + rows).
-template <int L>
-void gather_phase(const Op& op, const GradTile& tile, Gather g, int64_t block, int64_t row,
+template <int L, class Number>
+void gather_phase(const Op& op, const GradTile& tile, Gather<Number> g, int64_t block, int64_t row,
                   int64_t rows, int64_t r, int64_t s) {
   const Layer& l = *op.layer;
   auto first = [](int64_t pad, int64_t phase, int64_t stride) {
@@ -174,7 +185,7 @@ void gather_phase(const Op& op, const GradTile& tile, Gather g, int64_t block, i
   if (u1 <= u0 || v1 <= v0) return;
   const int64_t map = l.in_height * l.in_width * L, phases = l.stride_h * l.stride_w;
   const int64_t y = u0 * l.stride_h + r - l.pad_h, x = v0 * l.stride_w + s - l.pad_w;
-  g.in = op.scratch + ((u0 - row) * tile.columns + v0 - tile.first_v) * L;
+  g.in += ((u0 - row) * tile.columns + v0 - tile.first_v) * L;
   g.in_row = tile.columns * L;
   g.out = op.out;
   g.out_at = block * l.in_channels * map + (y * l.in_width + x) * L;
@@ -191,18 +202,20 @@ void gather_phase(const Op& op, const GradTile& tile, Gather g, int64_t block, i
 }
 
 // One block's input gradient into op.out; op.sums holds the values in the transposed order.
-template <int L>
-void add_input_grad(const Op& op, const Run& run, int64_t block) {
+template <int L, class Number>
+void add_input_grad(const Op& op, const Run& run, int64_t block, Number* scratch) {
   const Layer& l = *op.layer;
   const GradTile tile(l, L);
   for (int64_t row = tile.first_u; row < tile.last_u; row += l.grad_rows) {
     const int64_t rows = smaller(l.grad_rows, tile.last_u - row);
     parallel(run, l.out_channels, [&](int64_t begin, int64_t end, int64_t) {
       for (int64_t o = begin; o < end; ++o)
-        if (l.dense || l.start[o] != l.start[o + 1]) fill_gradient<L>(op, tile, block, row, rows, o);
+        if (l.dense || l.start[o] != l.start[o + 1])
+          fill_gradient<L>(op, tile, scratch, block, row, rows, o);
     });
     parallel(run, l.in_channels, [&](int64_t begin, int64_t end, int64_t) {
-      Gather g{};
+      Gather<Number> g{};
+      g.in = scratch;
       g.offset = l.grad_offset;
       g.value = op.sums;
       g.value_stride = l.out_channels * l.kernel_h * l.kernel_w;
@@ -230,7 +243,7 @@ void add_flat_weight_grad(const Op& op, const Run& run, int64_t block, int64_t c
     for (int64_t c = begin; c < end; ++c) fill_blocks<L>(op, tile, block, count, c);
   });
   parallel(run, l.out_channels, [&](int64_t begin, int64_t end, int64_t) {
-    Dot d{};
+    Dot<real> d{};
     d.grad_channel = L;
     d.start = l.start;
     d.start_stride = 1;
@@ -264,7 +277,7 @@ void add_flat_input_grad(const Op& op, const Run& run, int64_t block, int64_t co
         std::memcpy(op.scratch + (o * tile.plane + b) * L,
                     op.input + ((block + b) * l.out_channels + o) * L, L * sizeof(real));
   });
-  Gather g{};
+  Gather<real> g{};
   g.in = op.scratch;
   g.out = op.out;
   g.out_at = block * l.in_channels * L;
@@ -298,10 +311,12 @@ void run_conv_grad(const Op& op, const Run& run) {
     if (is_flat(l)) {
       if (op.terms) add_flat_weight_grad<L>(op, run, block, count, grads);
       if (op.out) add_flat_input_grad<L>(op, run, block, count);
-    } else {
-      if (op.terms) add_weight_grad<L>(op, run, block, grads);
-      if (op.out) add_input_grad<L>(op, run, block);
+      continue;
     }
+    with_numbers(op.scratch, op.narrow_tile, [&](auto* scratch) {
+      if (op.terms) add_weight_grad<L>(op, run, block, grads, scratch);
+      if (op.out) add_input_grad<L>(op, run, block, scratch);
+    });
   }
   if (op.terms && op.weights)
     parallel(run, l.start[l.out_channels], [&](int64_t begin, int64_t end, int64_t) {

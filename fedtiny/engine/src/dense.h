@@ -24,23 +24,24 @@ constexpr int kPanelVectors =
 
 template <int N, int L, int R, int T>
 struct PanelTile {
-  static void run(const Gather& g) {
+  template <class Number>
+  static void run(const Gather<Number>& g) {
     int64_t c = g.first;
     for (; c + kPanel <= g.last; c += kPanel) sweep<kPanel>(g, c);
     for (; c < g.last; ++c) sweep<1>(g, c);
   }
 
  private:
-  template <int K>
-  static FT_INLINE void sweep(const Gather& g, int64_t c) {
+  template <int K, class Number>
+  static FT_INLINE void sweep(const Gather<Number>& g, int64_t c) {
     for (int lane = 0; lane < (N > L ? N : L); lane += N) sweep_lanes<K>(g, c, lane);
   }
 
-  template <int K>
-  static FT_INLINE void sweep_lanes(const Gather& g, int64_t c, int lane) {
+  template <int K, class Number>
+  static FT_INLINE void sweep_lanes(const Gather<Number>& g, int64_t c, int lane) {
     constexpr int64_t step = N > L ? N : L;
     const int64_t out_step = N > L ? N : g.out_step;
-    const real* in = g.in + lane;
+    const Number* in = g.in + lane;
     const int64_t at = g.out_at + c * g.out_channel + lane;
     Vec<N> a[K][R][T];
     for (int k = 0; k < K; ++k) {
@@ -52,10 +53,10 @@ struct PanelTile {
     }
     const real* value = g.value + c * g.value_stride;
     for (int32_t i = g.start[0]; i < g.start[1]; ++i) {
-      const real* p = in + g.offset[i];
+      const Number* p = in + g.offset[i];
       Vec<N> x[R][T];
       for (int r = 0; r < R; ++r) {
-        const real* row = row_at(p + r * g.in_row);
+        const Number* row = row_at(p + r * g.in_row);
         for (int t = 0; t < T; ++t) x[r][t] = load<N>(row + t * step);
       }
       for (int k = 0; k < K; ++k) {
@@ -80,8 +81,8 @@ FT_INLINE void each_chunk(int32_t begin, int32_t end, int32_t chunk, const F& f)
 }
 
 // gather() of the weights [begin, end) that all channels share.
-template <int L>
-void gather_dense(Gather g, int32_t begin, int32_t end, int64_t rows, int64_t columns) {
+template <int L, class Number>
+void gather_dense(Gather<Number> g, int32_t begin, int32_t end, int64_t rows, int64_t columns) {
   const bool statistics = g.sums != nullptr;
   g.start_stride = 0;
   // what is rounded when it is stored is summed at once
@@ -97,8 +98,8 @@ void gather_dense(Gather g, int32_t begin, int32_t end, int64_t rows, int64_t co
 }
 
 // dot() of all weights.
-template <int L>
-void dot_dense(Dot d, int32_t count, int64_t rows, int64_t columns) {
+template <int L, class Number>
+void dot_dense(Dot<Number> d, int32_t count, int64_t rows, int64_t columns) {
   d.start_stride = 0;
   each_chunk(0, count, kDotChunk, [&](const int32_t* range) {
     d.start = range;

@@ -12,8 +12,10 @@ namespace {
 constexpr int kDotSums = FT_REGISTERS == 32 ? 2 : 4;
 constexpr int kMaxGradVectors = FT_REGISTERS == 32 ? kMaxAccumulators : kMaxAccumulators - kDotSums;
 
+template <class TileNumber>
 struct Dot {
-  const real* in;
+  using Number = TileNumber;
+  const Number* in;
   int64_t in_row;
   const void* grad;  // a map of reals, or of bfloat16
   bool narrow;
@@ -50,7 +52,8 @@ FT_INLINE void reduce(Vec<N>* partial, real* out, int64_t count) {
 
 template <int N, int L, int R, int T>
 struct DotTile {
-  static void run(const Dot& d) {
+  template <class Number>
+  static void run(const Dot<Number>& d) {
     constexpr int64_t step = N > L ? N : L;
     for (int64_t c = d.first; c < d.last; ++c) {
       const int32_t begin = d.start[c * d.start_stride], end = d.start[c * d.start_stride + 1];
@@ -68,15 +71,16 @@ struct DotTile {
   }
 
  private:
-  static FT_INLINE void sweep(const Dot& d, const Vec<N> (&g)[R][T], int32_t i, int32_t count, int lane,
-                              real* out) {
+  template <class Number>
+  static FT_INLINE void sweep(const Dot<Number>& d, const Vec<N> (&g)[R][T], int32_t i,
+                              int32_t count, int lane, real* out) {
     constexpr int64_t step = N > L ? N : L;
     Vec<N> partial[N];
     for (int32_t k = 0; k < count; ++k) {
-      const real* p = d.in + lane + d.offset[i + k];
+      const Number* p = d.in + lane + d.offset[i + k];
       Vec<N> a[kDotSums] = {};
       for (int r = 0; r < R; ++r) {
-        const real* row = row_at(p + r * d.in_row);
+        const Number* row = row_at(p + r * d.in_row);
         for (int t = 0; t < T; ++t) {
           const Vec<N> product = g[r][t] * load<N>(row + t * step);
           const int i = r * T + t;
@@ -90,19 +94,19 @@ struct DotTile {
   }
 };
 
-template <int N, int L>
-FT_INLINE void dot_vectors(const Dot& d, int64_t rows, int64_t columns) {
+template <int N, int L, class Number>
+FT_INLINE void dot_vectors(const Dot<Number>& d, int64_t rows, int64_t columns) {
   constexpr int64_t step = N > L ? N : L;
-  cover<Dot, DotTile, N, L, kMaxGradVectors>(d, rows, columns,
-                                             [](Dot at, int64_t y, int64_t x) {
-                                               at.in += y * at.in_row + x * step;
-                                               at.grad_at += y * at.grad_row + x * step;
-                                               return at;
-                                             });
+  cover<Dot<Number>, DotTile, N, L, kMaxGradVectors>(
+      d, rows, columns, [](Dot<Number> at, int64_t y, int64_t x) {
+        at.in += y * at.in_row + x * step;
+        at.grad_at += y * at.grad_row + x * step;
+        return at;
+      });
 }
 
-template <int L>
-void dot(Dot d, int64_t rows, int64_t columns) {
+template <int L, class Number>
+void dot(Dot<Number> d, int64_t rows, int64_t columns) {
   constexpr int N = kNative < L ? kNative : L;
   if constexpr (kNative > L) {
     const int64_t wide = columns * L / kNative, covered = wide * (kNative / L);

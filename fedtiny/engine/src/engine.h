@@ -105,6 +105,7 @@ struct Op {
   int64_t finish;  // growth: gradients are complete, select now
   int64_t narrow;  // the layer's stored output, or the gradient in its place, holds bfloat16: `out`
                    // of a convolution and a norm gradient, `input` of what reads that gradient
+  int64_t narrow_tile;  // `scratch`, a convolution's padded tile, holds bfloat16
 };
 
 using Body = void (*)(const void* argument, int64_t begin, int64_t end, int64_t thread);

@@ -8,9 +8,11 @@
 namespace fedtiny {
 namespace {
 
+template <class TileNumber>
 struct Gather {
-  const real* in;
-  int64_t in_row;  // reals between the tile's rows
+  using Number = TileNumber;
+  const Number* in;
+  int64_t in_row;  // numbers between the tile's rows
   void* out;  // a map of reals, or of bfloat16
   bool narrow;
   int64_t out_at;  // the first number of `out` that is meant
@@ -67,8 +69,8 @@ FT_INLINE void store_tile(void* map, bool narrow, int64_t at, int64_t row, int64
   });
 }
 
-template <int N, int L, int R, int T>
-void gather_tile(const Gather& g) {
+template <int N, int L, int R, int T, class Number>
+void gather_tile(const Gather<Number>& g) {
   constexpr int64_t step = N > L ? N : L;
   const int64_t out_step = N > L ? N : g.out_step;
   for (int64_t c = g.first; c < g.last; ++c) {
@@ -76,7 +78,7 @@ void gather_tile(const Gather& g) {
     if (g.accumulate && begin == end && !g.sums) continue;
     const real initial = g.center ? -g.center[c] : (g.bias ? g.bias[c] : real(0));
     for (int lane = 0; lane < (N > L ? N : L); lane += N) {
-      const real* in = g.in + lane;
+      const Number* in = g.in + lane;
       const int64_t at = g.out_at + c * g.out_channel + lane;
       prefetch_tile<R, T, 1>(g.out, g.narrow, at + 2 * g.out_channel, g.out_row, out_step);
       Vec<N> a[R][T];
@@ -87,10 +89,10 @@ void gather_tile(const Gather& g) {
           for (int t = 0; t < T; ++t) a[r][t] = splat<N>(initial);
       }
       for (int32_t i = begin; i < end; ++i) {
-        const real* p = in + g.offset[i];
+        const Number* p = in + g.offset[i];
         const Vec<N> w = splat<N>(g.value[i]);
         for (int r = 0; r < R; ++r) {
-          const real* row = row_at(p + r * g.in_row);
+          const Number* row = row_at(p + r * g.in_row);
           for (int t = 0; t < T; ++t) a[r][t] += w * load<N>(row + t * step);
         }
       }
@@ -117,7 +119,7 @@ struct TileRow {
   using Function = void (*)(const Task&);
   template <int T>
   static constexpr Function at() {
-    if constexpr (R * T <= Limit) return &Tile<N, L, R, T>::run;
+    if constexpr (R * T <= Limit) return &Tile<N, L, R, T>::template run<typename Task::Number>;
     else return nullptr;
   }
   template <std::size_t... I>
@@ -153,14 +155,15 @@ FT_INLINE void cover(const Task& task, int64_t rows, int64_t columns, const Move
 
 template <int N, int L, int R, int T>
 struct GatherTile {
-  static void run(const Gather& g) { gather_tile<N, L, R, T>(g); }
+  template <class Number>
+  static void run(const Gather<Number>& g) { gather_tile<N, L, R, T>(g); }
 };
 
-template <template <int, int, int, int> class Tile, int Limit, int N, int L>
-FT_INLINE void gather_vectors(const Gather& g, int64_t rows, int64_t columns) {
+template <template <int, int, int, int> class Tile, int Limit, int N, int L, class Number>
+FT_INLINE void gather_vectors(const Gather<Number>& g, int64_t rows, int64_t columns) {
   constexpr int64_t step = N > L ? N : L;
-  cover<Gather, Tile, N, L, Limit>(
-      g, rows, columns, [](Gather at, int64_t y, int64_t x) {
+  cover<Gather<Number>, Tile, N, L, Limit>(
+      g, rows, columns, [](Gather<Number> at, int64_t y, int64_t x) {
         at.in += y * at.in_row + x * step;
         at.out_at += y * at.out_row + x * (N > L ? N : at.out_step);
         return at;
@@ -168,8 +171,9 @@ FT_INLINE void gather_vectors(const Gather& g, int64_t rows, int64_t columns) {
 }
 
 // rows x columns positions of every channel in [g.first, g.last).
-template <int L, template <int, int, int, int> class Tile = GatherTile, int Limit = kMaxAccumulators>
-void gather(Gather g, int64_t rows, int64_t columns) {
+template <int L, template <int, int, int, int> class Tile = GatherTile, int Limit = kMaxAccumulators,
+          class Number>
+void gather(Gather<Number> g, int64_t rows, int64_t columns) {
   constexpr int N = kNative < L ? kNative : L;
   if constexpr (kNative > L) {
     if (g.out_step == L) {  // neighbouring positions share a vector

@@ -89,9 +89,9 @@ int64_t gather_absent(const Op& op, int64_t first, int64_t last, int32_t* start)
   return count;
 }
 
-template <int L>
+template <int L, class Number>
 void add_absent_gradients(const Op& op, const Run& run, int64_t first, int64_t last,
-                          const int32_t* start) {
+                          const int32_t* start, Number* scratch) {
   const Layer& l = *op.layer;
   const InputTile tile(l, L);
   const int64_t map = l.out_height * l.out_width * L;
@@ -100,11 +100,11 @@ void add_absent_gradients(const Op& op, const Run& run, int64_t first, int64_t l
     for (int64_t row = 0; row < l.out_height; row += l.tile_rows) {
       const int64_t rows = smaller(l.tile_rows, l.out_height - row);
       parallel(run, l.in_channels, [&](int64_t begin, int64_t end, int64_t) {
-        for (int64_t c = begin; c < end; ++c) fill_input<L>(input, tile, 0, row, rows, c);
+        for (int64_t c = begin; c < end; ++c) fill_input<L>(input, tile, scratch, 0, row, rows, c);
       });
       parallel(run, last - first, [&](int64_t begin, int64_t end, int64_t) {
-        Dot d{};
-        d.in = op.scratch;
+        Dot<Number> d{};
+        d.in = scratch;
         d.in_row = tile.columns * L;
         d.grad = op.input;
         d.narrow = op.narrow;
@@ -131,7 +131,9 @@ void grow_tile(const Op& op, const Run& run, int64_t first, int64_t last) {
   int32_t* start = op.absent_offset + op.capacity;
   const int64_t count = gather_absent<L>(op, first, last, start);
   if (!op.accumulate) zero(op.absent_grad, count);
-  add_absent_gradients<L>(op, run, first, last, start);
+  with_numbers(op.scratch, op.narrow_tile, [&](auto* scratch) {
+    add_absent_gradients<L>(op, run, first, last, start, scratch);
+  });
   if (!op.finish) return;
   const TopK top(op);
   const int64_t row = l.group_inputs * l.kernel_h * l.kernel_w;

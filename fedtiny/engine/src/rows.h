@@ -77,6 +77,21 @@ FT_INLINE void read_row(const Op& op, int64_t c, int64_t at, real* to, int64_t n
   for (int64_t i = 1; i < op.terms; ++i) apply_term<true>(op.term[i], c, at, to, n);
 }
 
+constexpr int64_t kRowPiece = 1024;  // numbers recomputed at a time on their way to bfloat16
+
+// read_row() into a tile.
+FT_INLINE void read_tile_row(const Op& op, int64_t c, int64_t at, real* to, int64_t n) {
+  read_row(op, c, at, to, n);
+}
+FT_INLINE void read_tile_row(const Op& op, int64_t c, int64_t at, Bfloat16* to, int64_t n) {
+  real piece[kRowPiece];
+  for (int64_t k = 0; k < n; k += kRowPiece) {
+    const int64_t part = smaller(kRowPiece, n - k);
+    read_row(op, c, at + k, piece, part);
+    copy(piece, to + k, part);
+  }
+}
+
 constexpr int64_t kPieceColumns = 64;  // of a strided row, recomputed at a time
 
 // Positions rounded up to an odd number of cache lines: planes then start in different cache sets.
@@ -100,20 +115,20 @@ struct InputTile {
 };
 
 // One tile row per column phase: column w of phase p holds input column w * stride + p - pad.
-template <int L>
-FT_INLINE void fill_row(const Op& op, const InputTile& tile, int64_t c, int64_t source, real* to) {
+template <int L, class Number>
+FT_INLINE void fill_row(const Op& op, const InputTile& tile, int64_t c, int64_t source, Number* to) {
   const Layer& l = *op.layer;
   const int64_t stride = l.stride_w;
   if (stride == 1) {
     const int64_t width = smaller(l.in_width, tile.columns - l.pad_w);
     zero(to, l.pad_w * L);
-    read_row(op, c, source, to + l.pad_w * L, width * L);
+    read_tile_row(op, c, source, to + l.pad_w * L, width * L);
     zero(to + (l.pad_w + width) * L, (tile.columns - l.pad_w - width) * L);
     return;
   }
   if (tile.phases_w == 1 && l.pad_w == 0) {  // a 1-wide kernel: skip what no tap reads
     const int64_t inside = smaller(tile.columns, divide_up(l.in_width, stride));
-    for (int64_t w = 0; w < inside; ++w) read_row(op, c, source + w * stride * L, to + w * L, L);
+    for (int64_t w = 0; w < inside; ++w) read_tile_row(op, c, source + w * stride * L, to + w * L, L);
     zero(to + inside * L, (tile.columns - inside) * L);
     return;
   }
@@ -126,31 +141,31 @@ FT_INLINE void fill_row(const Op& op, const InputTile& tile, int64_t c, int64_t 
       const int64_t begin = smaller(tile.columns, first >= 0 ? 0 : divide_up(-first, stride));
       const int64_t fit = width > first ? divide_up(width - first, stride) : 0;
       const int64_t end = larger(begin, smaller(tile.columns, fit));
-      real* line = to + p * tile.plane() * L;
+      Number* line = to + p * tile.plane() * L;
       if (x == 0) zero(line, begin * L);
       for (int64_t w = begin; w < end; ++w)
-        std::memcpy(line + w * L, piece + (w * stride + first) * L, L * sizeof(real));
+        copy(piece + (w * stride + first) * L, line + w * L, L);
       if (x + width == l.in_width) zero(line + end * L, (tile.columns - end) * L);
     }
   }
 }
 
 // Fills channel c of the tile that serves output rows [row, row + count) of `block`.
-template <int L>
-FT_INLINE void fill_input(const Op& op, const InputTile& tile, int64_t block, int64_t row,
-                          int64_t count, int64_t c) {
+template <int L, class Number>
+FT_INLINE void fill_input(const Op& op, const InputTile& tile, Number* scratch, int64_t block,
+                          int64_t row, int64_t count, int64_t c) {
   const Layer& l = *op.layer;
   if (l.grad_start && !l.dense && op.kind != kGrow) {
     const int64_t phases = l.stride_h * l.stride_w;
     if (l.grad_start[c * phases] == l.grad_start[(c + 1) * phases]) return;  // nothing reads it
   }
   const int64_t rows = count + (l.kernel_h - 1) / l.stride_h;
-  real* to = op.scratch + c * tile.channel() * L;
+  Number* to = scratch + c * tile.channel() * L;
   const int64_t map = (block * l.in_channels + c) * l.in_height * l.in_width * L;
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t p = 0; p < tile.phases_h; ++p) {
       const int64_t y = (row + r) * l.stride_h + p - l.pad_h;
-      real* line = to + (p * tile.phases_w * tile.plane() + r * tile.columns) * L;
+      Number* line = to + (p * tile.phases_w * tile.plane() + r * tile.columns) * L;
       if (y >= 0 && y < l.in_height) {
         fill_row<L>(op, tile, c, map + y * l.in_width * L, line);
       } else {
@@ -195,12 +210,12 @@ struct GradTile {
 };
 
 // Fills output channel o for rows u of [row, row + count).
-template <int L>
-FT_INLINE void fill_gradient(const Op& op, const GradTile& tile, int64_t block, int64_t row,
-                             int64_t count, int64_t o) {
+template <int L, class Number>
+FT_INLINE void fill_gradient(const Op& op, const GradTile& tile, Number* scratch, int64_t block,
+                             int64_t row, int64_t count, int64_t o) {
   const Layer& l = *op.layer;
   const int64_t map = (block * l.out_channels + o) * l.out_height * l.out_width * L;
-  real* to = op.scratch + o * tile.plane * L;
+  Number* to = scratch + o * tile.plane * L;
   const int64_t first = tile.first_v - tile.reach_w;
   const int64_t begin = smaller(tile.columns, larger(0, -first));
   const int64_t end = larger(begin, smaller(tile.columns, l.out_width - first));

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #ifdef __AVX512F__
@@ -134,7 +135,8 @@ FT_INLINE void for_vectors(int64_t n, const F& f) {
   if constexpr (kNative < 4) for (; k < n; k += 2) f(Width<2>{}, k);
 }
 
-FT_INLINE void zero(real* to, int64_t n) {
+template <class Number>
+FT_INLINE void zero(Number* to, int64_t n) {
   for_vectors(n, [=](auto width, int64_t k) {
     constexpr int N = decltype(width)::value;
     store<N>(to + k, Vec<N>{});
@@ -142,8 +144,12 @@ FT_INLINE void zero(real* to, int64_t n) {
 }
 
 // to[0..n) = from[0..n), reals or bfloat16; n is a multiple of 4.
-template <class Number>
-FT_INLINE void copy(const Number* from, real* to, int64_t n) {
+template <class From, class To>
+FT_INLINE void copy(const From* from, To* to, int64_t n) {
+  if constexpr (std::is_same_v<From, To>) {
+    std::memcpy(to, from, size_t(n) * sizeof(To));
+    return;
+  }
   for_vectors(n, [=](auto width, int64_t k) {
     constexpr int N = decltype(width)::value;
     store<N>(to + k, load<N>(from + k));
