@@ -177,7 +177,7 @@ def test_neon_takes_the_same_steps_as_this_machine(
     neon = Executor(graph, model, options, lr=0.1, weight_decay=1e-3, lib=lib)
     lib.trainer = neon
     here = Executor(graph, model, options, lr=0.1, weight_decay=1e-3)
-    rough = 1 if bits == 32 else 10  # a sum may be rounded the other way
+    rough = 1 if bits == 32 else 50  # a sum may be rounded the other way, and a clamp close
     for _ in range(2):
         assert neon.step(x, y) == pytest.approx(here.step(x, y), rel=rough * 1e-4)
     expected = here.model().to_dense()

@@ -41,8 +41,9 @@ FT_INLINE void add_sums(Vec<N>* partial, real* out, int64_t count) {
   }
 }
 
+// Out of line: one copy for all tiles, called once for up to N non-zeros.
 template <int N>
-FT_INLINE void reduce(Vec<N>* partial, real* out, int64_t count) {
+__attribute__((noinline)) void reduce(Vec<N>* partial, real* out, int64_t count) {
   if constexpr (N >= 16) if (count > 8) return add_sums<N, 16>(partial, out, count);
   if constexpr (N >= 8) if (count > 4) return add_sums<N, 8>(partial, out, count);
   if constexpr (N >= 4) if (count > 2) return add_sums<N, 4>(partial, out, count);

@@ -33,12 +33,11 @@ struct Gather {
 // of reach of the hardware's prefetching.
 template <int R, int T, int kWrite>
 FT_INLINE void prefetch_tile(const void* map, bool narrow, int64_t at, int64_t row, int64_t step) {
-  with_numbers(map, narrow, [=](auto* p) FT_INLINED {
-    for (int r = 0; r < R; ++r) {
-      const auto* from = row_at(p + at + r * row);
-      for (int t = 0; t < T; ++t) __builtin_prefetch(from + t * step, kWrite);
-    }
-  });
+  const int64_t bytes = narrow ? sizeof(Bfloat16) : sizeof(real);
+  for (int r = 0; r < R; ++r) {
+    const char* from = row_at(static_cast<const char*>(map) + (at + r * row) * bytes);
+    for (int t = 0; t < T; ++t) __builtin_prefetch(from + t * step * bytes, kWrite);
+  }
 }
 
 template <int N, int R, int T>

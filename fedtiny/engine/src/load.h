@@ -1,6 +1,6 @@
 // The batch, as Python lays it out, into blocks of lanes.
 #pragma once
-#include "vec.h"
+#include "bfloat16.h"
 
 namespace fedtiny {
 namespace {

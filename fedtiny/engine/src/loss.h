@@ -2,7 +2,7 @@
 #pragma once
 #include <cmath>
 
-#include "vec.h"
+#include "bfloat16.h"
 
 namespace fedtiny {
 namespace {

@@ -1,6 +1,7 @@
 // Recomputing a tensor where it is read (a sum of scaled terms, each and all of them activated), and
 // padded tiles of it.
 #pragma once
+#include "bfloat16.h"
 #include "nonlinear.h"
 
 namespace fedtiny {

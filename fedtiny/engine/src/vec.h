@@ -5,10 +5,6 @@
 #include <type_traits>
 #include <utility>
 
-#ifdef __AVX512F__
-#include <immintrin.h>
-#endif
-
 #include "engine.h"
 
 namespace fedtiny {
@@ -34,12 +30,14 @@ constexpr int kNative = FT_BYTES / int(sizeof(real));
 #endif
 constexpr int kMaxAccumulators = FT_ACCUMULATORS;
 
-template <int N>
-struct VecOf {
-  typedef real type __attribute__((vector_size(N * sizeof(real)), aligned(sizeof(real)), may_alias));
+template <int N, class T>
+struct LanesOf {
+  typedef T type __attribute__((vector_size(N * sizeof(T)), aligned(sizeof(T)), may_alias));
 };
+template <int N, class T>
+using Lanes = typename LanesOf<N, T>::type;
 template <int N>
-using Vec = typename VecOf<N>::type;
+using Vec = Lanes<N, real>;
 
 template <int N>
 FT_INLINE Vec<N> load(const real* p) { return *reinterpret_cast<const Vec<N>*>(p); }
@@ -48,69 +46,12 @@ FT_INLINE void store(real* p, Vec<N> v) { *reinterpret_cast<Vec<N>*>(p) = v; }
 template <int N>
 FT_INLINE Vec<N> splat(real x) { return x - Vec<N>{}; }
 
-// The upper half of a float, as maps of 16 bits keep it.
-struct Bfloat16 {
-  uint16_t bits;
-};
-
-template <int N, class T>
-struct LanesOf {
-  typedef T type __attribute__((vector_size(N * sizeof(T)), aligned(sizeof(T)), may_alias));
-};
-template <int N, class T>
-using Lanes = typename LanesOf<N, T>::type;
-
-// The numbers' bits with 0 below them, and back. What GCC 12 makes of the conversions is four and
-// eight instructions with AVX-512, where one will do.
-template <int N>
-FT_INLINE Lanes<N, uint32_t> as_upper_halves(Lanes<N, uint16_t> v) {
-#ifdef __AVX512BW__
-  if constexpr (N == 16) {
-    const Lanes<32, uint16_t> from = {0, 0, 1, 1, 2,  2,  3,  3,  4,  4,  5,  5,  6,  6,  7,  7,
-                                      8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15};
-    const __m512i wide = _mm512_castsi256_si512((__m256i)v);
-    return (Lanes<N, uint32_t>)_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, (__m512i)from, wide);
-  }
-#endif
-  return __builtin_convertvector(v, Lanes<N, uint32_t>) << 16;
-}
-template <int N>
-FT_INLINE Lanes<N, uint16_t> upper_halves(Lanes<N, uint32_t> v) {
-#ifdef __AVX512BW__
-  if constexpr (N == 16) {
-    const Lanes<32, uint16_t> odd = {1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31};
-    return (Lanes<N, uint16_t>)_mm512_castsi512_si256(
-        _mm512_permutexvar_epi16((__m512i)odd, (__m512i)v));
-  }
-#endif
-  return __builtin_convertvector(v >> 16, Lanes<N, uint16_t>);
-}
-
-template <int N>
-FT_INLINE Vec<N> load(const Bfloat16* p) {
-  const auto bits = as_upper_halves<N>(*reinterpret_cast<const Lanes<N, uint16_t>*>(p));
-  return __builtin_convertvector((Lanes<N, float>)bits, Vec<N>);
-}
-// To the nearest, of two to the one further from 0; the NaNs that arithmetic makes stay NaNs.
-template <int N>
-FT_INLINE void store(Bfloat16* p, Vec<N> v) {
-  const auto bits = (Lanes<N, uint32_t>)__builtin_convertvector(v, Lanes<N, float>);
-  *reinterpret_cast<Lanes<N, uint16_t>*>(p) = upper_halves<N>(bits + 0x8000);
-}
-
 // A row's address as something the compiler cannot split: else it keeps an offset for every vector of
 // the row, on the stack, and adds it before each load.
 template <class Number>
 FT_INLINE Number* row_at(Number* p) {
   asm("" : "+r"(p));
   return p;
-}
-
-// f(pointer) with the type that the numbers of a map have in memory.
-template <class F>
-FT_INLINE void with_numbers(const void* map, bool narrow, const F& f) {
-  if (narrow) f(static_cast<Bfloat16*>(const_cast<void*>(map)));
-  else f(static_cast<real*>(const_cast<void*>(map)));
 }
 
 template <int N>
@@ -133,27 +74,6 @@ FT_INLINE void for_vectors(int64_t n, const F& f) {
   if constexpr (kNative >= 8) for (; k + 8 <= n; k += 8) f(Width<8>{}, k);
   if constexpr (kNative >= 4) for (; k + 4 <= n; k += 4) f(Width<4>{}, k);
   if constexpr (kNative < 4) for (; k < n; k += 2) f(Width<2>{}, k);
-}
-
-template <class Number>
-FT_INLINE void zero(Number* to, int64_t n) {
-  for_vectors(n, [=](auto width, int64_t k) {
-    constexpr int N = decltype(width)::value;
-    store<N>(to + k, Vec<N>{});
-  });
-}
-
-// to[0..n) = from[0..n), reals or bfloat16; n is a multiple of 4.
-template <class From, class To>
-FT_INLINE void copy(const From* from, To* to, int64_t n) {
-  if constexpr (std::is_same_v<From, To>) {
-    std::memcpy(to, from, size_t(n) * sizeof(To));
-    return;
-  }
-  for_vectors(n, [=](auto width, int64_t k) {
-    constexpr int N = decltype(width)::value;
-    store<N>(to + k, load<N>(from + k));
-  });
 }
 
 // sum(a) in the first half of the lanes, sum(b) in the second, each over half as many lanes.
