@@ -124,6 +124,7 @@ study-fleet: $(INSTALLED)  ## who trains which part of the model on unequal devi
 	$(BIN)/python -m sims.study.sweep sims/configs/study_fleet_larger.toml $(ARGS)
 	$(BIN)/python -m sims.study.sweep sims/configs/study_fleet_watch.toml $(ARGS)
 	$(BIN)/python -m sims.study.sweep sims/configs/study_fleet_watch_longer.toml $(ARGS)
+	$(BIN)/python -m sims.study.sweep sims/configs/study_fleet_watch_tags.toml $(ARGS)
 	$(BIN)/python -m sims.study.fleet
 
 .PHONY: study-shapes

@@ -111,6 +111,17 @@ def test_unseen_people_are_chosen_by_id():
     assert [int(c.train.owner[0]) for c in federation.clients] == [2, 3, 5, 7, 8, 9, 10]
 
 
+def test_unseen_people_are_drawn_by_the_seed_for_all_methods_alike():
+    config = DataConfig(unseen_count=3, partitions=7)
+    drawn = [deal(config, seed).server.unseen.owner for seed in (0, 0, 1, 2)]
+    people = [tuple(sorted(set(owner.tolist()))) for owner in drawn]
+    assert people[0] == people[1]
+    assert len(set(people)) == 3
+    assert all(len(three) == 3 for three in people)
+    trained = {int(c.train.owner[0]) for c in deal(config, 0).clients}
+    assert trained == set(range(1, 11)) - set(people[0])
+
+
 def test_label_names_replace_the_sources_own():
     names = tuple("abcdefg")
     federation = deal(DataConfig(label_names=names), seed=0)
@@ -124,6 +135,7 @@ def test_label_names_replace_the_sources_own():
         ({"unseen_people": (11,)}, r"unseen_people \[11\] are not in the data"),
         ({"unseen_people": tuple(range(1, 11))}, "keep at least one"),
         ({"unseen_people": ()}, "leave out at least one"),
+        ({"unseen_count": 10}, "unseen_count = 10 must keep at least one"),
         ({"public_per_class": 5000}, "public_per_class asks for 5000"),
         ({"label_names": ("a",)}, "1 label_names for 7 classes"),
         ({"partitioner": "iid", "partitions": 1500}, "too few for train"),
@@ -140,6 +152,15 @@ def test_impossible_settings_name_the_fix(settings, message):
         ({"source": "idx"}, "set path"),
         ({"path": "x"}, "remove path"),
         ({"source": "idx", "path": "x"}, "no owners"),
+        ({"unseen_count": 2, "unseen_people": (1,)}, "remove one"),
+        (
+            {"source": "idx", "path": "x", "partitioner": "iid", "unseen_count": 2},
+            "remove unseen_people and unseen_count",
+        ),
+        (
+            {"source": "idx", "path": "x", "partitioner": "iid", "unseen_people": (1,)},
+            "remove unseen_people and unseen_count",
+        ),
         ({"windows": 3}, "windows"),
         ({"public_per_class": 4}, "public_per_class"),
         ({"test_fraction": 1.0}, "test_fraction"),

@@ -84,6 +84,13 @@ class DataConfig(BaseModel):
         description="owners held out whole; none given: the last two, unless the source brings "
         "its own test set",
     )
+    unseen_count: int = Field(
+        0,
+        ge=0,
+        le=MOST,
+        description="owners held out whole, drawn by the run's seed, instead of unseen_people, "
+        "which names them; 0: none are drawn",
+    )
     limit: int | None = Field(
         None, ge=1, le=MOST, description="keep only this many training samples, drawn at random"
     )
@@ -134,6 +141,15 @@ class DataConfig(BaseModel):
             raise ValueError("source = 'watch' is part of the package: remove path")
         if self.source != "watch" and self.path is None:
             raise ValueError(f"source = '{self.source}' reads local files: set path")
+        if self.unseen_count and self.unseen_people is not None:
+            raise ValueError(
+                "unseen_people names who is held out, unseen_count has them drawn: remove one"
+            )
+        if self.source not in _WITH_OWNERS and (self.unseen_count or self.unseen_people):
+            raise ValueError(
+                f"source = '{self.source}' has no owners, and test samples of its own: remove "
+                "unseen_people and unseen_count"
+            )
         if self.source not in _WITH_OWNERS and self.partitioner == "natural":
             raise ValueError(
                 f"source = '{self.source}' has no owners: set partitioner to dirichlet, shards or "

@@ -1,6 +1,7 @@
 """Every source as the same thing: a pool to deal out and an unseen set."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,15 +46,15 @@ def read_source(config: DataConfig, seed: int) -> Source:
     """
     match config.source:
         case "watch":
-            return _watch(config)
+            return _watch(config, seed)
         case "npz":
             return _npz(config, seed)
     return _published(config)
 
 
-def _watch(config: DataConfig) -> Source:
+def _watch(config: DataConfig, seed: int) -> Source:
     recordings = read_recordings()
-    held_out = _held_out(config, recordings["person"])
+    held_out = _held_out(config, recordings["person"], seed)
     early, late = early_and_late_windows(
         recordings, ~held_out, config.window, config.stride, config.test_fraction
     )
@@ -81,12 +82,13 @@ def _npz(config: DataConfig, seed: int) -> Source:
         )
     data, spans, test = read_npz(path, config.label_names, config.labels)
     check_all_occur(path, data.y, data.labels, config.labels)
-    if test is not None and config.unseen_people is None:
+    asked = config.unseen_people is not None or config.unseen_count > 0
+    if test is not None and not asked:
         return Source(data, spans, None, test)
     if test is not None:
-        raise DataError(f"{path}: has x_test already: remove it or unseen_people")
-    if len(np.unique(data.owner)) > 1 or config.unseen_people is not None:
-        held_out = _held_out(config, data.owner)
+        raise DataError(f"{path}: has x_test already: remove it, or unseen_people and unseen_count")
+    if len(np.unique(data.owner)) > 1 or asked:
+        held_out = _held_out(config, data.owner, seed)
     else:  # one owner and no test set: unseen samples, since there can be no unseen people
         held_out = rng(seed, "unseen").random(len(data)) < config.test_fraction
     unseen = np.flatnonzero(held_out)
@@ -94,18 +96,45 @@ def _npz(config: DataConfig, seed: int) -> Source:
     return Source(data.take(pool), spans.take(pool), None, data.take(unseen))
 
 
-def _held_out(config: DataConfig, owner: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which rows belong to the people who take no part."""
-    owners = np.unique(owner).tolist()
-    people = owners[-2:] if config.unseen_people is None else list(config.unseen_people)
+def unseen_people(config: DataConfig, owners: Sequence[int], seed: int) -> list[int]:
+    """Who takes no part: those that the settings name, or as many as they say, drawn by the seed.
+
+    Args:
+        config: the data settings.
+        owners: everybody, ascending.
+        seed: of the run.
+
+    Raises:
+        DataError: somebody who is not there is named, or nobody would be held out, or nobody kept.
+
+    >>> everybody = [1, 2, 3, 4, 5]
+    >>> unseen_people(DataConfig(), everybody, seed=0)
+    [4, 5]
+    >>> [unseen_people(DataConfig(unseen_count=2), everybody, seed) for seed in (0, 1)]
+    [[1, 2], [1, 5]]
+    """
+    if config.unseen_count >= len(owners):
+        raise DataError(
+            f"unseen_count = {config.unseen_count} must keep at least one of {list(owners)}"
+        )
+    if config.unseen_count:
+        drawn = rng(seed, "unseen people").choice(owners, config.unseen_count, replace=False)
+        return sorted(drawn.tolist())
+    people = list(owners[-2:] if config.unseen_people is None else config.unseen_people)
     unknown = sorted(set(people) - set(owners))
     if unknown:
-        raise DataError(f"unseen_people {unknown} are not in the data, which has {owners}")
+        raise DataError(f"unseen_people {unknown} are not in the data, which has {list(owners)}")
     if not people or len(set(people)) == len(owners):
         raise DataError(
-            f"unseen_people = {people} must leave out at least one of {owners} and keep at least "
-            "one"
+            f"unseen_people = {people} must leave out at least one of {list(owners)} and keep at "
+            "least one"
         )
+    return people
+
+
+def _held_out(config: DataConfig, owner: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
+    """Which rows belong to the people who take no part."""
+    people = unseen_people(config, np.unique(owner).tolist(), seed)
     held_out: NDArray[np.bool_] = np.isin(owner, people)
     return held_out
 

@@ -21,6 +21,7 @@ from fedtiny.config import RunConfig
 from fedtiny.data.dataset import Dataset, concatenate
 from fedtiny.data.samples import Samples
 from fedtiny.data.simulated import deal
+from fedtiny.data.sources import unseen_people
 from fedtiny.data.watch.recordings import read_recordings
 from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.trained_model import TrainedModel
@@ -79,7 +80,7 @@ def wearers(run: Path) -> Iterator[Wearer]:
 
 def _people(config: RunConfig, finished: TrainedModel) -> Iterator[Wearer]:
     recordings = read_recordings()
-    people = config.data.unseen_people or tuple(np.unique(recordings["person"])[-2:].tolist())
+    people = unseen_people(config.data, np.unique(recordings["person"]).tolist(), config.seed)
     starts, window = np.cumsum(recordings["length"]) - recordings["length"], _window(finished)
     for person in people:
         early: list[tuple[np.ndarray, int]] = []
