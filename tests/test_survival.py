@@ -24,6 +24,7 @@ from fedtiny.runs.folder import RunFolder
 from fedtiny.wire.packet import Packet
 from fedtiny.wire.phase import Phase
 from sims.grids.inline import InlineGrid
+from sims.grids.local import stamp
 from strategies.app import run
 from strategies.exchange import FederationError
 from strategies.members import Claim, Members
@@ -156,15 +157,16 @@ def test_a_round_is_over_when_enough_have_answered(quick: Configure, tmp_path: P
     assert not any(e.failures for e in folder.events(Exchanged))
 
 
-class SlowGrid(InlineGrid):
-    """Nobody answers; counts how often it was asked, which takes some seconds each time."""
+class SlowGrid:
+    """A network where nobody answers; counts how often it was asked, which takes some seconds."""
 
     def __init__(self, asking_s: float = 0.0) -> None:
-        super().__init__(client_app({}), 1, {})
         self.asking_s = asking_s
         self.pulls = 0
 
-    @override
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        return [stamp(message) for message in messages]
+
     def pull_messages(self, message_ids: Iterable[str]) -> Iterator[Message]:
         self.pulls += 1
         time.sleep(self.asking_s)
@@ -180,8 +182,33 @@ def test_waiting_does_not_flood_the_network() -> None:
     assert dear.pulls <= 6, "asking is to take a twentieth of the time"
 
 
-class ErrorGrid(SlowGrid):
+class PatientGrid(InlineGrid):
+    """A simulator that waits 0.1 s when it is asked, four times in vain."""
+
+    pulls = 0
+
+    @override
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterator[Message]:
+        self.pulls += 1
+        time.sleep(0.1)
+        if self.pulls > 4:
+            for message in self._waiting.values():
+                yield Message(RecordDict(), reply_to=message)
+
+
+def test_a_simulator_that_waits_itself_is_asked_again_at_once() -> None:
+    grid = PatientGrid(client_app({}), 1, {})
+    started = time.monotonic()
+    assert len(Post(grid, 60.0).deliver({1: RecordDict()}, "train", 1)) == 1
+    assert grid.pulls == 5
+    assert time.monotonic() - started < 0.9, "its clients work on only while somebody asks"
+
+
+class ErrorGrid(InlineGrid):
     """The first node's reply is an error, the others have content."""
+
+    def __init__(self) -> None:
+        super().__init__(client_app({}), 3, {})
 
     @override
     def get_node_ids(self) -> Iterable[int]:
