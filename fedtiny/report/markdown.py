@@ -146,8 +146,9 @@ def _rounds_done(report: Report, config: RunConfig) -> str:
 def _what(report: Report, config: RunConfig) -> str:
     model = report["model"]
     unable = refused_devices(report)
+    able = config.data.partitions - unable
     text = (
-        f"{config.data.partitions - unable} simulated devices trained one "
+        f"{able} simulated {'device' if able == 1 else 'devices'} trained one "
         f"{markdown_code(model['model'])} of {model['parameters']:,} parameters in "
         f"{report['rounds']} rounds, each on its own data."
     )
