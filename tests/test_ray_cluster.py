@@ -22,7 +22,7 @@ from fedtiny.runs.folder import RunFolder
 from fedtiny.runs.outcome import Outcome
 from sims.backends import Backend, run_federation
 from sims.flower_run import APP
-from sims.grids.ray_start import RayStartError, check_kind
+from sims.grids.ray_start import RayStartError, check_kind, join
 from sims.grids.ray_worker import Hello, kind_of_machine
 
 Configure = Callable[..., RunConfig]
@@ -78,6 +78,13 @@ def test_a_node_of_another_kind_is_refused() -> None:
     check_kind(Hello("1", "here", kind_of_machine()))
     with pytest.raises(RayStartError, match=r"on pi has Python 3\.9, no sparse engine.*ray stop"):
         check_kind(Hello("2", "pi", "Python 3.9, no sparse engine"))
+
+
+@pytest.mark.parametrize("port", [0, 70000])
+def test_an_address_where_nobody_listens_is_an_error_at_once(port: int) -> None:
+    address = f"127.0.0.1:{port or free_port()}"
+    with pytest.raises(RayStartError, match=rf"nobody answers at {address}.*`ray start --head`"):
+        join(address)
 
 
 class Cluster:

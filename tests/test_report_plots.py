@@ -239,3 +239,15 @@ def test_every_part_has_a_line_and_the_untrained_one_says_so():
     assert lines["width 0.5, density 0.4"].get_ydata().tolist() == pytest.approx([10, 20])
     assert sorted(line.get_xdata()[0] for line in right.lines) == [60, 100, 300]
     assert len(chart.data) == 6
+
+
+def test_a_part_that_was_not_evaluated_in_the_last_round_is_not_drawn_after_it():
+    """The density that nobody trains is a share of the global part's, which devices may change."""
+    parts = [(2, 0.5, 1, 300), (2, 0.05, 0, 30), (4, 0.5, 1, 300), (4, 0.1, 0, 60)]
+    history = [
+        {"round": r, "width": 1.0, "density": d, "devices": n, "nnz": nnz, "accuracy": 0.5}
+        for r, d, n, nnz in parts
+    ]
+    with style():
+        _, right = accuracy_by_tier({"history": history}).figure.axes
+    assert sorted(x for line in right.lines for x in line.get_xdata()) == [60, 300]

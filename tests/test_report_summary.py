@@ -330,6 +330,21 @@ def test_headline_is_short_and_complete(report):
     assert max(map(len, lines)) < 100
 
 
+def test_devices_that_can_train_nothing_are_not_counted_among_those_that_trained(report):
+    config = run_config.parse(report["config"])
+    everybody = config.data.partitions
+    assert everybody == 2
+    assert achieved(report, config).startswith(f"{everybody} simulated devices trained")
+    assert not any("no part of the model" in line for line in headline(report))
+    refused = [{"partition": 1, "reason": "too small"}]
+    fewer = report | {"tiers": {"refused": refused}}
+    said = achieved(fewer, config)
+    assert said.startswith("1 simulated device trained one ")
+    assert "1 more could train no part of it." in said
+    line = f"1 of {everybody} devices could train no part of the model; the report says why"
+    assert line in headline(fewer)
+
+
 def test_more_bytes_than_the_dense_model_are_not_called_fewer(report):
     up = report["bytes"]["up"] | {"wire": 40000, "dense_equivalent": 10000, "ratio": 0.25}
     more = report | {"bytes": report["bytes"] | {"up": up}}

@@ -15,7 +15,7 @@ from fedtiny.report.encoding import encoding_section
 from fedtiny.report.race import race_section
 from fedtiny.report.shapes import shapes_section
 from fedtiny.report.tables import percent, size
-from fedtiny.report.tiers import tiers_section
+from fedtiny.report.tiers import refused_devices, tiers_section
 
 Report = Mapping[str, Any]
 
@@ -145,11 +145,15 @@ def _rounds_done(report: Report, config: RunConfig) -> str:
 
 def _what(report: Report, config: RunConfig) -> str:
     model = report["model"]
+    unable = refused_devices(report)
+    able = config.data.partitions - unable
     text = (
-        f"{config.data.partitions} simulated devices trained one "
+        f"{able} simulated {'device' if able == 1 else 'devices'} trained one "
         f"{markdown_code(model['model'])} of {model['parameters']:,} parameters in "
         f"{report['rounds']} rounds, each on its own data."
     )
+    if unable:
+        text += f" {unable} more could train no part of it."
     if report["stopped_early"]:
         text += (
             f" It was stopped before round {config.federation.rounds}: the training loss had not "

@@ -9,13 +9,14 @@ from fedtiny.config import RunConfig
 from fedtiny.methods import METHODS
 from fedtiny.report.adapting import adapting_lines
 from fedtiny.report.tables import against, percent, size
+from fedtiny.report.tiers import refused_devices
 from fedtiny.report.words import GROUPS, group_title
 
 
 def headline(report: Mapping[str, Any]) -> list[str]:
     """What a report says, in a few lines of plain text."""
     lines = [_density(report), *_accuracy(report), *_adapting(report), _uplink(report)]
-    return [*lines, *_simulated(report), *_memory(report), *_firmware(report)]
+    return [*lines, *_refused(report), *_simulated(report), *_memory(report), *_firmware(report)]
 
 
 def _density(report: Mapping[str, Any]) -> str:
@@ -50,6 +51,15 @@ def _uplink(report: Mapping[str, Any]) -> str:
     if METHODS[report["method"]].dense_model:
         return text
     return f"{text}, {against(up['wire'], up['dense_equivalent'])} for the dense model"
+
+
+def _refused(report: Mapping[str, Any]) -> list[str]:
+    unable, partitions = refused_devices(report), report["config"]["data"]["partitions"]
+    if not unable:
+        return []
+    return [
+        f"{unable} of {partitions} devices could train no part of the model; the report says why"
+    ]
 
 
 def _simulated(report: Mapping[str, Any]) -> list[str]:

@@ -115,6 +115,11 @@ def _part(
     }
 
 
+def refused_devices(report: Mapping[str, Any]) -> int:
+    """How many devices of a report's run could train no part of the model."""
+    return len(report["tiers"]["refused"]) if report["tiers"] else 0
+
+
 def tiers_section(found: Mapping[str, Any] | None) -> str:
     """For report.md; nothing where all devices train the whole model."""
     if found is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 import sys
 import tempfile
 import uuid
@@ -28,6 +29,7 @@ ADDRESS = "RAY_ADDRESS"
 _ROOT = Path(__file__).resolve().parents[2]
 _CODE = ("fedtiny", "clients", "strategies", "sims")
 _OBJECT_STORE_BYTES = 256 << 20
+_ANSWER_S = 10.0
 _FLAGS = {"FLWR_TELEMETRY_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 _ENVIRONMENT = {
     **_FLAGS,
@@ -65,17 +67,32 @@ def join(address: str) -> None:
     Raises:
         RayStartError: there is none, it is of another Ray or Python, or code cannot be uploaded.
     """
+    _reach(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     with tempfile.TemporaryDirectory(prefix="code-", dir=scratch_folder()) as folder:
         for package in _CODE:
             ignored = shutil.ignore_patterns("__pycache__", "*.part")
             shutil.copytree(_ROOT / package, Path(folder) / package, ignore=ignored)
         _init(
-            f"see that {address} is the address that `ray start --head` printed, with the same "
-            "versions of Ray and Python",
+            f"{_remedy(address)}, with the same versions of Ray and Python",
             address=address,
             runtime_env={"working_dir": folder, "env_vars": _FLAGS},
         )
+
+
+def _reach(address: str) -> None:
+    """See that somebody listens at ``host:port``; Ray itself tries for longer than ten minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or "/" in host:
+        return  # "auto" and the like are Ray's to understand
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise RayStartError(f"nobody answers at {address}: {error}; {_remedy(address)}") from error
+
+
+def _remedy(address: str) -> str:
+    return f"see that {address} is the address that `ray start --head` printed"
 
 
 def _init(remedy: str, **settings: Any) -> None:  # noqa: ANN401 - what ray.init takes

@@ -33,7 +33,8 @@ def accuracy_by_tier(tiers: Mapping[str, Any]) -> Chart:
         left.plot(
             own["round"], 100 * own["accuracy"], ".-" if trained else ".:", c=paint, label=label
         )
-        last = own[own["round"] == own["round"].max()]
+        # what nobody trains may be another density in earlier rounds
+        last = own[own["round"] == table["round"].max()]
         right.plot(last["nnz"], 100 * last["accuracy"], "o", color=paint)
     left.set_xlabel("round")
     left.set_ylabel("accuracy (%)")
