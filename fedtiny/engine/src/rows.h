@@ -7,8 +7,8 @@
 namespace fedtiny {
 namespace {
 
-template <bool kScaled, Activation kTerm, bool kAdd, Activation kSum, class Number>
-FT_INLINE void add_term(const Term& t, int64_t c, const Number* from, real* to, int64_t n) {
+template <bool kScaled, Activation kTerm, bool kAdd, Activation kSum, class From, class To>
+FT_INLINE void add_term(const Term& t, int64_t c, const From* from, To* to, int64_t n) {
   const real m = kScaled ? t.mean[c] : real(0), a = kScaled ? t.scale[c] : real(1);
   const real b = kScaled ? t.beta[c] : real(0);
   for_vectors(n, [=](auto width, int64_t k) {
@@ -23,9 +23,9 @@ FT_INLINE void add_term(const Term& t, int64_t c, const Number* from, real* to, 
 }
 
 // apply_term() of any two activations, out of line: one copy for all who read rows.
-template <bool kAdd, class Number>
-__attribute__((noinline)) void apply_other_term(const Term& t, int64_t c, const Number* from,
-                                                real* to, int64_t n) {
+template <bool kAdd, class From, class To>
+__attribute__((noinline)) void apply_other_term(const Term& t, int64_t c, const From* from, To* to,
+                                                int64_t n) {
   with_activation(t.activation, [&](auto term) {
     with_activation(kAdd ? t.sum_activation : int64_t(kNone), [&](auto sum) {
       constexpr Activation kTerm = decltype(term)::value;
@@ -37,8 +37,8 @@ __attribute__((noinline)) void apply_other_term(const Term& t, int64_t c, const 
 }
 
 // to[0..n) (+)= the term's values at from[0..n), all of channel c.
-template <bool kAdd, class Number>
-FT_INLINE void apply_numbers(const Term& t, int64_t c, const Number* from, real* to, int64_t n) {
+template <bool kAdd, class From, class To>
+FT_INLINE void apply_numbers(const Term& t, int64_t c, const From* from, To* to, int64_t n) {
   const int64_t sum = kAdd ? t.sum_activation : int64_t(kNone);
   if (t.activation > kRelu || sum > kRelu) return apply_other_term<kAdd>(t, c, from, to, n);
   const bool relu = t.activation == kRelu, relu_sum = sum == kRelu;
@@ -60,14 +60,13 @@ FT_INLINE void apply_numbers(const Term& t, int64_t c, const Number* from, real*
 }
 
 // apply_numbers() of bfloat16, out of line as well.
-template <bool kAdd>
-__attribute__((noinline)) void apply_narrow(const Term& t, int64_t c, int64_t at, real* to,
-                                            int64_t n) {
+template <bool kAdd, class To>
+__attribute__((noinline)) void apply_narrow(const Term& t, int64_t c, int64_t at, To* to, int64_t n) {
   apply_numbers<kAdd>(t, c, reinterpret_cast<const Bfloat16*>(t.data) + at, to, n);
 }
 
-template <bool kAdd>
-FT_INLINE void apply_term(const Term& t, int64_t c, int64_t at, real* to, int64_t n) {
+template <bool kAdd, class To>
+FT_INLINE void apply_term(const Term& t, int64_t c, int64_t at, To* to, int64_t n) {
   if (t.narrow) apply_narrow<kAdd>(t, c, at, to, n);
   else apply_numbers<kAdd>(t, c, t.data + at, to, n);
 }
@@ -85,6 +84,7 @@ FT_INLINE void read_tile_row(const Op& op, int64_t c, int64_t at, real* to, int6
   read_row(op, c, at, to, n);
 }
 FT_INLINE void read_tile_row(const Op& op, int64_t c, int64_t at, Bfloat16* to, int64_t n) {
+  if (op.terms == 1) return apply_term<false>(op.term[0], c, at, to, n);
   real piece[kRowPiece];
   for (int64_t k = 0; k < n; k += kRowPiece) {
     const int64_t part = smaller(kRowPiece, n - k);
