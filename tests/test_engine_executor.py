@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,3 +148,15 @@ trainer.step(np.ones((4, 6, 1, 32), np.float32), np.zeros(4, np.int64))
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core")
+def test_as_many_threads_as_cores_have_a_core_each_and_the_caller_its_own_again():
+    cores = os.sched_getaffinity(0)
+    x, y = batch_of(GRAPH, 16)
+    trainer = Executor(GRAPH, random_model(GRAPH, 0.1), EngineOptions(16, threads=len(cores)))
+    trainer.step(x, y)
+    assert os.sched_getaffinity(0) == cores
+    threads = [int(path.name) for path in Path("/proc/self/task").iterdir()]
+    settled = [core for core in map(os.sched_getaffinity, threads) if len(core) == 1]
+    assert set().union(*settled) >= set(sorted(cores)[1:]), "the first is the caller's"

@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include "cores.h"
 #include "mirror.h"
 
 using fedtiny::Adam;
@@ -78,7 +79,7 @@ bool spin_until(Ready ready) {
 // Workers that each take one contiguous part of every loop.
 class Pool {
  public:
-  explicit Pool(int64_t threads) : threads_(threads) {
+  explicit Pool(int64_t threads) : threads_(threads), cores_(threads) {
     for (int64_t i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
   }
   ~Pool() {
@@ -90,6 +91,8 @@ class Pool {
     start_.notify_all();
     for (std::thread& worker : workers_) worker.join();
   }
+
+  const Cores& cores() const { return cores_; }
 
   void parallel(int64_t count, Body body, const void* argument) {
     {
@@ -114,6 +117,7 @@ class Pool {
     if (begin < end) body_(argument_, begin, end, i);
   }
   void work(int64_t i) {
+    cores_.settle(i);
     for (uint64_t seen = 0;; ++seen) {
       const auto called = [&] { return generation_.load(std::memory_order_acquire) != seen; };
       if (!spin_until(called)) {
@@ -130,6 +134,7 @@ class Pool {
   }
 
   const int64_t threads_;
+  const Cores cores_;
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable start_, done_;
@@ -168,7 +173,12 @@ static void pool_parallel(void* pool, int64_t count, Body body, const void* argu
 
 void fedtiny_run(int64_t set, Run* run) {
   run->parallel = pool_parallel;
-  sets()[size_t(set)].run(run);
+  if (run->pool) {
+    const Settled here(static_cast<const Pool*>(run->pool)->cores());
+    sets()[size_t(set)].run(run);
+  } else {
+    sets()[size_t(set)].run(run);
+  }
 }
 
 void fedtiny_sgd(int64_t set, const Sgd* sgd) { sets()[size_t(set)].sgd(sgd); }
