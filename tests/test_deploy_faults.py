@@ -118,7 +118,7 @@ def tell(fed: Deployment, gates: Gates, disk: Disk, nat: Nat, ends: ExitStack) -
     node = start_behind(nat, fed, "local-1", gates.folder / "bundle")
     ends.callback(node.wait)
     ends.callback(node.terminate)
-    wait_for(lambda: fed.connection("local-1") == "online", "the node's return", job)
+    wait_for(lambda: is_online(fed, "local-1"), "the node's return", job)
     away_s = time.monotonic() - died
     gates.release(0, NODE_AWAY)
 
@@ -137,6 +137,7 @@ def tell(fed: Deployment, gates: Gates, disk: Disk, nat: Nat, ends: ExitStack) -
     wait_for(lambda: has_ended(before), "the end of its client", None)
     gates.forget(1, SERVER_KILLED)
     gates.hold(1, SERVER_KILLED)
+    wait_for(lambda: is_online(fed, "local-1"), "its return to the new SuperLink", None)
     job = fed.begin("run", "--resume")
     held(gates, 1, SERVER_KILLED, job)
     time.sleep(SLOW_S)  # what is tested: it is at work all that time
@@ -159,6 +160,10 @@ def held(gates: Gates, partition: int, round: int, job: subprocess.Popen[str]) -
     """Wait until a device trains and is held; its process."""
     what = f"partition {partition} to train in round {round}"
     return int(wait_for(lambda: gates.held(partition, round), what, job))
+
+
+def is_online(fed: Deployment, node: str) -> bool:
+    return fed.connection(node) == "online"
 
 
 def sent(fed: Deployment, round: int) -> bool:
