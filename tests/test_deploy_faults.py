@@ -137,6 +137,7 @@ def tell(fed: Deployment, gates: Gates, disk: Disk, nat: Nat, ends: ExitStack) -
     wait_for(lambda: has_ended(before), "the end of its client", None)
     gates.forget(1, SERVER_KILLED)
     gates.hold(1, SERVER_KILLED)
+    time.sleep(HEARTBEAT_S)  # until then "online" may be what the old SuperLink knew
     wait_for(lambda: is_online(fed, "local-1"), "its return to the new SuperLink", None)
     job = fed.begin("run", "--resume")
     held(gates, 1, SERVER_KILLED, job)
