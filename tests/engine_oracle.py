@@ -31,6 +31,14 @@ TORCH: dict[Activation, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 """The activations as PyTorch has them."""
 
+NETWORKS = {
+    "resnet8": ((1, 11, 13), 10, 21),
+    "smartwatch_cnn": ((6, 1, 50), 7, 40),
+    "ds_cnn": ((1, 49, 10), 12, 5),
+    "vgg11": ((3, 32, 32), 10, 5),
+}
+"""(input shape, classes, samples) by model: small, odd, and of every kind of layer."""
+
 
 def padded(node: Conv | Pool, x: torch.Tensor, value: float = 0.0) -> torch.Tensor:
     (top, bottom), (left, right) = node.pads

@@ -177,12 +177,14 @@ def test_neon_takes_the_same_steps_as_this_machine(
     neon = Executor(graph, model, options, lr=0.1, weight_decay=1e-3, lib=lib)
     lib.trainer = neon
     here = Executor(graph, model, options, lr=0.1, weight_decay=1e-3)
-    rough = 1 if bits == 32 else 50  # a sum may be rounded the other way, and a clamp close
     for _ in range(2):
-        assert neon.step(x, y) == pytest.approx(here.step(x, y), rel=rough * 1e-4)
-    expected = here.model().to_dense()
+        assert neon.step(x, y) == pytest.approx(here.step(x, y), rel=1e-4 if bits == 32 else 1e-3)
+    start, expected = model.to_dense(), here.model().to_dense()
     for key, value in neon.model().to_dense().items():
-        assert not np.array_equal(value, model.to_dense()[key]), f"{key} was not trained"
-        np.testing.assert_allclose(
-            value, expected[key], rtol=rough * 1e-3, atol=rough * 1e-4, err_msg=key
-        )
+        assert not np.array_equal(value, start[key]), f"{key} was not trained"
+        if bits == 32:
+            np.testing.assert_allclose(value, expected[key], rtol=1e-3, atol=1e-4, err_msg=key)
+            continue
+        # a sum that is rounded the other way moves single weights; all together they agree
+        moved = np.linalg.norm(expected[key] - start[key])
+        assert np.linalg.norm(value - expected[key]) <= 0.05 * moved, key

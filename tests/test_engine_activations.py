@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from builders import activated, batch_of, masks_by_parameter, random_model, widened
-from engine_oracle import Pruned
+from engine_oracle import NETWORKS, Pruned
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_graphs import trained_graphs
@@ -24,14 +24,6 @@ from fedtiny.training.trainer import SgdConfig
 pytestmark = pytest.mark.skipif(not available(), reason="the engine is not compiled here")
 
 
-MODELS = {
-    "resnet8": ((1, 11, 13), 10, 21),
-    "smartwatch_cnn": ((6, 1, 50), 7, 40),
-    "ds_cnn": ((1, 49, 10), 12, 5),
-    "vgg11": ((3, 32, 32), 10, 5),
-}
-
-
 def assert_agrees(trainer: Executor, oracle: Pruned, x, y, tolerance: float) -> None:
     """Loss and every gradient, errors relative to the largest entry."""
     loss, (expected_loss, expected) = trainer.backward(x, y), oracle.gradients(x, y)
@@ -45,10 +37,10 @@ def assert_agrees(trainer: Executor, oracle: Pruned, x, y, tolerance: float) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "density"), [*((name, 0.5) for name in MODELS), ("resnet8", 0.07)]
+    ("name", "density"), [*((name, 0.5) for name in NETWORKS), ("resnet8", 0.07)]
 )
 def test_gradients_are_those_of_autograd_with_pruned_copies(name, density, lib64):
-    shape, classes, samples = MODELS[name]
+    shape, classes, samples = NETWORKS[name]
     graph = build(name, shape, classes)
     model = random_model(graph, 0.4)
     x, y = batch_of(graph, samples)
@@ -61,7 +53,7 @@ def test_gradients_are_those_of_autograd_with_pruned_copies(name, density, lib64
 @pytest.mark.parametrize("name", ["resnet8", "smartwatch_cnn"])
 @pytest.mark.parametrize("activation", [Activation.RELU6, Activation.HARD_SWISH])
 def test_other_activations_agree_with_pruned_copies(name, activation, lib64):
-    shape, classes, samples = MODELS[name]
+    shape, classes, samples = NETWORKS[name]
     graph = activated(build(name, shape, classes), activation, Activation.RELU)
     model = widened(random_model(graph, 0.4))
     x, y = batch_of(graph, samples)

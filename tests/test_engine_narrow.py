@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from builders import activated, batch_of, masks_by_parameter, random_model
-from engine_oracle import Oracle, assert_agrees, padded
+from engine_oracle import NETWORKS, Oracle, assert_agrees, padded
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_graphs import trained_graphs
@@ -25,13 +25,6 @@ from fedtiny.models.ops.conv import BATCH_NORM_EPSILON
 from fedtiny.models.sparse_model import SparseModel
 
 pytestmark = pytest.mark.skipif(not available(), reason="the engine is not compiled here")
-
-MODELS = {
-    "resnet8": ((1, 11, 13), 10, 21),
-    "smartwatch_cnn": ((6, 1, 50), 7, 40),
-    "ds_cnn": ((1, 49, 10), 12, 5),
-    "vgg11": ((3, 32, 32), 10, 5),
-}
 
 
 def as_bfloat16(x: torch.Tensor) -> torch.Tensor:
@@ -93,10 +86,10 @@ class Rounded(Oracle):
         return y
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("activation", list(Activation))
 def test_gradients_are_those_of_autograd_with_rounded_outputs(name, activation, lib64):
-    shape, classes, samples = MODELS[name]
+    shape, classes, samples = NETWORKS[name]
     graph = activated(build(name, shape, classes), activation, Activation.RELU)
     model = random_model(graph, 0.4)
     x, y = batch_of(graph, samples)
@@ -219,5 +212,5 @@ def test_settings_reach_the_engine_or_are_refused(tiny_config):
     pruned = ("training.activation_bits=16", "pruning.method=fedmef")
     with pytest.raises(FedTinyError, match=r"activation_bits = 32, or pruning\.activation_density"):
         engine_of(tiny_config(*pruned))
-    with pytest.raises(FedTinyError, match="engine = 'sparse'"):
-        tiny_config("training.activation_bits=16", "training.engine=torch")
+    with pytest.raises(FedTinyError, match=r"set training\.engine = 'sparse'"):
+        engine_of(tiny_config("training.activation_bits=16", "training.engine=torch"))

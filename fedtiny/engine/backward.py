@@ -79,9 +79,8 @@ class Backward:
         if self.layout.trains(node.name, ParameterKind.BIAS):
             shape = self.graph.shapes[node.name]
             self.steps.append(Step(Kind.BIAS_GRAD, node.name, node.name, shape, input=grad))
-        self._add_conv_grad(
-            node, grad, narrow=False
-        )  # while others see that the buffer is still read
+        # while others see that the buffer is still read
+        self._add_conv_grad(node, grad, narrow=False)
         del self._grads[node.name]
 
     def _add_conv_grad(self, node: Conv | Linear, grad: Buffer, *, narrow: bool) -> None:

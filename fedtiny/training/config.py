@@ -49,15 +49,6 @@ class TrainingConfig(Section):
             )
         return self
 
-    @model_validator(mode="after")
-    def _engine_stores_16_bits(self) -> Self:
-        if self.engine == "torch" and self.activation_bits == 16:
-            raise ValueError(
-                "activation_bits = 16 needs the sparse engine: set engine = 'sparse', or "
-                "activation_bits = 32"
-            )
-        return self
-
 
 class PretrainingConfig(Section):
     """Server training on the public samples before anything is pruned; 0 epochs skips it.
