@@ -43,26 +43,26 @@ struct PanelTile {
     const int64_t out_step = N > L ? N : g.out_step;
     const Number* in = g.in + lane;
     const int64_t at = g.out_at + c * g.out_channel + lane;
-    Vec<N> a[K][R][T];
+    Held<N> a[K][R][T];
     for (int k = 0; k < K; ++k) {
       const real initial = g.center ? -g.center[c + k] : (g.bias ? g.bias[c + k] : real(0));
       for (int r = 0; r < R; ++r)
-        for (int t = 0; t < T; ++t) a[k][r][t] = splat<N>(initial);
+        for (int t = 0; t < T; ++t) a[k][r][t] = all_of<N>(initial);
       if (g.accumulate)
         load_tile<N, R, T>(g.out, g.narrow, at + k * g.out_channel, g.out_row, out_step, a[k]);
     }
     const real* value = g.value + c * g.value_stride;
     for (int32_t i = g.start[0]; i < g.start[1]; ++i) {
       const Number* p = in + g.offset[i];
-      Vec<N> x[R][T];
+      Held<N> x[R][T];
       for (int r = 0; r < R; ++r) {
         const Number* row = row_at(p + r * g.in_row);
-        for (int t = 0; t < T; ++t) x[r][t] = load<N>(row + t * step);
+        for (int t = 0; t < T; ++t) x[r][t] = take<N>(row + t * step);
       }
       for (int k = 0; k < K; ++k) {
-        const Vec<N> w = splat<N>(value[k * g.value_stride + i]);
+        const Held<N> w = all_of<N>(value[k * g.value_stride + i]);
         for (int r = 0; r < R; ++r)
-          for (int t = 0; t < T; ++t) a[k][r][t] += w * x[r][t];
+          for (int t = 0; t < T; ++t) a[k][r][t] = a[k][r][t] + w * x[r][t];
       }
     }
     for (int k = 0; k < K; ++k)

@@ -7,10 +7,10 @@
 namespace fedtiny {
 namespace {
 
-// Besides a tile of the gradient two vectors accumulate, or four where registers are few: what waits
-// for an addition waits beside the next non-zeros' products.
-constexpr int kDotSums = FT_REGISTERS == 32 ? 2 : 4;
-constexpr int kMaxGradVectors = FT_REGISTERS == 32 ? kMaxAccumulators : kMaxAccumulators - kDotSums;
+// Besides a tile of the gradient four vectors accumulate, or two where the tile leaves no more: what
+// waits for an addition waits beside the others and the next non-zeros' products.
+constexpr int kMaxGradVectors = FT_REGISTERS == 32 ? kMaxAccumulators : kMaxAccumulators - 4;
+constexpr int dot_sums(int vectors) { return FT_REGISTERS == 32 && vectors > 24 ? 2 : 4; }
 
 template <class TileNumber>
 struct Dot {
@@ -51,54 +51,77 @@ __attribute__((noinline)) void reduce(Vec<N>* partial, real* out, int64_t count)
   add_sums<N, 1>(partial, out, count);
 }
 
+// Sums by lane that wait for their reduction; they belong to results that lie together.
+template <int N>
+struct Waiting {
+  Vec<N>* partial;  // N of them
+  real* out;
+  int64_t count;
+
+  FT_INLINE void add(Vec<N> sums) {
+    partial[count++] = sums;
+    if (count == N) flush();
+  }
+  FT_INLINE void flush() {
+    if (count) reduce<N>(partial, out, count);
+    out += count;
+    count = 0;
+  }
+};
+
 template <int N, int L, int R, int T>
 struct DotTile {
   template <class Number>
   static void run(const Dot<Number>& d) {
-    constexpr int64_t step = N > L ? N : L;
-    for (int64_t c = d.first; c < d.last; ++c) {
-      const int32_t begin = d.start[c * d.start_stride], end = d.start[c * d.start_stride + 1];
-      if (begin == end) continue;
-      for (int lane = 0; lane < (N > L ? N : L); lane += N) {
-        Vec<N> g[R][T];
-        const int64_t at = d.grad_at + c * d.grad_channel + lane;
-        prefetch_tile<R, T, 0>(d.grad, d.narrow, at + 2 * d.grad_channel, d.grad_row, step);
-        load_tile<N, R, T>(d.grad, d.narrow, at, d.grad_row, step, g);
-        real* out = d.out + c * d.out_stride;
-        for (int32_t i = begin; i < end; i += N)
-          sweep(d, g, i, end - i < N ? end - i : N, lane, out + i);
+    for (int lane = 0; lane < (N > L ? N : L); lane += N) {
+      Vec<kLanes> partial[kLanes];
+      real* out = d.out + d.first * d.out_stride + d.start[d.first * d.start_stride];
+      Waiting<kLanes> waiting{partial, out, 0};
+      for (int64_t c = d.first; c < d.last; ++c) {
+        add_channel(d, c, lane, waiting);
+        if (d.out_stride == 0) continue;  // the next channel's results follow
+        waiting.flush();
+        waiting.out = d.out + (c + 1) * d.out_stride + d.start[0];
       }
+      waiting.flush();
     }
   }
 
  private:
+  static constexpr int kLanes = N < kNative ? N : kNative;
+  static constexpr int kSums = dot_sums(R * T * N / kLanes) * kLanes / N;
+  static constexpr int64_t kStep = N > L ? N : L;
+
   template <class Number>
-  static FT_INLINE void sweep(const Dot<Number>& d, const Vec<N> (&g)[R][T], int32_t i,
-                              int32_t count, int lane, real* out) {
-    constexpr int64_t step = N > L ? N : L;
-    Vec<N> partial[N];
-    for (int32_t k = 0; k < count; ++k) {
-      const Number* p = d.in + lane + d.offset[i + k];
-      Vec<N> a[kDotSums] = {};
+  static FT_INLINE void add_channel(const Dot<Number>& d, int64_t c, int lane,
+                                    Waiting<kLanes>& waiting) {
+    const int32_t begin = d.start[c * d.start_stride], end = d.start[c * d.start_stride + 1];
+    if (begin == end) return;
+    Held<N> g[R][T];
+    const int64_t at = d.grad_at + c * d.grad_channel + lane;
+    prefetch_tile<R, T, 0>(d.grad, d.narrow, at + 2 * d.grad_channel, d.grad_row, kStep);
+    load_tile<N, R, T>(d.grad, d.narrow, at, d.grad_row, kStep, g);
+    for (int32_t i = begin; i < end; ++i) {
+      const Number* p = d.in + lane + d.offset[i];
+      Held<N> a[kSums] = {};
       for (int r = 0; r < R; ++r) {
         const Number* row = row_at(p + r * d.in_row);
         for (int t = 0; t < T; ++t) {
-          const Vec<N> product = g[r][t] * load<N>(row + t * step);
-          const int i = r * T + t;
-          a[i % kDotSums] = i < kDotSums ? product : a[i % kDotSums] + product;
+          const Held<N> product = g[r][t] * take<N>(row + t * kStep);
+          const int k = r * T + t;
+          a[k % kSums] = k < kSums ? product : a[k % kSums] + product;
         }
       }
-      partial[k] = a[0];
-      for (int i = 1; i < kDotSums && i < R * T; ++i) partial[k] += a[i];
+      for (int k = 1; k < kSums && k < R * T; ++k) a[0] = a[0] + a[k];
+      waiting.add(joined<N>(a[0]));
     }
-    reduce<N>(partial, out, count);
   }
 };
 
 template <int N, int L, class Number>
 FT_INLINE void dot_vectors(const Dot<Number>& d, int64_t rows, int64_t columns) {
   constexpr int64_t step = N > L ? N : L;
-  cover<Dot<Number>, DotTile, N, L, kMaxGradVectors>(
+  cover<Dot<Number>, DotTile, N, L, held<N>(kMaxGradVectors)>(
       d, rows, columns, [](Dot<Number> at, int64_t y, int64_t x) {
         at.in += y * at.in_row + x * step;
         at.grad_at += y * at.grad_row + x * step;
@@ -106,17 +129,20 @@ FT_INLINE void dot_vectors(const Dot<Number>& d, int64_t rows, int64_t columns) 
       });
 }
 
-template <int L, class Number>
+template <int L, class Number, int W = kWidest<Number>>
 void dot(Dot<Number> d, int64_t rows, int64_t columns) {
-  constexpr int N = kNative < L ? kNative : L;
-  if constexpr (kNative > L) {
-    const int64_t wide = columns * L / kNative, covered = wide * (kNative / L);
-    dot_vectors<kNative, L>(d, rows, wide);
-    d.in += covered * L;
-    d.grad_at += covered * L;
-    columns -= covered;
+  if constexpr (W <= L) {
+    dot_vectors<W, L>(d, rows, columns);
+  } else {
+    if (shares<W>(columns * L)) {
+      const int64_t wide = columns * L / W, covered = wide * (W / L);
+      dot_vectors<W, L>(d, rows, wide);
+      d.in += covered * L;
+      d.grad_at += covered * L;
+      columns -= covered;
+    }
+    dot<L, Number, narrower<W, L>>(d, rows, columns);
   }
-  dot_vectors<N, L>(d, rows, columns);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 // a memory operand per vector.
 #pragma once
 #include "rows.h"
+#include "twin.h"
 
 namespace fedtiny {
 namespace {
@@ -42,11 +43,11 @@ FT_INLINE void prefetch_tile(const void* map, bool narrow, int64_t at, int64_t r
 
 template <int N, int R, int T>
 FT_INLINE void load_tile(const void* map, bool narrow, int64_t at, int64_t row, int64_t step,
-                         Vec<N> (&a)[R][T]) {
+                         Held<N> (&a)[R][T]) {
   with_numbers(map, narrow, [&](const auto* p) FT_INLINED {
     for (int r = 0; r < R; ++r) {
       const auto* from = row_at(p + at + r * row);
-      for (int t = 0; t < T; ++t) a[r][t] = load<N>(from + t * step);
+      for (int t = 0; t < T; ++t) a[r][t] = take<N>(from + t * step);
     }
   });
 }
@@ -54,16 +55,14 @@ FT_INLINE void load_tile(const void* map, bool narrow, int64_t at, int64_t row, 
 // What is stored is what `a` holds afterwards: statistics go by the numbers that will be read.
 template <int N, int R, int T>
 FT_INLINE void store_tile(void* map, bool narrow, int64_t at, int64_t row, int64_t step,
-                          Vec<N> (&a)[R][T]) {
+                          Held<N> (&a)[R][T]) {
   with_numbers(map, narrow, [&](auto* p) FT_INLINED {
     for (int r = 0; r < R; ++r) {
       auto* to = row_at(p + at + r * row);
-      for (int t = 0; t < T; ++t) store<N>(to + t * step, a[r][t]);
-    }
-    if (!narrow) return;
-    for (int r = 0; r < R; ++r) {
-      const auto* from = row_at(p + at + r * row);
-      for (int t = 0; t < T; ++t) a[r][t] = load<N>(from + t * step);
+      for (int t = 0; t < T; ++t) {
+        a[r][t] = kept<N>(p, a[r][t]);
+        put<N>(to + t * step, a[r][t]);
+      }
     }
   });
 }
@@ -80,39 +79,39 @@ void gather_tile(const Gather<Number>& g) {
       const Number* in = g.in + lane;
       const int64_t at = g.out_at + c * g.out_channel + lane;
       prefetch_tile<R, T, 1>(g.out, g.narrow, at + 2 * g.out_channel, g.out_row, out_step);
-      Vec<N> a[R][T];
+      Held<N> a[R][T];
       if (g.accumulate) {
         load_tile<N, R, T>(g.out, g.narrow, at, g.out_row, out_step, a);
       } else {
         for (int r = 0; r < R; ++r)
-          for (int t = 0; t < T; ++t) a[r][t] = splat<N>(initial);
+          for (int t = 0; t < T; ++t) a[r][t] = all_of<N>(initial);
       }
       for (int32_t i = begin; i < end; ++i) {
         const Number* p = in + g.offset[i];
-        const Vec<N> w = splat<N>(g.value[i]);
+        const Held<N> w = all_of<N>(g.value[i]);
         for (int r = 0; r < R; ++r) {
           const Number* row = row_at(p + r * g.in_row);
-          for (int t = 0; t < T; ++t) a[r][t] += w * load<N>(row + t * step);
+          for (int t = 0; t < T; ++t) a[r][t] = a[r][t] + w * take<N>(row + t * step);
         }
       }
       store_tile<N, R, T>(g.out, g.narrow, at, g.out_row, out_step, a);
       if (!g.sums) continue;
-      Vec<N> s1[2] = {}, s2[2] = {};  // in turn: an addition need not wait for the one before
+      Held<N> s1[2] = {}, s2[2] = {};  // in turn: an addition need not wait for the one before
       for (int r = 0; r < R; ++r)
         for (int t = 0; t < T; ++t) {
-          s1[(r * T + t) % 2] += a[r][t];
-          s2[(r * T + t) % 2] += a[r][t] * a[r][t];
+          const int i = (r * T + t) % 2;
+          s1[i] = s1[i] + a[r][t];
+          s2[i] = s2[i] + a[r][t] * a[r][t];
         }
-      real* sums = g.sums + c * 32;
-      store<N>(sums, load<N>(sums) + (s1[0] + s1[1]));
-      store<N>(sums + 16, load<N>(sums + 16) + (s2[0] + s2[1]));
+      add_to(g.sums + c * 32, joined<N>(s1[0] + s1[1]));
+      add_to(g.sums + c * 32 + 16, joined<N>(s2[0] + s2[1]));
     }
   }
 }
 
 constexpr int kMaxWidth = kMaxAccumulators < 16 ? kMaxAccumulators : 16;
 
-// Tile functions by height (1, 2, 4) and width (1 .. 16), null where registers would not suffice.
+// Tile functions by width (1 .. 16), null where registers would not suffice.
 template <class Task, template <int, int, int, int> class Tile, int N, int L, int R, int Limit>
 struct TileRow {
   using Function = void (*)(const Task&);
@@ -128,27 +127,45 @@ struct TileRow {
   }
 };
 
+constexpr int64_t kMaxHeight = 4;
+
+struct TileShape {
+  int64_t high, wide;
+};
+
+// The register tile of at most `limit` vectors that covers rows x columns of them in the fewest
+// pieces; what is done once for a piece and a channel takes as long as a few non-zeros.
+inline TileShape tile_shape(int64_t rows, int64_t columns, int64_t limit, int64_t widest) {
+  TileShape best{1, 1};
+  int64_t fewest = INT64_MAX;
+  for (int64_t high = 1; high <= smaller(kMaxHeight, smaller(rows, limit)); ++high) {
+    const int64_t down = divide_up(rows, high);
+    const int64_t across = divide_up(columns, smaller(widest, limit / high));
+    if (down * across >= fewest) continue;
+    fewest = down * across;
+    best = {divide_up(rows, down), divide_up(columns, across)};
+  }
+  return best;
+}
+
 // Covers rows x columns of vectors with register tiles; move(task, row, column) places one.
 template <class Task, template <int, int, int, int> class Tile, int N, int L, int Limit, class Move>
 FT_INLINE void cover(const Task& task, int64_t rows, int64_t columns, const Move& move) {
   constexpr int kWide = Limit < kMaxWidth ? Limit : kMaxWidth;
   constexpr auto widths = std::make_index_sequence<kWide>{};
   if (columns <= 0) return;
-  const int64_t wide = divide_up(columns, divide_up(columns, kWide));
-  for (int64_t y = 0; y < rows;) {
-    int64_t high = 1;
-    if (rows - y >= 4 && 4 * wide <= Limit) high = 4;
-    else if (rows - y >= 2 && 2 * wide <= Limit) high = 2;
-    for (int64_t x = 0; x < columns;) {
-      const int64_t t = smaller(wide, columns - x);
+  const TileShape tile = tile_shape(rows, columns, Limit, kWide);
+  for (int64_t y = 0, high; y < rows; y += high) {
+    high = smaller(tile.high, rows - y);
+    for (int64_t x = 0, wide; x < columns; x += wide) {
+      wide = smaller(tile.wide, columns - x);
       void (*run)(const Task&);
-      if (high == 4) run = TileRow<Task, Tile, N, L, 4, Limit>::pick(t, widths);
-      else if (high == 2) run = TileRow<Task, Tile, N, L, 2, Limit>::pick(t, widths);
-      else run = TileRow<Task, Tile, N, L, 1, Limit>::pick(t, widths);
+      if (high == 4) run = TileRow<Task, Tile, N, L, 4, Limit>::pick(wide, widths);
+      else if (high == 3) run = TileRow<Task, Tile, N, L, 3, Limit>::pick(wide, widths);
+      else if (high == 2) run = TileRow<Task, Tile, N, L, 2, Limit>::pick(wide, widths);
+      else run = TileRow<Task, Tile, N, L, 1, Limit>::pick(wide, widths);
       run(move(task, y, x));
-      x += t;
     }
-    y += high;
   }
 }
 
@@ -169,21 +186,22 @@ FT_INLINE void gather_vectors(const Gather<Number>& g, int64_t rows, int64_t col
       });
 }
 
-// rows x columns positions of every channel in [g.first, g.last).
+// rows x columns positions of every channel in [g.first, g.last), W numbers at a time if they fit.
 template <int L, template <int, int, int, int> class Tile = GatherTile, int Limit = kMaxAccumulators,
-          class Number>
+          class Number, int W = kWidest<Number>>
 void gather(Gather<Number> g, int64_t rows, int64_t columns) {
-  constexpr int N = kNative < L ? kNative : L;
-  if constexpr (kNative > L) {
-    if (g.out_step == L) {  // neighbouring positions share a vector
-      const int64_t wide = columns * L / kNative, covered = wide * (kNative / L);
-      gather_vectors<Tile, Limit, kNative, L>(g, rows, wide);
+  if constexpr (W <= L) {
+    gather_vectors<Tile, held<W>(Limit), W, L>(g, rows, columns);
+  } else {
+    if (g.out_step == L && shares<W>(columns * L)) {  // neighbouring positions lie together
+      const int64_t wide = columns * L / W, covered = wide * (W / L);
+      gather_vectors<Tile, held<W>(Limit), W, L>(g, rows, wide);
       g.in += covered * L;
       g.out_at += covered * L;
       columns -= covered;
     }
+    gather<L, Tile, Limit, Number, narrower<W, L>>(g, rows, columns);
   }
-  gather_vectors<Tile, Limit, N, L>(g, rows, columns);
 }
 
 }  // namespace

@@ -151,6 +151,19 @@ FT_INLINE void fill_row(const Op& op, const InputTile& tile, int64_t c, int64_t 
   }
 }
 
+// Numbers in a row that the hardware's prefetching is left alone with.
+constexpr int64_t kStream = 8192;
+
+// Asks for a row of the terms' data, `n` numbers from `at`.
+FT_INLINE void prefetch_row(const Op& op, int64_t at, int64_t n) {
+  for (int64_t i = 0; i < op.terms; ++i) {
+    const Term& t = op.term[i];
+    const int64_t bytes = t.narrow ? sizeof(Bfloat16) : sizeof(real);
+    const char* from = reinterpret_cast<const char*>(t.data) + at * bytes;
+    for (int64_t k = 0; k < n * bytes; k += 64) __builtin_prefetch(from + k);
+  }
+}
+
 // Fills channel c of the tile that serves output rows [row, row + count) of `block`.
 template <int L, class Number>
 FT_INLINE void fill_input(const Op& op, const InputTile& tile, Number* scratch, int64_t block,
@@ -168,6 +181,8 @@ FT_INLINE void fill_input(const Op& op, const InputTile& tile, Number* scratch, 
       const int64_t y = (row + r) * l.stride_h + p - l.pad_h;
       Number* line = to + (p * tile.phases_w * tile.plane() + r * tile.columns) * L;
       if (y >= 0 && y < l.in_height) {
+        const int64_t next = map + (l.in_height + y) * l.in_width * L;  // the next channel's row
+        if (count * l.stride_h * l.in_width * L < kStream) prefetch_row(op, next, l.in_width * L);
         fill_row<L>(op, tile, c, map + y * l.in_width * L, line);
       } else {
         for (int64_t q = 0; q < tile.phases_w; ++q)

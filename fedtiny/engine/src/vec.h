@@ -43,6 +43,11 @@ template <int N>
 FT_INLINE Vec<N> load(const real* p) { return *reinterpret_cast<const Vec<N>*>(p); }
 template <int N>
 FT_INLINE void store(real* p, Vec<N> v) { *reinterpret_cast<Vec<N>*>(p) = v; }
+template <class V>
+FT_INLINE void add_to(real* p, V v) {
+  constexpr int N = sizeof(V) / sizeof(real);
+  store<N>(p, load<N>(p) + v);
+}
 template <int N>
 FT_INLINE Vec<N> splat(real x) { return x - Vec<N>{}; }
 
@@ -52,6 +57,16 @@ template <class Number>
 FT_INLINE Number* row_at(Number* p) {
   asm("" : "+r"(p));
   return p;
+}
+
+// Keeps the compiler from reading `v` from memory once more for each use.
+template <class V>
+FT_INLINE void in_register(V& v) {
+#if defined(__SSE2__)
+  asm("" : "+v"(v));
+#elif defined(__aarch64__)
+  asm("" : "+w"(v));
+#endif
 }
 
 template <int N>
@@ -82,14 +97,20 @@ FT_INLINE Vec<N> pairwise(Vec<N> a, Vec<N> b, std::index_sequence<I...>) {
   return __builtin_shufflevector(a, b, (2 * I)...) + __builtin_shufflevector(a, b, (2 * I + 1)...);
 }
 
-// Lane i < G of the result is the sum of v[i]; G a power of two, at most N.
+// Lane i < G of the result is the sum of v[i]; G a power of two, at most N. Half by half, so that few
+// sums are on their way at a time and none waits in memory.
 template <int N, int G>
-FT_INLINE Vec<N> sum_each(Vec<N>* v) {
-  constexpr auto lanes = std::make_index_sequence<N>{};
-  for (int width = G; width > 1; width /= 2)
-    for (int i = 0; i < width / 2; ++i) v[i] = pairwise<N>(v[2 * i], v[2 * i + 1], lanes);
-  for (int part = N / G; part > 1; part /= 2) v[0] = pairwise<N>(v[0], v[0], lanes);
-  return v[0];
+FT_INLINE Vec<N> halves_summed(const Vec<N>* v) {
+  if constexpr (G == 1) return v[0];
+  else return pairwise<N>(halves_summed<N, G / 2>(v), halves_summed<N, G / 2>(v + G / 2),
+                          std::make_index_sequence<N>{});
+}
+template <int N, int G>
+FT_INLINE Vec<N> sum_each(const Vec<N>* v) {
+  Vec<N> sums = halves_summed<N, G>(v);
+  for (int part = N / G; part > 1; part /= 2)
+    sums = pairwise<N>(sums, sums, std::make_index_sequence<N>{});
+  return sums;
 }
 
 template <class F>
