@@ -1,4 +1,4 @@
-"""ctypes mirror of ``src/engine.h``: the same fields in the same order, each 8 bytes wide."""
+"""ctypes mirror of ``src/engine.h``: the same fields in the same order."""
 
 from __future__ import annotations
 
@@ -52,17 +52,26 @@ class Activation(IntEnum):
 
 
 class _Words(ctypes.Structure):
-    """A structure of 8-byte fields: integers, pointers as addresses, doubles where said."""
+    """A structure of 8-byte fields, or pairs of 4: integers, pointers as addresses."""
 
 
 def _words(names: str) -> list[tuple[str, type]]:
     return [(name, ctypes.c_int64) for name in names.split()]
 
 
+def _halves(names: str) -> list[tuple[str, type]]:
+    return [(name, ctypes.c_int32) for name in names.split()]
+
+
 class Term(_Words):
     """One summand: scale[c]·(data − mean[c]) + beta[c], activated before or after adding."""
 
-    _fields_ = _words("data mean scale beta activation sum_activation packed capacity narrow")
+    _fields_ = [
+        *_words("data mean scale beta"),
+        *_halves("activation sum_activation"),
+        *_words("packed"),
+        *_halves("capacity narrow"),
+    ]
 
 
 class Layer(_Words):
@@ -90,8 +99,10 @@ class Op(_Words):
         *_words(
             "input out scratch sums weights accumulate activation gated "
             "first_channel last_channel top_k top_index top_count top_value capacity "
-            "absent_offset absent_grad finish narrow narrow_tile"
+            "absent_offset absent_grad finish"
         ),
+        *_halves("narrow_input narrow_out"),
+        *_words("narrow_tile"),
     ]
 
 

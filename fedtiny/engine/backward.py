@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from fedtiny.engine import frozen
+from fedtiny.engine import frozen, narrow
 from fedtiny.engine.abi import Kind
 from fedtiny.engine.forward import Forward, pooling, scattered, upsampling
 from fedtiny.engine.program import Step, Terms, before_activation
@@ -62,7 +62,7 @@ class Backward:
         stored = self._stored(node)
         passed = self._passed.pop(name, None)
         terms = self._argument(passed) if passed else ()
-        numbers = {"gated": int(self._gate(node)), "narrow": int(name in self.forward.narrow)}
+        numbers = {"gated": int(self._gate(node))}
         grad = self._grads.pop(name)
         step = Step(Kind.NORM_GRAD, name, name, shape, terms, grad, stored, numbers=numbers)
         step.activation = passed.activation if passed else Activation.NONE
@@ -70,7 +70,7 @@ class Backward:
         if name in self.grow:
             self.growth_steps[name] = self._growth_step(node, stored)
             self.steps.append(self.growth_steps[name])
-        self._add_conv_grad(node, stored, narrow=name in self.forward.narrow)
+        self._add_conv_grad(node, stored)
 
     def _add_plain(self, node: Conv | Linear) -> None:
         """A layer without batch norm whose stored output is not read again."""
@@ -80,15 +80,13 @@ class Backward:
             shape = self.graph.shapes[node.name]
             self.steps.append(Step(Kind.BIAS_GRAD, node.name, node.name, shape, input=grad))
         # while others see that the buffer is still read
-        self._add_conv_grad(node, grad, narrow=False)
+        self._add_conv_grad(node, grad)
         del self._grads[node.name]
 
-    def _add_conv_grad(self, node: Conv | Linear, grad: Buffer, *, narrow: bool) -> None:
+    def _add_conv_grad(self, node: Conv | Linear, grad: Buffer) -> None:
         weight = not self.grow and self.layout.trains(node.name)
         if weight or node.input in self._needed:
-            step = self._conv_grad(node, grad)
-            step.numbers |= {**self.forward.narrow_numbers(node.name), "narrow": int(narrow)}
-            self.steps.append(step)
+            self.steps.append(self._conv_grad(node, grad))
 
     def _conv_grad(self, node: Conv | Linear, grad: Buffer) -> Step:
         layout, name = self.layout, node.name
@@ -102,18 +100,15 @@ class Backward:
             tile_bytes = max(tile_bytes, layout.grad_tile_bytes_of(name))
             nbytes = layout.transposed_bytes(name)
             step.sums = Buffer(f"{name} values", nbytes)
-        step.scratch = Buffer(f"{name} tile", self.forward.narrowed(name, tile_bytes))
+        step.scratch = self.forward.buffer(name, f"{name} tile", tile_bytes)
         return step
 
     def _growth_step(self, node: Conv | Linear, grad: Buffer) -> Step:
         terms = self._ready(self.forward.saved[node.input])
-        nbytes = self.forward.narrowed(node.name, self.layout.tile_bytes_of(node.name))
-        tile = Buffer(f"{node.name} tile", nbytes)
+        nbytes = self.layout.tile_bytes_of(node.name)
+        tile = self.forward.buffer(node.name, f"{node.name} tile", nbytes)
         shape = self.graph.shapes[node.input]
-        numbers = self.forward.narrow_numbers(node.name)
-        return Step(
-            Kind.GROW, node.name, node.name, shape, terms, grad, scratch=tile, numbers=numbers
-        )
+        return Step(Kind.GROW, node.name, node.name, shape, terms, grad, scratch=tile)
 
     def add_sum(self, node: Add) -> None:
         """Hand an addition's gradient to both sides."""
@@ -186,23 +181,29 @@ class Backward:
         step = upsampling(Kind.UPSAMPLE_GRAD, self.layout, node, out)
         step.input = self._grads.pop(node.name)
         step.numbers["accumulate"] = accumulate
+        if sums := narrow.unrounded_sums(self.layout, out, step.shape):
+            step.scratch = Buffer(f"{node.name} map", self.layout.reals(sums))
         self.steps.append(step)
 
     def _target(self, name: str) -> tuple[Buffer, int]:
         """(gradient buffer of ``name``, 1 if there is something in it to add to)."""
         if name in self._grads:
             return self._own(name), 1
-        nbytes = self.layout.map_bytes(self.graph.shapes[name])
-        self._grads[name] = Buffer(f"{name} gradient", nbytes)
+        self._grads[name] = self._gradient(name)
         return self._grads[name], 0
+
+    def _gradient(self, name: str) -> Buffer:
+        """Room for the gradient of tensor ``name``."""
+        layout, shape = self.layout, self.graph.shapes[name]
+        is_narrow = narrow.narrow_gradient(layout, shape)
+        return narrow.buffer(layout, f"{name} gradient", layout.map_bytes(shape), narrow=is_narrow)
 
     def _own(self, name: str) -> Buffer:
         """The gradient buffer of ``name``, copied first if another tensor's gradient shares it."""
         shared = self._grads[name]
         if all(other is not shared for key, other in self._grads.items() if key != name):
             return shared
-        own = Buffer(f"{name} gradient", shared.nbytes)
-        shape = self.graph.shapes[name]
+        own, shape = self._gradient(name), self.graph.shapes[name]
         self.steps.append(Step(Kind.ADD_GRAD, name, None, shape, (), shared, own))
         self._grads[name] = own
         return own
@@ -213,7 +214,8 @@ class Backward:
         if packed is None and node.name not in self.layout.options.recompute:
             return original
         if id(original) not in self._again:
-            again = Buffer(f"{node.name} again", original.nbytes)
+            nbytes = self.layout.map_bytes(self.graph.shapes[node.name])
+            again = self.forward.buffer(node.name, f"{node.name} again", nbytes)
             if packed is not None:
                 step = self.forward.packing(Kind.EXPAND, node.name, packed, again)
             else:

@@ -73,34 +73,30 @@ class Forward:
     def add_layer(self, node: Conv | Linear) -> None:
         """Append a layer's steps; its output is stored as it comes from the convolution."""
         nbytes = self.layout.map_bytes(self.layout.graph.shapes[node.name])
-        out = Buffer(node.name, self.narrowed(node.name, nbytes), _SAVED)
+        out = self.buffer(node.name, node.name, nbytes, _SAVED)
         self.steps.append(self.convolution(Kind.CONV, node, self.values[node.input], out))
         norm = node.name if isinstance(node, Conv) and node.batch_norm else None
         self.stored[node.name] = out
-        term = Term(out, norm, node.activation, narrow=node.name in self.narrow)
+        term = Term(out, norm, node.activation)
         self.values[node.name] = self.saved[node.name] = (term,)
 
     def convolution(self, kind: Kind, node: Conv | Linear, terms: Terms, out: Buffer) -> Step:
         """The step that computes a layer's stored output from ``terms``."""
         layout = self.layout
-        tile_bytes = self.narrowed(node.name, layout.tile_bytes_of(node.name))
-        tile = Buffer(f"{node.name} tile", tile_bytes)
+        tile = self.buffer(node.name, f"{node.name} tile", layout.tile_bytes_of(node.name))
         channels = layout.geometries[node.name].out_channels
         sums = Buffer(f"{node.name} sums", layout.reals(32 * channels))
         shape = layout.graph.shapes[node.input]
         return Step(
             kind, node.name, node.name, shape, terms, out=out, scratch=tile, sums=sums,
-            weights=scattered(layout, node.name), numbers=self.narrow_numbers(node.name),
+            weights=scattered(layout, node.name),
         )  # fmt: skip
 
-    def narrowed(self, layer: str, nbytes: int) -> int:
-        """Bytes of the layer's stored output or padded tile, given those at full width."""
-        return narrow.narrowed(self.layout, nbytes) if layer in self.narrow else nbytes
-
-    def narrow_numbers(self, layer: str) -> dict[str, int]:
-        """What an op is told of the layer's stored output and its padded tile."""
-        is_narrow = int(layer in self.narrow)
-        return {"narrow": is_narrow, "narrow_tile": is_narrow}
+    def buffer(
+        self, layer: str, name: str, nbytes: int, line: LedgerLine = LedgerLine.TEMPORARIES
+    ) -> Buffer:
+        """Room for the layer's stored output or padded tile, given its bytes at full width."""
+        return narrow.buffer(self.layout, name, nbytes, line, narrow=layer in self.narrow)
 
     def add_sum(self, node: Add) -> None:
         """Append an addition's steps, if it needs any."""
@@ -260,7 +256,8 @@ def pooling(
         "stride_h": stride[0], "stride_w": stride[1], "pad_h": top, "pad_w": left,
         "is_max": int(node.kind == "max"),
     }  # fmt: skip
-    scratch = Buffer(f"{node.name} rows", layout.reals(rows))
+    numbers_held = rows + narrow.unrounded_sums(layout, out, shape)
+    scratch = Buffer(f"{node.name} rows", layout.reals(numbers_held))
     return Step(
         kind, node.name, shape=shape, terms=terms, input=grad, out=out, scratch=scratch,
         numbers=numbers,

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from fedtiny.engine import abi
 from fedtiny.engine.abi import Kind
+from fedtiny.engine.narrow import NarrowBuffer
 from fedtiny.memory.arena import Buffer, aligned, peak, place
 from fedtiny.memory.ledger import LedgerLine
 from fedtiny.models.ops import Activation, Shape
@@ -25,7 +26,6 @@ class Term:
         sum_activation: of the sum, after it was added.
         packed: what ``data``, of one block of samples, is expanded from; None if it is whole.
         capacity: values kept per map of ``packed``.
-        narrow: whether ``data`` holds bfloat16.
     """
 
     data: Buffer
@@ -34,7 +34,6 @@ class Term:
     sum_activation: Activation = Activation.NONE
     packed: Buffer | None = None
     capacity: int = 0
-    narrow: bool = False
 
     @property
     def buffers(self) -> tuple[Buffer, ...]:
@@ -147,12 +146,15 @@ def _lower(op: abi.Op, step: Step, workspace: int, layers: Mapping[str, abi.Laye
             target.mean, target.scale, target.beta = layer.mean, layer.scale, layer.beta
         target.activation = abi.Activation[term.activation.name]
         target.sum_activation = abi.Activation[term.sum_activation.name]
-        target.narrow = term.narrow
+        target.narrow = isinstance(term.data, NarrowBuffer)
         if term.packed:
             target.packed, target.capacity = workspace + term.packed.offset, term.capacity
     for name in ("input", "out", "scratch", "sums", "weights"):
         buffer = getattr(step, name)
         setattr(op, name, workspace + buffer.offset if buffer else 0)
+    op.narrow_input, op.narrow_out, op.narrow_tile = (
+        isinstance(buffer, NarrowBuffer) for buffer in (step.input, step.out, step.scratch)
+    )
     for name, buffer in step.extra.items():
         setattr(op, name, workspace + buffer.offset)
     for name, value in step.numbers.items():

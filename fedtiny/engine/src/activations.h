@@ -216,9 +216,11 @@ void run_gate_grad(const Op& op, const Run& run) {
   const int64_t positions = op.height * op.width;
   each_channel<L>(op, run, [&](int64_t, int64_t index, unsigned) {
     const auto* bits = reinterpret_cast<const LaneBits<L>*>(op.input) + index * positions;
-    real* grad = op.out + index * positions * L;
-    for (int64_t p = 0; p < positions; ++p)
-      store<L>(grad + p * L, mask_of<L>(bits[p]) ? load<L>(grad + p * L) : Vec<L>{});
+    with_numbers(op.out, op.narrow_out, [&](auto* map) {
+      auto* grad = map + index * positions * L;
+      for (int64_t p = 0; p < positions; ++p)
+        store<L>(grad + p * L, mask_of<L>(bits[p]) ? load<L>(grad + p * L) : Vec<L>{});
+    });
   });
 }
 

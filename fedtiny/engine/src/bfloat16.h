@@ -84,5 +84,19 @@ FT_INLINE void copy(const From* from, To* to, int64_t n) {
   });
 }
 
+// f(sums) adds to n reals: those of op.out at `at`, or where that is bfloat16 those of `scratch`, which
+// are rounded once, when all is added.
+template <class F>
+FT_INLINE void add_in_reals(const Op& op, int64_t at, int64_t n, real* scratch, const F& f) {
+  with_numbers(op.out, op.narrow_out, [&](auto* map) {
+    real* sums = scratch;
+    if constexpr (std::is_same_v<decltype(map), real*>) sums = map + at;
+    if (!op.accumulate) zero(sums, n);
+    else if (op.narrow_out) copy(map + at, sums, n);
+    f(sums);
+    if (op.narrow_out) copy(sums, map + at, n);
+  });
+}
+
 }  // namespace
 }  // namespace fedtiny

@@ -15,7 +15,7 @@ Gather<Number> forward_task(const Op& op, const InputTile& tile, const Number* s
   g.in = scratch;
   g.in_row = tile.columns * L;
   g.out = op.out;
-  g.narrow = op.narrow;
+  g.narrow = op.narrow_out;
   g.out_at = block * l.out_channels * map + row * l.out_width * L;
   g.out_channel = map;
   g.out_row = l.out_width * L;
@@ -142,7 +142,7 @@ void add_weight_grad(const Op& op, const Run& run, int64_t block, real* grads, N
       d.in = scratch;
       d.in_row = tile.columns * L;
       d.grad = op.input;
-      d.narrow = op.narrow;
+      d.narrow = op.narrow_input;
       d.grad_at = block * l.out_channels * map + row * l.out_width * L;
       d.grad_channel = map;
       d.grad_row = l.out_width * L;
@@ -188,6 +188,7 @@ void gather_phase(const Op& op, const GradTile& tile, Gather<Number> g, int64_t 
   g.in += ((u0 - row) * tile.columns + v0 - tile.first_v) * L;
   g.in_row = tile.columns * L;
   g.out = op.out;
+  g.narrow = op.narrow_out;
   g.out_at = block * l.in_channels * map + (y * l.in_width + x) * L;
   g.out_channel = map;
   g.out_row = l.stride_h * l.in_width * L;
@@ -280,6 +281,7 @@ void add_flat_input_grad(const Op& op, const Run& run, int64_t block, int64_t co
   Gather<real> g{};
   g.in = op.scratch;
   g.out = op.out;
+  g.narrow = op.narrow_out;
   g.out_at = block * l.in_channels * L;
   g.out_channel = L;
   g.out_step = l.in_channels * L;

@@ -1,5 +1,6 @@
 // Shared structures of the sparse training engine. Python fills them (engine/abi.py mirrors every
-// field, mirror.h lists them); all are 8 bytes wide: no padding on any 64-bit machine.
+// field, mirror.h lists them); all are 8 bytes wide, or 4 and in pairs: no padding on any 64-bit
+// machine.
 //
 // Activation layout: [block][channel][row][column][lane]. A block is `lanes` samples (16, 8 or 4),
 // so every weight multiplies a contiguous vector wherever it sits in the kernel.
@@ -27,11 +28,11 @@ struct Term {
   const real* mean;  // null: plain data
   const real* scale;
   const real* beta;
-  int64_t activation;      // of the summand, before it is added
-  int64_t sum_activation;  // of the sum, after it was added
+  int32_t activation;      // of the summand, before it is added
+  int32_t sum_activation;  // of the sum, after it was added
   const real* packed;  // null, or what `data` is expanded from, a block at a time (activations.h)
-  int64_t capacity;    // values kept per map of `packed`
-  int64_t narrow;      // `data` holds bfloat16
+  int32_t capacity;    // values kept per map of `packed`
+  int32_t narrow;      // `data` holds bfloat16
 };
 
 // A convolution (a linear layer is a 1x1 convolution over a 1x1 map) and its batch norm.
@@ -103,8 +104,7 @@ struct Op {
   int32_t* absent_offset;
   real* absent_grad;
   int64_t finish;  // growth: gradients are complete, select now
-  int64_t narrow;  // the layer's stored output, or the gradient in its place, holds bfloat16: `out`
-                   // of a convolution and a norm gradient, `input` of what reads that gradient
+  int32_t narrow_input, narrow_out;  // that map holds bfloat16
   int64_t narrow_tile;  // `scratch`, a convolution's padded tile, holds bfloat16
 };
 

@@ -107,7 +107,7 @@ void add_absent_gradients(const Op& op, const Run& run, int64_t first, int64_t l
         d.in = scratch;
         d.in_row = tile.columns * L;
         d.grad = op.input;
-        d.narrow = op.narrow;
+        d.narrow = op.narrow_input;
         d.grad_at = (block * l.out_channels + first) * map + row * l.out_width * L;
         d.grad_channel = map;
         d.grad_row = l.out_width * L;

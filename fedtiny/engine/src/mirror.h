@@ -58,7 +58,8 @@ constexpr Entry kOpEntries[] = {
     F(out),          F(scratch),       F(sums),        F(weights),       F(accumulate),
     F(activation),   F(gated),         F(first_channel), F(last_channel), F(top_k),
     F(top_index),    F(top_count),     F(top_value),     F(capacity),     F(absent_offset),
-    F(absent_grad),  F(finish),        F(narrow),        F(narrow_tile)};
+    F(absent_grad),  F(finish),        F(narrow_input),  F(narrow_out),
+    F(narrow_tile)};
 FT_MIRROR(Op);
 #undef F
 

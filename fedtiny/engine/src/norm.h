@@ -69,7 +69,7 @@ void set_batch_statistics(const Op& op, const Run& run, bool fused) {
       }
       // far from the running mean (or lanes padded): the exact two-pass variance
       if (!(variance >= 0.01 * mean * mean) || sizeof(real) == 8) {
-        with_numbers(op.out, op.narrow, [&](const auto* z) {
+        with_numbers(op.out, op.narrow_out, [&](const auto* z) {
           mean = channel_sum<L, 1>(z, l, run, o, 0.0) / count;
           mean = double(real(mean)) + channel_sum<L, 1>(z, l, run, o, mean) / count;
           variance = channel_sum<L, 2>(z, l, run, o, mean) / count;
@@ -88,8 +88,10 @@ void set_batch_statistics(const Op& op, const Run& run, bool fused) {
 constexpr int64_t kPiece = 2048;  // reals recomputed at a time
 
 // dy, the gradient of an activation's result, becomes that of the value it was applied to, which the
-// op's terms give: n <= kPiece reals of channel c at `at`. Out of line, as it reads rows.
-__attribute__((noinline)) void pull_back_rows(const Op& op, int64_t c, int64_t at, real* dy, int64_t n) {
+// op's terms give: n <= kPiece numbers of channel c at `at`. Out of line, as it reads rows.
+template <class Number>
+__attribute__((noinline)) void pull_back_rows(const Op& op, int64_t c, int64_t at, Number* dy,
+                                              int64_t n) {
   real v[kPiece];
   read_row(op, c, at, v, n);
   with_activation(op.activation, [&](auto code) {
@@ -105,8 +107,8 @@ struct GradSums {
 };
 
 // One channel's sums over n reals; g is dy behind the activation of scale (z - mean) + beta.
-template <Activation kOwn, class Number>
-FT_INLINE GradSums grad_sums(const real* dy, const Number* z, int64_t n, real mean, real scale,
+template <Activation kOwn, class Grad, class Number>
+FT_INLINE GradSums grad_sums(const Grad* dy, const Number* z, int64_t n, real mean, real scale,
                              real beta) {
   GradSums total{};
   constexpr int kChains = 4;  // an addition need not wait for the one before
@@ -137,8 +139,8 @@ FT_INLINE GradSums grad_sums(const real* dy, const Number* z, int64_t n, real me
 
 // z <- scale * (g - mean(g) - normalised * mean(g * normalised))
 //    = scale * g + slope * (z - mean) + constant
-template <Activation kOwn, class Number>
-FT_INLINE void replace_by_gradient(const real* dy, Number* z, int64_t n, real mean, real scale,
+template <Activation kOwn, class Grad, class Number>
+FT_INLINE void replace_by_gradient(const Grad* dy, Number* z, int64_t n, real mean, real scale,
                                    real beta, real slope, real constant) {
   for_vectors(n, [=](auto width, int64_t k) {
     constexpr int N = decltype(width)::value;
@@ -154,8 +156,8 @@ inline void clear_padded_lanes(Number* map, int64_t n, int64_t lanes, int64_t va
     for (int64_t lane = valid_lanes; lane < lanes; ++lane) map[k + lane] = Number{};
 }
 
-template <Activation kOwn, class Number>
-void norm_grad_channel(const Op& op, const Run& run, int64_t o, Number* z) {
+template <Activation kOwn, class Grad, class Number>
+void norm_grad_channel(const Op& op, const Run& run, int64_t o, Grad* gradient, Number* z) {
   const Layer& l = *op.layer;
   const int64_t map = l.out_height * l.out_width * run.lanes;
   const real mean = l.batch_norm ? l.mean[o] : real(0);
@@ -166,7 +168,7 @@ void norm_grad_channel(const Op& op, const Run& run, int64_t o, Number* z) {
     const int64_t at = (block * l.out_channels + o) * map;
     for (int64_t k = at; k < at + map; k += kPiece) {
       const int64_t part = smaller(kPiece, at + map - k);
-      real* dy = op.input + k;
+      Grad* dy = gradient + k;
       if (op.terms) pull_back_rows(op, o, k, dy, part);
       const GradSums s = grad_sums<kOwn>(dy, z + k, part, mean, scale, beta);
       sums.gradient += s.gradient;
@@ -184,7 +186,7 @@ void norm_grad_channel(const Op& op, const Run& run, int64_t o, Number* z) {
   }
   for (int64_t block = 0; block < run.blocks; ++block) {
     const int64_t at = (block * l.out_channels + o) * map;
-    replace_by_gradient<kOwn>(op.input + at, z + at, map, mean, scale, beta, slope, constant);
+    replace_by_gradient<kOwn>(gradient + at, z + at, map, mean, scale, beta, slope, constant);
     const int64_t valid = run.valid - block * run.lanes;
     if (valid < run.lanes) clear_padded_lanes(z + at, map, run.lanes, valid);
   }
@@ -198,8 +200,10 @@ inline void run_norm_grad(const Op& op, const Run& run) {
   parallel(run, op.layer->out_channels, [&](int64_t begin, int64_t end, int64_t) {
     for (int64_t o = begin; o < end; ++o)
       with_activation(own, [&](auto code) {
-        with_numbers(op.out, op.narrow, [&](auto* z) {
-          norm_grad_channel<decltype(code)::value>(op, run, o, z);
+        with_numbers(op.input, op.narrow_input, [&](auto* gradient) {
+          with_numbers(op.out, op.narrow_out, [&](auto* z) {
+            norm_grad_channel<decltype(code)::value>(op, run, o, gradient, z);
+          });
         });
       });
   });
@@ -212,11 +216,16 @@ inline void run_bias_grad(const Op& op, const Run& run) {
   parallel(run, l.out_channels, [&](int64_t begin, int64_t end, int64_t) {
     for (int64_t o = begin; o < end; ++o)
       for (int64_t block = 0; block < run.blocks; ++block) {
-        const real* dy = op.input + (block * l.out_channels + o) * map;
+        const int64_t at = (block * l.out_channels + o) * map;
+        const int64_t lanes = smaller(run.lanes, run.valid - block * run.lanes);
         double total = 0;
-        for (int64_t k = 0; k < map; k += run.lanes)
-          for (int64_t lane = 0; lane < smaller(run.lanes, run.valid - block * run.lanes); ++lane)
-            total += double(dy[k + lane]);
+        with_numbers(op.input, op.narrow_input, [&](const auto* dy) {
+          for (int64_t k = 0; k < map; k += run.lanes)
+            for (int64_t lane = 0; lane < lanes; lane += 4) {
+              const Vec<4> four = load<4>(dy + at + k + lane);
+              for (int i = 0; i < 4 && lane + i < lanes; ++i) total += double(four[i]);
+            }
+        });
         l.beta_grad[o] += real(total);
       }
   });

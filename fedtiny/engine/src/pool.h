@@ -68,7 +68,7 @@ void run_pool(const Op& op, const Run& run) {
 // The gradient goes to the first maximum of the window in row-major order, as in PyTorch.
 template <int L>
 FT_INLINE void max_pool_window_grad(int64_t line, int64_t height, int64_t width, const real* rows,
-                                    const real* dy, real* dx) {
+                                    Vec<L> dy, real* dx) {
   for (int lane = 0; lane < L; ++lane) {
     int64_t best = lane;
     for (int64_t i = 0; i < height; ++i)
@@ -80,21 +80,19 @@ FT_INLINE void max_pool_window_grad(int64_t line, int64_t height, int64_t width,
   }
 }
 
-template <int L>
-void pool_grad_map(const Op& op, int64_t c, int64_t map, real* rows) {
+template <int L, class Number>
+void pool_grad_map(const Op& op, int64_t c, int64_t map, const Number* gradient, real* rows, real* dx) {
   const int64_t line = op.width * L, out_line = op.out_width * L;
-  real* dx = op.out + map * op.height * line;
-  if (!op.accumulate) zero(dx, op.height * line);
   for (int64_t y = 0; y < op.out_height; ++y) {
-    const real* dy = op.input + (map * op.out_height + y) * out_line;
+    const Number* dy = gradient + (map * op.out_height + y) * out_line;
     const Span high = rows_of(op, y);
     if (op.is_max) read_row(op, c, (map * op.height + high.first) * line, rows, high.count() * line);
     for (int64_t x = 0; x < op.out_width; ++x) {
       const Span wide = columns_of(op, x);
       real* corner = dx + high.first * line + wide.first * L;
       if (op.is_max) {
-        max_pool_window_grad<L>(line, high.count(), wide.count(), rows + wide.first * L, dy + x * L,
-                                corner);
+        max_pool_window_grad<L>(line, high.count(), wide.count(), rows + wide.first * L,
+                                load<L>(dy + x * L), corner);
         continue;
       }
       const Vec<L> part = load<L>(dy + x * L) * splat<L>(share_of(high, wide));
@@ -110,10 +108,17 @@ void pool_grad_map(const Op& op, int64_t c, int64_t map, real* rows) {
 template <int L>
 void run_pool_grad(const Op& op, const Run& run) {
   parallel(run, op.channels, [&](int64_t begin, int64_t end, int64_t thread) {
-    real* rows = op.scratch + thread * op.kernel_h * op.width * L;
+    const int64_t line = op.width * L, map_rows = op.narrow_out ? op.height : 0;
+    real* rows = op.scratch + thread * (op.kernel_h + map_rows) * line;
     for (int64_t block = 0; block < run.blocks; ++block)
-      for (int64_t c = begin; c < end; ++c)
-        pool_grad_map<L>(op, c, block * op.channels + c, rows);
+      for (int64_t c = begin; c < end; ++c) {
+        const int64_t map = block * op.channels + c, n = op.height * line;
+        with_numbers(op.input, op.narrow_input, [&](const auto* gradient) {
+          add_in_reals(op, map * n, n, rows + op.kernel_h * line, [&](real* dx) {
+            pool_grad_map<L>(op, c, map, gradient, rows, dx);
+          });
+        });
+      }
   });
 }
 

@@ -243,7 +243,7 @@ FT_INLINE void fill_gradient(const Op& op, const GradTile& tile, Number* scratch
     }
     zero(to, begin * L);
     const int64_t at = map + (y * l.out_width + begin + first) * L;
-    with_numbers(op.input, op.narrow, [&](const auto* from) {
+    with_numbers(op.input, op.narrow_input, [&](const auto* from) {
       copy(from + at, to + begin * L, (end - begin) * L);
     });
     zero(to + end * L, (tile.columns - end) * L);

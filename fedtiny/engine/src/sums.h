@@ -27,22 +27,24 @@ void run_sum(const Op& op, const Run& run) {
 template <int L>
 void run_mask_grad(const Op& op, const Run& run) {
   each_map<L>(op, run, [&](int64_t c, int64_t at, int64_t n) {
-    for (int64_t k = at; k < at + n; k += kPiece)
-      pull_back_rows(op, c, k, op.out + k, smaller(kPiece, at + n - k));
+    with_numbers(op.out, op.narrow_out, [&](auto* gradient) {
+      for (int64_t k = at; k < at + n; k += kPiece)
+        pull_back_rows(op, c, k, gradient + k, smaller(kPiece, at + n - k));
+    });
   });
 }
 
-// out (+)= in
+// out (+)= in, both of the same width
 template <int L>
 void run_add_grad(const Op& op, const Run& run) {
   each_map<L>(op, run, [&](int64_t, int64_t at, int64_t n) {
-    if (!op.accumulate) {
-      std::memcpy(op.out + at, op.input + at, size_t(n) * sizeof(real));
-      return;
-    }
-    for_vectors(n, [&](auto width, int64_t k) {
-      constexpr int N = decltype(width)::value;
-      store<N>(op.out + at + k, load<N>(op.out + at + k) + load<N>(op.input + at + k));
+    with_numbers(op.out, op.narrow_out, [&](auto* out) {
+      const auto* in = reinterpret_cast<decltype(out)>(op.input);
+      if (!op.accumulate) return copy(in + at, out + at, n);
+      for_vectors(n, [=](auto width, int64_t k) {
+        constexpr int N = decltype(width)::value;
+        store<N>(out + at + k, load<N>(out + at + k) + load<N>(in + at + k));
+      });
     });
   });
 }

@@ -26,23 +26,28 @@ void run_upsample(const Op& op, const Run& run) {
   });
 }
 
+template <int L, class Number>
+void upsample_grad_map(const Op& op, const Number* dy, real* dx) {
+  for (int64_t y = 0; y < op.out_height; ++y) {
+    real* to = dx + y * op.height / op.out_height * op.width * L;
+    for (int64_t x = 0; x < op.out_width; ++x, dy += L)
+      add_to(to + x * op.width / op.out_width * L, load<L>(dy));
+  }
+}
+
 // op.out (+)= the sum of op.input over all positions that read one.
 template <int L>
 void run_upsample_grad(const Op& op, const Run& run) {
-  const int64_t line = op.width * L, out_line = op.out_width * L;
-  parallel(run, op.channels, [&](int64_t begin, int64_t end, int64_t) {
+  const int64_t line = op.width * L, n = op.height * line;
+  parallel(run, op.channels, [&](int64_t begin, int64_t end, int64_t thread) {
     for (int64_t block = 0; block < run.blocks; ++block)
       for (int64_t c = begin; c < end; ++c) {
         const int64_t map = block * op.channels + c;
-        real* dx = op.out + map * op.height * line;
-        if (!op.accumulate) zero(dx, op.height * line);
-        for (int64_t y = 0; y < op.out_height; ++y) {
-          const real* dy = op.input + (map * op.out_height + y) * out_line;
-          real* to = dx + y * op.height / op.out_height * line;
-          for (int64_t x = 0; x < op.out_width; ++x)
-            for (int lane = 0; lane < L; ++lane)
-              to[x * op.width / op.out_width * L + lane] += dy[x * L + lane];
-        }
+        with_numbers(op.input, op.narrow_input, [&](const auto* gradient) {
+          add_in_reals(op, map * n, n, op.scratch + thread * n, [&](real* dx) {
+            upsample_grad_map<L>(op, gradient + map * op.out_height * op.out_width * L, dx);
+          });
+        });
       }
   });
 }
