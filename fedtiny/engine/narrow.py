@@ -58,7 +58,7 @@ def narrow_gradient(layout: Layout, shape: Shape) -> bool:
 
 
 def unrounded_sums(layout: Layout, out: Buffer, shape: Shape) -> int:
-    """Numbers that threads add up, a channel's map each, before ``out`` of ``shape`` rounds them."""
+    """Numbers that threads add up, a map each, before ``out`` of ``shape`` rounds them."""
     if not isinstance(out, NarrowBuffer):
         return 0
     return layout.options.threads * shape[1] * shape[2] * layout.lanes
