@@ -209,6 +209,17 @@ def test_evaluation_keeps_32_bits():
     assert found[0] == found[1]
 
 
+def test_ranges_need_no_more_than_was_planned():
+    graph = build("smartwatch_cnn", (6, 1, 128), 7)  # whose training step is smaller in 16 bits
+    model = random_model(graph, 0.1)
+    x, _ = batch_of(graph, 32)
+    found = [
+        Executor(graph, model, EngineOptions(32, activation_bits=bits)).ranges([x])
+        for bits in (16, 32)
+    ]
+    assert found[0] == found[1]
+
+
 def test_a_step_needs_little_more_than_half():
     graph = build("resnet8", (1, 28, 28), 10)
     masks = random_model(graph, 0.05).masks

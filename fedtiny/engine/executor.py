@@ -16,7 +16,7 @@ from fedtiny.engine.layout import Layout
 from fedtiny.engine.library import EngineError, Library
 from fedtiny.engine.optimizers import Descent
 from fedtiny.engine.options import EngineOptions
-from fedtiny.engine.plan import Growth, Plan, Which, compile_ranges
+from fedtiny.engine.plan import Growth, Plan, Which
 from fedtiny.engine.program import Program
 from fedtiny.engine.state import State, address, aligned_bytes
 from fedtiny.memory.arena import Buffer
@@ -200,12 +200,9 @@ class Executor:
 
     def ranges(self, batches: Iterable[Images]) -> dict[str, tuple[float, float]]:
         """(smallest, largest) value of every tensor over ``batches``, with running statistics."""
-        program, steps = compile_ranges(self.layout)
-        if program.workspace_bytes > len(self._workspace):
-            raise EngineError("ranges need more memory than a training step; use a smaller batch")
-        ops = self.lower(program)
-        real = f"f{self._lib.real_bytes}"
-        views = {name: self.bytes_of(out).view(real) for name, out in steps.items()}
+        ops = self.lower(self.plan.ranges.program)
+        real, extremes = f"f{self._lib.real_bytes}", self.plan.ranges.extremes
+        views = {name: self.bytes_of(out).view(real) for name, out in extremes.items()}
         for view in views.values():
             view[:] = (np.inf, -np.inf)
         for x in batches:

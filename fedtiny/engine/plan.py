@@ -56,6 +56,19 @@ class Growth:
     capacity: Mapping[str, int]
 
 
+@dataclass(frozen=True)
+class Ranges:
+    """An observing program and where its results are.
+
+    Attributes:
+        program: the forward pass of an evaluation.
+        extremes: the smallest and the largest value of each observed tensor, by its name.
+    """
+
+    program: Program
+    extremes: Mapping[str, Buffer]
+
+
 class Plan:
     """Programs over one static workspace, and the bytes of everything.
 
@@ -84,6 +97,7 @@ class Plan:
         }
         self.logits = evaluate.stored[layout.graph.logits]
         self.growth = compile_growth(layout, self.quotas) if quotas else None
+        self.ranges = compile_ranges(layout)
 
     @cached_property
     def lines(self) -> dict[LedgerLine, int]:
@@ -92,8 +106,7 @@ class Plan:
         for item in state_items(self.layout).values():
             lines[item.line] += item.nbytes
         programs = [*self.programs.values()] + ([self.growth.program] if self.growth else [])
-        largest = max(programs, key=lambda program: program.workspace_bytes)
-        for line, nbytes in largest.lines.items():
+        for line, nbytes in self._largest.lines.items():
             lines[line] += nbytes
         ops = sum(len(program.steps) for program in programs) * ctypes.sizeof(abi.Op)
         layers = len(self.layout.graph.layers) * ctypes.sizeof(abi.Layer)
@@ -115,8 +128,14 @@ class Plan:
     @property
     def workspace_bytes(self) -> int:
         """Bytes of the workspace alone."""
-        programs = [*self.programs.values()] + ([self.growth.program] if self.growth else [])
-        return max(program.workspace_bytes for program in programs)
+        return self._largest.workspace_bytes
+
+    @property
+    def _largest(self) -> Program:
+        """Of all programs the one whose workspace is the largest."""
+        grown = [self.growth.program] if self.growth else []
+        programs = [*self.programs.values(), *grown, self.ranges.program]
+        return max(programs, key=lambda program: program.workspace_bytes)
 
 
 def plan(
@@ -179,10 +198,10 @@ def _add_growth_buffers(step: Step, layout: Layout, name: str, quota: int, capac
     step.numbers |= {"top_k": quota, "capacity": capacity}
 
 
-def compile_ranges(layout: Layout) -> tuple[Program, Mapping[str, Buffer]]:
-    """The program that finds every tensor's extremes, and where they are by tensor name."""
+def compile_ranges(layout: Layout) -> Ranges:
+    """The program that finds every tensor's extremes."""
     forward = Forward(layout, ranges=True)
-    return Program.of(forward.steps, list(forward.ranges.values())), forward.ranges
+    return Ranges(Program.of(forward.steps, list(forward.ranges.values())), forward.ranges)
 
 
 def _loss_step(forward: Forward) -> Step:
