@@ -84,9 +84,16 @@ def bench_train(
     layers: Annotated[
         bool, typer.Option("--layers", help="Also the sparse step by layer, beside its limit.")
     ] = False,
+    instruction_set: Annotated[
+        str | None, typer.Option(help="avx2: nobody uses wider vectors. Default: all there are.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Training steps with PyTorch dense, masked dense and the sparse engine: time and memory."""
+    from fedtiny.bench.narrower import limit  # noqa: PLC0415 - before PyTorch
+
+    if instruction_set:
+        limit(instruction_set)
     from fedtiny.bench.layers import profile_layers  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.bench.text import print_layers, print_train  # noqa: PLC0415 - only this command pays for it; base installations lack some
     from fedtiny.bench.train import bench_train as run  # noqa: PLC0415 - only this command pays for it; base installations lack some

@@ -83,6 +83,10 @@ class Library:
             )
         return self._sets[name]
 
+    def limit(self, name: str) -> None:
+        """Forget the instruction sets that are wider than ``name``, one of those present."""
+        self.instruction_sets = self.instruction_sets[self.instruction_sets.index(name) :]
+
     def run(self, set_index: int, run: abi.Run) -> None:
         """Execute a program."""
         self._dll.fedtiny_run(set_index, ctypes.addressof(run))

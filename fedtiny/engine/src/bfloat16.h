@@ -1,7 +1,7 @@
 // bfloat16, the upper half of a float: maps and tiles of activations of 16 bits. And what is done to
 // maps of either width.
 #pragma once
-#ifdef __AVX512BW__
+#ifdef __AVX2__
 #include <immintrin.h>
 #endif
 
@@ -18,7 +18,7 @@ struct Bfloat16 {
 };
 
 // The numbers at p as floats' bits, and floats' bits cut to numbers. What GCC 12 makes of the
-// conversions is four and eight instructions with AVX-512, where one will do.
+// conversions is four and eight instructions, where AVX-512 has one and AVX2 two and three.
 template <int N>
 FT_INLINE Lanes<N, uint32_t> upper_halves_at(const Bfloat16* p) {
   const auto& at = *reinterpret_cast<const Lanes<N, uint16_t>*>(p);
@@ -31,6 +31,10 @@ FT_INLINE Lanes<N, uint32_t> upper_halves_at(const Bfloat16* p) {
     return (Lanes<N, uint32_t>)_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, (__m512i)from, numbers);
   }
 #endif
+#ifdef __AVX2__
+  if constexpr (N == 8)
+    return (Lanes<N, uint32_t>)_mm256_slli_epi32(_mm256_cvtepu16_epi32((__m128i)at), 16);
+#endif
   return __builtin_convertvector(at, Lanes<N, uint32_t>) << 16;
 }
 template <int N>
@@ -40,6 +44,13 @@ FT_INLINE Lanes<N, uint16_t> upper_halves(Lanes<N, uint32_t> v) {
     const Lanes<32, uint16_t> odd = {1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31};
     return (Lanes<N, uint16_t>)_mm512_castsi512_si256(
         _mm512_permutexvar_epi16((__m512i)odd, (__m512i)v));
+  }
+#endif
+#ifdef __AVX2__
+  if constexpr (N == 8) {
+    const __m256i halves = _mm256_srli_epi32((__m256i)v, 16);  // packed by 128 bits, then joined
+    const __m256i packed = _mm256_packus_epi32(halves, halves);
+    return (Lanes<N, uint16_t>)_mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0b1000));
   }
 #endif
   return __builtin_convertvector(v >> 16, Lanes<N, uint16_t>);

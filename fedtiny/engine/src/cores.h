@@ -1,18 +1,25 @@
 // A core for each thread of a pool, where the process may use exactly as many cores as it has threads.
 // Some systems (virtual machines' kernels do) leave two threads that compute on one core while another
 // idles, and a step then takes longer than on one thread. With more cores than threads the choice is
-// the system's: another process would choose the same.
+// the system's: another process would choose the same. The caller's thread, which is free between
+// steps, keeps the core it is found on; a worker that had that one takes the caller's former one.
 #pragma once
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #ifdef __linux__
+#include <pthread.h>
 #include <sched.h>
 #endif
 
 namespace {
 
 #ifdef __linux__
+using Thread = pthread_t;
+inline Thread this_thread() { return pthread_self(); }
+
+// Cores by thread, the caller's first; none where the choice is the system's.
 class Cores {
  public:
   explicit Cores(int64_t threads) {
@@ -23,44 +30,52 @@ class Cores {
   }
   bool assigned() const { return !cores_.empty(); }
 
-  // Keeps the calling thread on core i of the process.
-  void settle(int64_t i) const {
-    if (!assigned()) return;
+  // Makes the core of the calling thread that of thread 0; returns the thread whose core it was.
+  int64_t claim() {
+    const int here = sched_getcpu();
+    for (size_t i = 1; i < cores_.size(); ++i) {
+      if (cores_[i] != here) continue;
+      std::swap(cores_[0], cores_[i]);
+      return int64_t(i);
+    }
+    return 0;
+  }
+  // Keeps a thread on core i of the process.
+  void settle(Thread thread, int64_t i) const {
     cpu_set_t own;
     CPU_ZERO(&own);
     CPU_SET(cores_[size_t(i)], &own);
-    sched_setaffinity(0, sizeof(own), &own);
+    pthread_setaffinity_np(thread, sizeof(own), &own);
   }
 
  private:
   std::vector<int> cores_;
 };
 
-// The calling thread on the first core, for as long as this lives.
-class Settled {
+// Lets the calling thread go where it was allowed to, when this ends.
+class Leave {
  public:
-  explicit Settled(const Cores& cores)
-      : settled_(cores.assigned() && sched_getaffinity(0, sizeof(before_), &before_) == 0) {
-    if (settled_) cores.settle(0);
+  Leave() : known_(sched_getaffinity(0, sizeof(before_), &before_) == 0) {}
+  ~Leave() {
+    if (known_) sched_setaffinity(0, sizeof(before_), &before_);
   }
-  ~Settled() {
-    if (settled_) sched_setaffinity(0, sizeof(before_), &before_);
-  }
-  Settled(const Settled&) = delete;
-  Settled& operator=(const Settled&) = delete;
+  Leave(const Leave&) = delete;
+  Leave& operator=(const Leave&) = delete;
 
  private:
   cpu_set_t before_;
-  bool settled_;
+  bool known_;
 };
 #else
+inline int this_thread() { return 0; }
 struct Cores {
   explicit Cores(int64_t) {}
-  void settle(int64_t) const {}
+  bool assigned() const { return false; }
+  int64_t claim() { return 0; }
+  template <class Thread>
+  void settle(Thread, int64_t) const {}
 };
-struct Settled {
-  explicit Settled(const Cores&) {}
-};
+struct Leave {};
 #endif
 
 }  // namespace

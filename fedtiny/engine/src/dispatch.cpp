@@ -80,7 +80,10 @@ bool spin_until(Ready ready) {
 class Pool {
  public:
   explicit Pool(int64_t threads) : threads_(threads), cores_(threads) {
-    for (int64_t i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+    for (int64_t i = 1; i < threads; ++i) {
+      workers_.emplace_back([this, i] { work(i); });
+      settle(i);
+    }
   }
   ~Pool() {
     {
@@ -92,7 +95,15 @@ class Pool {
     for (std::thread& worker : workers_) worker.join();
   }
 
-  const Cores& cores() const { return cores_; }
+  // f(), the calling thread and the workers on a core each.
+  template <class F>
+  void each_on_its_core(const F& f) {
+    if (!cores_.assigned()) return f();
+    const Leave leave;
+    if (const int64_t displaced = cores_.claim()) settle(displaced);
+    cores_.settle(this_thread(), 0);
+    f();
+  }
 
   void parallel(int64_t count, Body body, const void* argument) {
     {
@@ -116,8 +127,10 @@ class Pool {
     const int64_t begin = count_ * i / threads_, end = count_ * (i + 1) / threads_;
     if (begin < end) body_(argument_, begin, end, i);
   }
+  void settle(int64_t worker) {
+    if (cores_.assigned()) cores_.settle(workers_[size_t(worker) - 1].native_handle(), worker);
+  }
   void work(int64_t i) {
-    cores_.settle(i);
     for (uint64_t seen = 0;; ++seen) {
       const auto called = [&] { return generation_.load(std::memory_order_acquire) != seen; };
       if (!spin_until(called)) {
@@ -134,7 +147,7 @@ class Pool {
   }
 
   const int64_t threads_;
-  const Cores cores_;
+  Cores cores_;
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable start_, done_;
@@ -173,12 +186,9 @@ static void pool_parallel(void* pool, int64_t count, Body body, const void* argu
 
 void fedtiny_run(int64_t set, Run* run) {
   run->parallel = pool_parallel;
-  if (run->pool) {
-    const Settled here(static_cast<const Pool*>(run->pool)->cores());
-    sets()[size_t(set)].run(run);
-  } else {
-    sets()[size_t(set)].run(run);
-  }
+  const auto all_ops = [set, run] { sets()[size_t(set)].run(run); };
+  if (run->pool) static_cast<Pool*>(run->pool)->each_on_its_core(all_ops);
+  else all_ops();
 }
 
 void fedtiny_sgd(int64_t set, const Sgd* sgd) { sets()[size_t(set)].sgd(sgd); }

@@ -4,7 +4,6 @@
 // a memory operand per vector.
 #pragma once
 #include "rows.h"
-#include "twin.h"
 
 namespace fedtiny {
 namespace {

@@ -110,22 +110,29 @@ struct GradSums {
 template <Activation kOwn, class Grad, class Number>
 FT_INLINE GradSums grad_sums(const Grad* dy, const Number* z, int64_t n, real mean, real scale,
                              real beta) {
-  GradSums total{};
-  constexpr int kChains = 4;  // an addition need not wait for the one before
-  Vec<kNative> s1[kChains] = {}, s2[kChains] = {};
-  const Vec<kNative> m = splat<kNative>(mean), a = splat<kNative>(scale), b = splat<kNative>(beta);
+  constexpr int W = smaller(kWidest<Grad>, kWidest<Number>);
+  constexpr int kSums = 4 * kNative / W;  // an addition need not wait for the one before
+  Held<W> s1[kSums] = {}, s2[kSums] = {};
   int64_t k = 0;
-  auto one = [&](int64_t at, int i) {
-    const Vec<kNative> v = load<kNative>(z + at) - m;
-    const Vec<kNative> g = pull_back<kOwn>(v * a + b, load<kNative>(dy + at));
-    s1[i] += g;
-    s2[i] += g * v;
+  auto add = [&](auto width, auto& gradients, auto& weighted) FT_INLINED {
+    constexpr int N = decltype(width)::value;
+    const Held<N> v = take<N>(z + k) - all_of<N>(mean);
+    const Held<N> g = pull_back<kOwn>(v * all_of<N>(scale) + all_of<N>(beta), take<N>(dy + k));
+    gradients = gradients + g;
+    weighted = weighted + g * v;
+    k += N;
   };
-  for (; k + kChains * kNative <= n; k += kChains * kNative)
-    for (int i = 0; i < kChains; ++i) one(k + i * kNative, i);
-  for (; k + kNative <= n; k += kNative) one(k, 0);
-  total.gradient = sum<kNative>((s1[0] + s1[1]) + (s1[2] + s1[3]));
-  total.weighted = sum<kNative>((s2[0] + s2[1]) + (s2[2] + s2[3]));
+  while (k + kSums * W <= n)
+    for (int i = 0; i < kSums; ++i) add(Width<W>{}, s1[i], s2[i]);
+  while (k + W <= n) add(Width<W>{}, s1[0], s2[0]);
+  Vec<kNative> rest1{}, rest2{};
+  while (k + kNative <= n) add(Width<kNative>{}, rest1, rest2);
+  for (int step = 1; step < kSums; step *= 2)
+    for (int i = 0; i < kSums; i += 2 * step) {
+      s1[i] = s1[i] + s1[i + step];
+      s2[i] = s2[i] + s2[i + step];
+    }
+  GradSums total{sum<kNative>(joined<W>(s1[0]) + rest1), sum<kNative>(joined<W>(s2[0]) + rest2)};
   for (; k < n; k += 4) {  // a map has a multiple of four
     const Vec<4> v = load<4>(z + k) - splat<4>(mean);
     const Vec<4> g = pull_back<kOwn>(v * splat<4>(scale) + splat<4>(beta), load<4>(dy + k));
@@ -142,11 +149,11 @@ FT_INLINE GradSums grad_sums(const Grad* dy, const Number* z, int64_t n, real me
 template <Activation kOwn, class Grad, class Number>
 FT_INLINE void replace_by_gradient(const Grad* dy, Number* z, int64_t n, real mean, real scale,
                                    real beta, real slope, real constant) {
-  for_vectors(n, [=](auto width, int64_t k) {
+  for_held<Grad, Number>(n, [=](auto width, int64_t k) {
     constexpr int N = decltype(width)::value;
-    const Vec<N> v = load<N>(z + k) - splat<N>(mean);
-    const Vec<N> g = pull_back<kOwn>(v * splat<N>(scale) + splat<N>(beta), load<N>(dy + k));
-    store<N>(z + k, g * splat<N>(scale) + (v * splat<N>(slope) + splat<N>(constant)));
+    const Held<N> v = take<N>(z + k) - all_of<N>(mean);
+    const Held<N> g = pull_back<kOwn>(v * all_of<N>(scale) + all_of<N>(beta), take<N>(dy + k));
+    round_to<N>(z + k, g * all_of<N>(scale) + (v * all_of<N>(slope) + all_of<N>(constant)));
   });
 }
 

@@ -1,8 +1,7 @@
 // Recomputing a tensor where it is read (a sum of scaled terms, each and all of them activated), and
 // padded tiles of it.
 #pragma once
-#include "bfloat16.h"
-#include "nonlinear.h"
+#include "twin.h"
 
 namespace fedtiny {
 namespace {
@@ -11,14 +10,14 @@ template <bool kScaled, Activation kTerm, bool kAdd, Activation kSum, class From
 FT_INLINE void add_term(const Term& t, int64_t c, const From* from, To* to, int64_t n) {
   const real m = kScaled ? t.mean[c] : real(0), a = kScaled ? t.scale[c] : real(1);
   const real b = kScaled ? t.beta[c] : real(0);
-  for_vectors(n, [=](auto width, int64_t k) {
+  for_held<From, To>(n, [=](auto width, int64_t k) {
     constexpr int N = decltype(width)::value;
-    Vec<N> v = load<N>(from + k);
-    if constexpr (kScaled) v = (v - splat<N>(m)) * splat<N>(a) + splat<N>(b);
+    Held<N> v = take<N>(from + k);
+    if constexpr (kScaled) v = (v - all_of<N>(m)) * all_of<N>(a) + all_of<N>(b);
     v = activate<kTerm, N>(v);
-    if constexpr (kAdd) v = v + load<N>(to + k);
+    if constexpr (kAdd) v = v + take<N>(to + k);
     v = activate<kSum, N>(v);
-    store<N>(to + k, v);
+    round_to<N>(to + k, v);
   });
 }
 

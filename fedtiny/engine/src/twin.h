@@ -1,8 +1,9 @@
-// What a register tile is made of: vectors, or twins where the tile that is swept holds bfloat16. One
-// load then brings two vectors of numbers: as words of 32 bits, the odd ones stand in the upper
-// halves and the even ones a shift below, where vectors of their own would each be loaded and widened.
+// What numbers are computed with: vectors, or twins where they are bfloat16 in memory. One load then
+// brings two vectors of numbers: as words of 32 bits, the odd ones stand in the upper halves and the
+// even ones a shift below, where vectors of their own would each be loaded and widened.
 #pragma once
 #include "bfloat16.h"
+#include "nonlinear.h"
 
 namespace fedtiny {
 namespace {
@@ -15,9 +16,20 @@ struct Twin {
 template <int N>
 FT_INLINE Twin<N> operator+(Twin<N> a, Twin<N> b) { return {a.even + b.even, a.odd + b.odd}; }
 template <int N>
+FT_INLINE Twin<N> operator-(Twin<N> a, Twin<N> b) { return {a.even - b.even, a.odd - b.odd}; }
+template <int N>
 FT_INLINE Twin<N> operator*(Twin<N> a, Twin<N> b) { return {a.even * b.even, a.odd * b.odd}; }
 
-// N numbers of a tile: at most twice as many as a register holds.
+template <Activation A, int N>
+FT_INLINE Twin<N> activate(Twin<N> v) {
+  return {activate<A, N / 2>(v.even), activate<A, N / 2>(v.odd)};
+}
+template <Activation A, int N>
+FT_INLINE Twin<N> pull_back(Twin<N> v, Twin<N> gradient) {
+  return {pull_back<A>(v.even, gradient.even), pull_back<A>(v.odd, gradient.odd)};
+}
+
+// N numbers: at most twice as many as a register holds.
 template <int N>
 using Held = std::conditional_t<(N > kNative), Twin<N>, Vec<N>>;
 
@@ -117,6 +129,18 @@ FT_INLINE void put(Bfloat16* p, Held<N> v) {
     *reinterpret_cast<Lanes<N / 2, uint32_t>*>(p) =
         float_bits<N / 2>(v.even) >> 16 | float_bits<N / 2>(v.odd);
   }
+}
+
+template <int N, class Number>
+FT_INLINE void round_to(Number* p, Held<N> v) { put<N>(p, kept<N>(p, v)); }
+
+// for_vectors(), but twins first where all maps hold bfloat16.
+template <class... Numbers, class F>
+FT_INLINE void for_held(int64_t n, const F& f) {
+  int64_t k = 0;
+  if constexpr ((std::is_same_v<Numbers, Bfloat16> && ...))
+    for (; k + 2 * kNative <= n; k += 2 * kNative) f(Width<2 * kNative>{}, k);
+  for_vectors(n - k, [&](auto width, int64_t at) FT_INLINED { f(width, k + at); });
 }
 
 }  // namespace
