@@ -87,17 +87,18 @@ def test_ranges_are_the_extremes_of_every_tensor():
         assert found[name] == pytest.approx(pair, rel=1e-3, abs=1e-4), name
 
 
-@pytest.mark.parametrize("samples", [16, 11])
-def test_results_do_not_depend_on_threads_tiles_or_recomputation(samples):
+@pytest.mark.parametrize(("samples", "micro_batch"), [(16, 16), (11, 16), (64, 64), (39, 64)])
+def test_results_do_not_depend_on_threads_tiles_or_recomputation(samples, micro_batch):
     x, y = batch_of(GRAPH, samples)
     results = []
     for options in (
         {},
+        {"threads": 2},
         {"threads": 3},
         {"recompute": tuple(layer.name for layer in GRAPH.layers)},
         {"threads": 2, "recompute": ("stem", "stage2.conv1")},
     ):
-        trainer = Executor(GRAPH, random_model(GRAPH, 0.15), EngineOptions(16, **options))
+        trainer = Executor(GRAPH, random_model(GRAPH, 0.15), EngineOptions(micro_batch, **options))
         for _ in range(3):
             trainer.step(x, y)
         growth = trainer.growth(x, y, {"stage2.conv2": 9})
@@ -159,4 +160,4 @@ def test_as_many_threads_as_cores_have_a_core_each_and_the_caller_its_own_again(
     assert os.sched_getaffinity(0) == cores
     threads = [int(path.name) for path in Path("/proc/self/task").iterdir()]
     settled = [core for core in map(os.sched_getaffinity, threads) if len(core) == 1]
-    assert set().union(*settled) >= set(sorted(cores)[1:]), "the first is the caller's"
+    assert len(set().union(*settled)) >= len(cores) - 1, "one is the caller's"

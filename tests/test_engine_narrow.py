@@ -167,7 +167,9 @@ def test_float32_kernels_round_alike(name):
         assert np.linalg.norm(found[key] - held) <= 0.05 * np.linalg.norm(held), key
 
 
-@pytest.mark.parametrize("options", [{"threads": 3}, {"crossover": 0.0}, {"recompute": True}])
+@pytest.mark.parametrize(
+    "options", [{"threads": 2}, {"threads": 3}, {"crossover": 0.0}, {"recompute": True}]
+)
 def test_no_bit_depends_on_how_it_is_computed(options):
     graph = build("resnet8", (1, 16, 16), 4)
     model = random_model(graph, 0.4)

@@ -101,8 +101,8 @@ class Op(_Words):
             "first_channel last_channel top_k top_index top_count top_value capacity "
             "absent_offset absent_grad finish"
         ),
-        *_halves("narrow_input narrow_out"),
-        *_words("narrow_tile"),
+        *_halves("narrow_input narrow_out narrow_tile tile_bytes"),
+        *_words("partial"),
     ]
 
 

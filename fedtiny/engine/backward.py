@@ -95,13 +95,23 @@ class Backward:
         if not self.grow and layout.trains(name):
             step.terms = self._ready(self.forward.saved[node.input])
             tile_bytes = layout.tile_bytes_of(name)
+            self._add_partial(step)
         if node.input in self._needed:
             step.out, step.numbers["accumulate"] = self._target(node.input)
             tile_bytes = max(tile_bytes, layout.grad_tile_bytes_of(name))
             nbytes = layout.transposed_bytes(name)
             step.sums = Buffer(f"{name} values", nbytes)
-        step.scratch = self.forward.buffer(name, f"{name} tile", tile_bytes)
+        self.forward.add_tile(step, tile_bytes)
         return step
+
+    def _add_partial(self, step: Step) -> None:
+        """Room to sum a block's weight gradients where there are several blocks."""
+        layout, name = self.layout, step.node
+        if layout.blocks == 1 or layout.geometries[name].is_flat:
+            return
+        at_once = layout.blocks if layout.has_own_tiles(name) else 1
+        partial = Buffer(f"{name} gradients", layout.reals(at_once * layout.nnz(name)))
+        step.extra["partial"] = step.weights or partial
 
     def _growth_step(self, node: Conv | Linear, grad: Buffer) -> Step:
         terms = self._ready(self.forward.saved[node.input])

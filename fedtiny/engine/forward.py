@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from fedtiny.engine import activations, frozen, narrow
+from fedtiny.engine import abi, activations, frozen, narrow
 from fedtiny.engine.abi import Kind
 from fedtiny.engine.layout import Layout
 from fedtiny.engine.program import Step, Term, Terms, before_activation, join
-from fedtiny.memory.arena import Buffer
+from fedtiny.memory.arena import Buffer, aligned
 from fedtiny.memory.ledger import LedgerLine
 from fedtiny.models.op_table import UnsupportedOpError
 from fedtiny.models.ops import INPUT, Activation, Add, Concat, Conv, Linear, Node, Pool, Upsample
@@ -83,14 +83,24 @@ class Forward:
     def convolution(self, kind: Kind, node: Conv | Linear, terms: Terms, out: Buffer) -> Step:
         """The step that computes a layer's stored output from ``terms``."""
         layout = self.layout
-        tile = self.buffer(node.name, f"{node.name} tile", layout.tile_bytes_of(node.name))
         channels = layout.geometries[node.name].out_channels
-        sums = Buffer(f"{node.name} sums", layout.reals(32 * channels))
+        sums = Buffer(f"{node.name} sums", layout.reals(layout.blocks * 32 * channels))
         shape = layout.graph.shapes[node.input]
-        return Step(
-            kind, node.name, node.name, shape, terms, out=out, scratch=tile, sums=sums,
+        step = Step(
+            kind, node.name, node.name, shape, terms, out=out, sums=sums,
             weights=scattered(layout, node.name),
         )  # fmt: skip
+        self.add_tile(step, layout.tile_bytes_of(node.name))
+        return step
+
+    def add_tile(self, step: Step, nbytes: int) -> None:
+        """Give a step its layer's padded tile of ``nbytes`` at full width, or each thread one."""
+        layer = step.node
+        step.scratch = self.buffer(layer, f"{layer} tile", nbytes)
+        if self.layout.has_own_tiles(layer):
+            each = aligned(step.scratch.nbytes, abi.ALIGNMENT_BYTES)
+            step.numbers["tile_bytes"] = each
+            step.scratch.nbytes = self.layout.options.threads * each
 
     def buffer(
         self, layer: str, name: str, nbytes: int, line: LedgerLine = LedgerLine.TEMPORARIES

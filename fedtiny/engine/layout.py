@@ -140,6 +140,16 @@ class Layout:
         tile = g.grad_tile(self.grad_rows(layer), self.lanes)
         return self.reals(g.out_channels * tile * self.lanes)
 
+    def has_own_tiles(self, layer: str) -> bool:
+        """Whether each thread has a padded tile of its own, to take a block of samples alone.
+
+        Not where blocks come one after the other: inputs are expanded for one at a time, or all
+        weights of a layer that misses some have room once.
+        """
+        several = 1 < self.options.threads <= self.blocks
+        apart = self.options.activation_density == 1 and not self.scattered_bytes(layer)
+        return several and apart and not self.geometries[layer].is_flat
+
     def size(self, layer: str) -> int:
         """Weights of ``layer``, absent ones included."""
         g = self.geometries[layer]

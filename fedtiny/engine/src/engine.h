@@ -90,7 +90,7 @@ struct Op {
   real* input;    // a gradient, or the conv output a norm gradient replaces
   real* out;
   real* scratch;  // padded tile, or a row per thread
-  real* sums;     // per-channel partial statistics, or transposed values
+  real* sums;     // per-channel partial statistics of each block, or transposed values
   real* weights;  // dense layer with absent weights: all values, or all gradients
   int64_t accumulate;  // add to `out` instead of writing it
   int64_t activation;  // that the gradient passes, or whose gates are kept; terms: before it
@@ -105,7 +105,9 @@ struct Op {
   real* absent_grad;
   int64_t finish;  // growth: gradients are complete, select now
   int32_t narrow_input, narrow_out;  // that map holds bfloat16
-  int64_t narrow_tile;  // `scratch`, a convolution's padded tile, holds bfloat16
+  int32_t narrow_tile;  // `scratch`, a convolution's padded tile, holds bfloat16
+  int32_t tile_bytes;   // of the tile that each thread has in `scratch`; 0: they share one
+  real* partial;  // weight gradients of one block of several, of each where threads have own tiles
 };
 
 using Body = void (*)(const void* argument, int64_t begin, int64_t end, int64_t thread);

@@ -1,7 +1,7 @@
 // Gradients of a layer's absent weights, a bounded tile of output channels at a time, fed to a heap
 // that keeps the largest: the layer's dense gradient never exists.
 #pragma once
-#include "conv.h"
+#include "conv_grad.h"
 
 namespace fedtiny {
 namespace {

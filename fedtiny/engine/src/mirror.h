@@ -59,7 +59,7 @@ constexpr Entry kOpEntries[] = {
     F(activation),   F(gated),         F(first_channel), F(last_channel), F(top_k),
     F(top_index),    F(top_count),     F(top_value),     F(capacity),     F(absent_offset),
     F(absent_grad),  F(finish),        F(narrow_input),  F(narrow_out),
-    F(narrow_tile)};
+    F(narrow_tile),     F(tile_bytes),   F(partial)};
 FT_MIRROR(Op);
 #undef F
 

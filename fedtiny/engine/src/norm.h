@@ -59,10 +59,16 @@ void set_batch_statistics(const Op& op, const Run& run, bool fused) {
     for (int64_t o = begin; o < end; ++o) {
       double mean = 0, variance = -1;
       if (fused) {
+        real* sums = op.sums + o * 32;  // of the first block, then of all
+        for (int64_t block = 1; block < run.blocks; ++block)
+          for_vectors(32, [=](auto width, int64_t k) {
+            constexpr int N = decltype(width)::value;
+            add_to(sums + k, load<N>(sums + block * l.out_channels * 32 + k));
+          });
         double s1 = 0, s2 = 0;
         for (int i = 0; i < 16; ++i) {
-          s1 += double(op.sums[o * 32 + i]);
-          s2 += double(op.sums[o * 32 + 16 + i]);
+          s1 += double(sums[i]);
+          s2 += double(sums[16 + i]);
         }
         mean = s1 / count;
         variance = s2 / count - mean * mean;
