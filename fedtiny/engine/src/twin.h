@@ -29,9 +29,17 @@ FT_INLINE Twin<N> pull_back(Twin<N> v, Twin<N> gradient) {
   return {pull_back<A>(v.even, gradient.even), pull_back<A>(v.odd, gradient.odd)};
 }
 
+template <int N, bool kTwin>
+struct HeldOf {
+  typedef Vec<N> type;
+};
+template <int N>
+struct HeldOf<N, true> {
+  typedef Twin<N> type;
+};
 // N numbers: at most twice as many as a register holds.
 template <int N>
-using Held = std::conditional_t<(N > kNative), Twin<N>, Vec<N>>;
+using Held = typename HeldOf<N, (N > kNative)>::type;
 
 // The widest N for tiles of such numbers, and the next narrower one for blocks of L lanes.
 template <class Number>
