@@ -181,7 +181,9 @@ def table(
     cases = [case for case in CASES if case.curve and case.density in NARROWER_DENSITIES]
     narrower = []
     if NARROWER in load().instruction_sets[1:]:
-        narrower = [run_narrower(case, repeats) for case in cases]
+        for case in cases:
+            narrower.append(run_narrower(case, repeats))
+            console.print(f"{case.title}, {case.density:.0%}, {NARROWER}")
     text = markdown(rows, narrower)
     page.write_text(
         replace_block(page.read_text(encoding="utf-8"), BEGIN, END, text), encoding="utf-8"

@@ -18,7 +18,7 @@ class TrainingConfig(Section):
         learning_rate: of the first round; it falls to ``final_learning_rate`` along a cosine.
         final_learning_rate: of the last round.
         momentum, weight_decay: as in PyTorch's SGD.
-        activation_bits: 32, or 16: convolutions are trained in bfloat16, with about 0.6 of the
+        activation_bits: 32, or 16: convolutions are trained in bfloat16, with about half of the
             memory (:mod:`fedtiny.engine.narrow`, docs/results/training.md); with the sparse engine
             only.
         proximal_mu: μ of FedProx's term ½ μ ‖θ − θ_received‖², with any method; 0 for none.
