@@ -131,14 +131,14 @@ FT_INLINE GradSums grad_sums(const Grad* dy, const Number* z, int64_t n, real me
   while (k + kSums * W <= n)
     for (int i = 0; i < kSums; ++i) add(Width<W>{}, s1[i], s2[i]);
   while (k + W <= n) add(Width<W>{}, s1[0], s2[0]);
-  Vec<kNative> rest1{}, rest2{};
-  while (k + kNative <= n) add(Width<kNative>{}, rest1, rest2);
-  for (int step = 1; step < kSums; step *= 2)
-    for (int i = 0; i < kSums; i += 2 * step) {
-      s1[i] = s1[i] + s1[i + step];
-      s2[i] = s2[i] + s2[i + step];
-    }
-  GradSums total{sum<kNative>(joined<W>(s1[0]) + rest1), sum<kNative>(joined<W>(s2[0]) + rest2)};
+  auto all = [](const auto& s) FT_INLINED {
+    if constexpr (kSums == 4) return joined<W>((s[0] + s[1]) + (s[2] + s[3]));
+    else return joined<W>(s[0] + s[1]);
+  };
+  Vec<kNative> gradients = all(s1), weighted = all(s2);
+  if constexpr (W > kNative)
+    while (k + kNative <= n) add(Width<kNative>{}, gradients, weighted);
+  GradSums total{sum<kNative>(gradients), sum<kNative>(weighted)};
   for (; k < n; k += 4) {  // a map has a multiple of four
     const Vec<4> v = load<4>(z + k) - splat<4>(mean);
     const Vec<4> g = pull_back<kOwn>(v * splat<4>(scale) + splat<4>(beta), load<4>(dy + k));
