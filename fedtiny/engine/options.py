@@ -31,8 +31,10 @@ class EngineOptions:
 
     Attributes:
         micro_batch: samples of one forward and backward pass.
-        threads: that run the kernels; results do not depend on it. As many as the process may use
-            cores have one each while they compute, the caller's thread, too.
+        threads: that run the kernels; results do not depend on it. Each takes blocks of samples
+            whole, through a padded tile of its own, where their number is a multiple of it; else
+            they share every block's channels. As many as the process may use cores have one each
+            while they compute, the caller's thread, too.
         recompute: layers whose output is dropped and computed again in the backward pass; no bit
             of the result depends on it.
         activation_density: part of the saved activations that is kept for the backward pass
