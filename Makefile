@@ -199,6 +199,10 @@ study-adapt: $(INSTALLED)  ## ten ways to learn a user that the model never saw:
 bench: $(INSTALLED)  ## training steps against PyTorch's: rewrite docs/results/training.md (8 minutes)
 	$(BIN)/python -m fedtiny.bench.table $(ARGS)
 
+.PHONY: bench-neon
+bench-neon: $(INSTALLED)  ## instructions of a training step on AArch64, emulated: docs/results/training.md (3 minutes)
+	$(BIN)/python -m fedtiny.bench.neon $(ARGS)
+
 .PHONY: bench-peers
 bench-peers: $(INSTALLED)  ## training steps beside SparseProp, SparseLab and others: rewrite docs/results/peers.md
 	$(BIN)/pip install -e '.[peers]' -c constraints.txt

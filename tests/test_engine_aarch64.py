@@ -1,12 +1,7 @@
-"""The engine's sources on the Raspberry Pi's architecture: compiled, and run under emulation.
-
-No AArch64 Python is needed: a training step's memory, prepared here, is handed to an emulated
-process that makes the library's call on it and hands it back.
-"""
+"""The engine's sources on the Raspberry Pi's architecture: compiled, and run under emulation."""
 
 from __future__ import annotations
 
-import ctypes
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,37 +10,29 @@ import numpy as np
 import pytest
 from builders import activated, sparse_model
 
-from fedtiny.engine import EngineOptions, Executor, abi, available
-from fedtiny.engine.build import build as compile_engine
-from fedtiny.engine.library import Library
+from fedtiny.bench.emulated import COMPILER, EMULATOR, Emulated, compile_driver
+from fedtiny.bench.neon import count
+from fedtiny.engine import EngineOptions, Executor, available
 from fedtiny.models import build
 from fedtiny.models.ops import Activation
 from fedtiny.seeding import rng
 
-COMPILER = "aarch64-linux-gnu-g++"
-EMULATOR = "qemu-aarch64"
-SYSROOT = "/usr/aarch64-linux-gnu"
-DRIVER = Path(__file__).with_name("engine_emulated.cpp")
-BASE = 1 << 37
-"""Where the emulated process maps the memory; nothing else is there."""
-
 pytestmark = [
     pytest.mark.firmware,
     pytest.mark.skipif(not shutil.which(COMPILER), reason=f"{COMPILER} is not installed"),
+    pytest.mark.skipif(not shutil.which(EMULATOR), reason=f"{EMULATOR} is not installed"),
     pytest.mark.timeout(240),
 ]
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The engine, cross-compiled without a warning."""
-    target = tmp_path_factory.mktemp("aarch64") / "_engine.so"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CXX", COMPILER)
-        return compile_engine(target, extra=("-Werror",), machine="aarch64")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The engine, cross-compiled without a warning, and what calls it."""
+    return compile_driver(tmp_path_factory.mktemp("aarch64"))
 
 
-def test_it_compiles_to_neon(library: Path) -> None:
+def test_it_compiles_to_neon(driver: Path) -> None:
+    library = driver.with_name("_engine.so")
     header = library.read_bytes()[:20]
     assert header[:4] == b"\x7fELF"
     assert int.from_bytes(header[18:20], "little") == 183  # EM_AARCH64
@@ -56,95 +43,6 @@ def test_it_compiles_to_neon(library: Path) -> None:
         check=True,
     ).stdout
     assert code.count(".4s") > 1000
-
-
-class Emulated(Library):
-    """The library's calls, made by an emulated AArch64 process.
-
-    Attributes:
-        trainer: whose memory the calls work on; set it once it is made.
-    """
-
-    real_bytes = 4
-    instruction_sets = ("neon",)
-
-    def __init__(self, driver: Path) -> None:
-        self._driver = driver
-        self.trainer: Executor
-
-    def set_index(self, name: str | None) -> int:
-        return 0
-
-    def run(self, set_index: int, run: abi.Run) -> None:
-        """Copy everything the program can reach, with the layers it names."""
-        ops = (abi.Op * run.count).from_address(run.ops)
-        layers = sorted({op.layer for op in ops} - {0})
-        sample = int(np.prod(self.trainer.layout.graph.input_shape))
-        inputs, labels = (run.x, 4 * sample * run.valid), (run.y, 8 * run.valid)
-        regions = [inputs, labels, (run.loss, 8), (run.correct, 8)]
-        words = [(run.ops, ctypes.sizeof(ops))]
-        words += [(layer, ctypes.sizeof(abi.Layer)) for layer in layers]
-        self._call("run", run, regions, words)
-
-    def sgd(self, set_index: int, step: abi.Sgd) -> None:
-        self._call("sgd", step, [], [])
-
-    def _call(
-        self,
-        name: str,
-        argument: ctypes.Structure,
-        regions: list[tuple[int, int]],
-        words: list[tuple[int, int]],
-    ) -> None:
-        trainer = self.trainer
-        arrays = (trainer.state._memory, trainer._workspace)
-        regions = [(array.ctypes.data, array.nbytes) for array in arrays] + regions
-        pointing = [*words, (ctypes.addressof(argument), ctypes.sizeof(argument))]
-        starts, total = [], 0
-        for _, size in regions + pointing:
-            starts.append(BASE + total)
-            total += -(-size // 64) * 64
-        moved = list(zip(regions + pointing, starts, strict=True))
-        memory = bytearray(total)
-        for index, ((old, size), new) in enumerate(moved):
-            content = np.frombuffer(ctypes.string_at(old, size), np.uint8)
-            if index >= len(regions):
-                content = relocated(content.view(np.int64), moved).view(np.uint8)
-            memory[new - BASE : new - BASE + size] = content.tobytes()
-        after = self._emulate(name, memory, starts[-1])
-        for (old, size), new in moved[: len(regions)]:
-            ctypes.memmove(old, after[new - BASE : new - BASE + size], size)
-
-    def _emulate(self, name: str, memory: bytearray, argument: int) -> bytes:
-        command = [EMULATOR, "-L", SYSROOT, self._driver, BASE, len(memory), name, argument]
-        done = subprocess.run(
-            [str(word) for word in command], input=bytes(memory), capture_output=True, check=False
-        )
-        assert done.returncode == 0, done.stderr.decode()
-        return done.stdout
-
-
-def relocated(words: np.ndarray, moved: list[tuple[tuple[int, int], int]]) -> np.ndarray:
-    """8-byte words with every address in a moved region replaced by its new one.
-
-    Sizes, flags and doubles are never mistaken for addresses: this process's lie around 2**47.
-    """
-    result = words.copy()
-    for (old, size), new in moved:
-        inside = (words >= old) & (words < old + max(size, 1))
-        result[inside] = words[inside] - old + new
-    return result
-
-
-@pytest.fixture(scope="module")
-def emulated(library: Path) -> Path:
-    """The driver, linked with the cross-compiled engine."""
-    if not shutil.which(EMULATOR):
-        pytest.skip(f"{EMULATOR} is not installed")
-    driver = library.with_name("driver")
-    command = [COMPILER, "-O1", "-Wall", "-Werror", DRIVER, library, "-Wl,-rpath,$ORIGIN"]
-    subprocess.run([*command, "-o", driver], check=True)
-    return driver
 
 
 @pytest.mark.skipif(not available(), reason="the engine is not compiled here")
@@ -161,7 +59,7 @@ def emulated(library: Path) -> Path:
     ],
 )
 def test_neon_takes_the_same_steps_as_this_machine(
-    emulated: Path,
+    driver: Path,
     name: str,
     shape: tuple[int, int, int],
     density: float,
@@ -172,7 +70,7 @@ def test_neon_takes_the_same_steps_as_this_machine(
     model = sparse_model(graph, density)
     x = rng(0, "x").standard_normal((11, *shape)).astype(np.float32)
     y = np.arange(11) % 5
-    lib = Emulated(emulated)
+    lib = Emulated(driver)
     options = EngineOptions(8, activation_bits=bits)
     neon = Executor(graph, model, options, lr=0.1, weight_decay=1e-3, lib=lib)
     lib.trainer = neon
@@ -188,3 +86,14 @@ def test_neon_takes_the_same_steps_as_this_machine(
         # a sum that is rounded the other way moves single weights; all together they agree
         moved = np.linalg.norm(expected[key] - start[key])
         assert np.linalg.norm(value - expected[key]) <= 0.05 * moved, key
+
+
+@pytest.mark.skipif(not available(), reason="the engine is not compiled here")
+def test_fewer_weights_are_fewer_instructions(driver: Path) -> None:
+    counts = {
+        (density, bits): count(driver, "smart-watch", "smartwatch_cnn", density, bits)
+        for density, bits in ((1.0, 32), (0.1, 32), (0.1, 16))
+    }
+    dense, sparse, narrow = (one.instructions for one in counts.values())
+    assert dense > 3 * sparse > 0
+    assert narrow < 1.3 * sparse  # what is widened is loaded two registers at a time

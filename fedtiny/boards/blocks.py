@@ -67,17 +67,31 @@ def plugin_flags(program: Path, directory: Path) -> tuple[str, ...]:
         ToolchainError: gcc or QEMU is missing or fails.
         FedTinyError: the program does not have the mark.
     """
+    plugin = compiled_plugin(directory, "qemu-system-arm")
+    return plugin_options(plugin, directory, _address_of(program, MARK))
+
+
+def compiled_plugin(directory: Path, emulator: str) -> Path:
+    """The plugin, compiled into ``directory`` for this machine's ``emulator``.
+
+    Raises:
+        ToolchainError: gcc or the emulator is missing or fails.
+    """
     library = directory / "executed_blocks.so"
-    interface = f"-DPLUGIN_VERSION={_interface(directory)}"
+    interface = f"-DPLUGIN_VERSION={_interface(directory, emulator)}"
     command = ["gcc", "-O2", "-shared", "-fPIC", interface, str(PLUGIN), "-o", str(library)]
     toolchain.run_tool(command, directory, _COMPILE_TIMEOUT_S)
-    options = f"file={library},mark={_address_of(program, MARK):#x},out={directory / _OUT}"
-    return ("-plugin", options)
+    return library
 
 
-def _interface(directory: Path) -> int:
+def plugin_options(plugin: Path, directory: Path, mark: int = 0) -> tuple[str, ...]:
+    """QEMU's arguments that load it; a run is cut at address ``mark``, or is one segment."""
+    return ("-plugin", f"file={plugin},mark={mark:#x},out={directory / _OUT}")
+
+
+def _interface(directory: Path, emulator: str) -> int:
     """Version of the interface that this machine's QEMU loads plugins of."""
-    command = ["qemu-system-arm", "--version"]
+    command = [emulator, "--version"]
     said = toolchain.run_tool(command, directory, _COMPILE_TIMEOUT_S).stdout
     found = _QEMU_VERSION.search(said)
     newer = found is not None and tuple(map(int, found.groups())) >= _SECOND_INTERFACE

@@ -77,6 +77,7 @@ def build(
     real: str = "float",
     extra: tuple[str, ...] = (),
     machine: str | None = None,
+    program: str | None = None,
 ) -> Path:
     """Compile the library.
 
@@ -84,12 +85,13 @@ def build(
         target: the file to write; default: beside this module.
         real: ``"float"`` or ``"double"``.
         extra: more compiler and linker flags, e.g. sanitizers.
-        machine: the target's machine name when ``$CXX`` is a cross compiler.
+        machine: the target's machine name where the compiler is a cross compiler.
+        program: the compiler; default: :func:`compiler`'s.
 
     Raises:
         BuildError: there is no C++ compiler, or it rejected the sources.
     """
-    program = compiler()
+    program = program or compiler()
     if program is None:
         raise BuildError("no C++ compiler found; install g++ or clang++, or set CXX")
     target = target or Path(__file__).parent / LIBRARY

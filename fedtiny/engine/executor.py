@@ -256,6 +256,11 @@ class Executor:
         assert self.plan.growth is not None
         return self.plan.growth
 
+    @property
+    def memory(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        """All bytes that programs read and write: of the state, and of the workspace."""
+        return self.state.memory, self._workspace
+
     def bytes_of(self, buffer: Buffer) -> npt.NDArray[np.uint8]:
         """The buffer's bytes in the workspace, a view."""
         return self._workspace[buffer.offset : buffer.offset + buffer.nbytes]

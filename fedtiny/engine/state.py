@@ -107,7 +107,8 @@ class State:
     """The state's memory, its arrays as views, and the C layers that point into it.
 
     Attributes:
-        arrays: every array by the name :func:`state_items` gives it.
+        memory: all its bytes.
+        arrays: views of it, by the name :func:`state_items` gives each.
         parameters: views of ``values`` by parameter name.
         layers: C structures by layer name.
     """
@@ -115,12 +116,12 @@ class State:
     def __init__(self, layout: Layout, model: SparseModel) -> None:
         self.layout = layout
         items = state_items(layout)
-        self._memory = aligned_bytes(sum(item.nbytes for item in items.values()))
+        self.memory = aligned_bytes(sum(item.nbytes for item in items.values()))
         self.arrays: dict[str, npt.NDArray[np.generic]] = {}
         offset = 0
         for name, item in items.items():
             count = prod(item.shape) * np.dtype(item.dtype).itemsize
-            view = self._memory[offset : offset + count].view(item.dtype)
+            view = self.memory[offset : offset + count].view(item.dtype)
             self.arrays[name] = view.reshape(item.shape)
             offset += item.nbytes
         sizes = parameter_sizes(layout)
