@@ -12,7 +12,9 @@ import pytest
 import torch
 from builders import batch_of, random_model
 
-from fedtiny.engine import EngineError, EngineOptions, Executor, available
+from fedtiny.engine import EngineError, EngineOptions, Executor, available, plan
+from fedtiny.engine.abi import Kind
+from fedtiny.engine.plan import Which
 from fedtiny.models import build
 from fedtiny.models.sparse_model import SparseModel
 from fedtiny.models.torch_module import GraphModule
@@ -107,6 +109,26 @@ def test_results_do_not_depend_on_threads_tiles_or_recomputation(samples, micro_
         assert_same(model, results[0][0])
         np.testing.assert_array_equal(indices, results[0][1][0])
         np.testing.assert_array_equal(values, results[0][1][1])
+
+
+@pytest.mark.parametrize(
+    ("options", "own"),
+    [
+        ({"micro_batch": 64, "threads": 2}, True),
+        ({"micro_batch": 64, "threads": 1}, False),
+        ({"micro_batch": 16, "threads": 2}, False),  # one block, whose channels they share
+        ({"micro_batch": 64, "threads": 2, "activation_density": 0.5}, False),
+    ],
+)
+def test_threads_have_tiles_of_their_own_where_each_takes_blocks(options, own):
+    model = random_model(GRAPH, 0.15)
+    several = plan(GRAPH, model.masks, EngineOptions(**options))
+    alone = plan(GRAPH, model.masks, EngineOptions(**{**options, "threads": 1}))
+    pairs = zip(several.programs[Which.TRAIN].steps, alone.programs[Which.TRAIN].steps, strict=True)
+    for step, single in pairs:
+        if step.kind in (Kind.CONV, Kind.CONV_GRAD) and step.node != GRAPH.logits:
+            assert step.scratch.nbytes == (2 if own else 1) * single.scratch.nbytes
+            assert (step.numbers.get("tile_bytes", 0) > 0) == own
 
 
 def test_masks_never_change_and_growth_leaves_the_model_alone():

@@ -57,14 +57,25 @@ FT_INLINE Lanes<N, uint16_t> upper_halves(Lanes<N, uint32_t> v) {
 }
 
 template <int N>
-FT_INLINE Vec<N> load(const Bfloat16* p) {
-  return __builtin_convertvector((Lanes<N, float>)upper_halves_at<N>(p), Vec<N>);
+FT_INLINE Vec<N> reals(Lanes<N, uint32_t> bits) {
+  return __builtin_convertvector((Lanes<N, float>)bits, Vec<N>);
 }
-// To the nearest, of two to the one further from 0; the NaNs that arithmetic makes stay NaNs.
+template <int N>
+FT_INLINE Lanes<N, uint32_t> float_bits(Vec<N> v) {
+  return (Lanes<N, uint32_t>)__builtin_convertvector(v, Lanes<N, float>);
+}
+// The bits whose upper halves are the nearest bfloat16, of two the one further from 0; the NaNs that
+// arithmetic makes stay NaNs.
+template <int N>
+FT_INLINE Lanes<N, uint32_t> nearest(Vec<N> v) {
+  return float_bits<N>(v) + 0x8000;
+}
+
+template <int N>
+FT_INLINE Vec<N> load(const Bfloat16* p) { return reals<N>(upper_halves_at<N>(p)); }
 template <int N>
 FT_INLINE void store(Bfloat16* p, Vec<N> v) {
-  const auto bits = (Lanes<N, uint32_t>)__builtin_convertvector(v, Lanes<N, float>);
-  *reinterpret_cast<Lanes<N, uint16_t>*>(p) = upper_halves<N>(bits + 0x8000);
+  *reinterpret_cast<Lanes<N, uint16_t>*>(p) = upper_halves<N>(nearest<N>(v));
 }
 
 // f(pointer) with the type that the numbers of a map have in memory.

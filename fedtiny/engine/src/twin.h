@@ -72,15 +72,6 @@ FT_INLINE auto joined(Held<N> v) {
   else return v;
 }
 
-template <int N>
-FT_INLINE Vec<N> reals(Lanes<N, uint32_t> bits) {
-  return __builtin_convertvector((Lanes<N, float>)bits, Vec<N>);
-}
-template <int N>
-FT_INLINE Lanes<N, uint32_t> float_bits(Vec<N> v) {
-  return (Lanes<N, uint32_t>)__builtin_convertvector(v, Lanes<N, float>);
-}
-
 template <int N, std::size_t... I>
 FT_INLINE Twin<N> separated(Vec<N / 2> a, Vec<N / 2> b, std::index_sequence<I...>) {
   return {__builtin_shufflevector(a, b, (2 * I)...), __builtin_shufflevector(a, b, (2 * I + 1)...)};
@@ -111,7 +102,7 @@ template <int N>
 FT_INLINE Vec<N> kept(const real*, Vec<N> v) { return v; }
 template <int N>
 FT_INLINE Vec<N> kept(const Bfloat16*, Vec<N> v) {
-  return reals<N>((float_bits<N>(v) + 0x8000) & 0xffff0000u);
+  return reals<N>(nearest<N>(v) & 0xffff0000u);
 }
 template <int N, class Number>
 FT_INLINE Twin<N> kept(const Number* map, Twin<N> v) {
